@@ -1,0 +1,134 @@
+#include "delivery.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace gpt2::binding {
+
+Napi::Error toJavaScript(Napi::Env env, const Error& error) {
+  Napi::Error result = Napi::Error::New(env, error.what());
+  result.Set("code", Napi::String::New(env, error.code()));
+  return result;
+}
+
+Delivery::Delivery(Napi::Env env)
+    : env_(env), channel_(Channel::New(env, "gpt2-native", 0, 1, nullptr)) {
+  channel_.Unref(env);
+  // Hooks run in the reverse order of their registration: this one before the channel's own, so that the
+  // engines are at rest when the channel closes.
+  env.AddCleanupHook([](Delivery* delivery) { delivery->stopEngines(); }, this);
+}
+
+Delivery::~Delivery() { channel_.Release(); }
+
+void Delivery::stopEngines() {
+  std::vector<std::shared_ptr<Engine>> alive;
+  for (const std::weak_ptr<Engine>& engine : engines_) {
+    if (std::shared_ptr<Engine> locked = engine.lock()) alive.push_back(std::move(locked));
+  }
+  for (const auto& engine : alive) engine->stop();
+  for (const auto& engine : alive) engine->join();
+}
+
+void Delivery::addEngine(const std::shared_ptr<Engine>& engine) {
+  engines_.erase(std::remove_if(engines_.begin(), engines_.end(),
+                                [](const auto& other) { return other.expired(); }),
+                 engines_.end());
+  engines_.push_back(engine);
+}
+
+Engine& Delivery::commonEngine() {
+  if (!commonEngine_) {
+    commonEngine_ = std::make_shared<Engine>();
+    addEngine(commonEngine_);
+  }
+  return *commonEngine_;
+}
+
+uint64_t Delivery::begin(std::unique_ptr<Task> task) {
+  if (tasks_.empty()) channel_.Ref(env_);
+  const uint64_t number = nextTask_++;
+  tasks_.emplace(number, std::move(task));
+  return number;
+}
+
+void Delivery::post(Message message) {
+  auto owned = std::make_unique<Message>(std::move(message));
+  // Refused only when the environment is going; then nobody is left to hear.
+  if (channel_.NonBlockingCall(owned.get()) == napi_ok) static_cast<void>(owned.release());
+}
+
+// env is null when the environment is going.
+void Delivery::receive(Napi::Env env, Napi::Function, std::nullptr_t*, Message* message) {
+  const std::unique_ptr<Message> owned(message);
+  if (env != nullptr) (*owned)(env);
+}
+
+void Delivery::finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle) {
+  const auto found = tasks_.find(task);
+  if (found == tasks_.end()) return;
+  const std::unique_ptr<Task> finished = std::move(found->second);
+  tasks_.erase(found);
+  if (tasks_.empty()) channel_.Unref(env);
+  settle(*finished);
+}
+
+void Delivery::resolve(uint64_t task, Result result) {
+  post([this, task, result = std::move(result)](Napi::Env env) {
+    finish(env, task, [&](Task& finished) {
+      try {
+        finished.promise.Resolve(result(env, finished));
+      } catch (const Napi::Error& error) {
+        finished.promise.Reject(error.Value());
+      }
+    });
+  });
+}
+
+void Delivery::reject(uint64_t task, const Error& error) {
+  post([this, task, error](Napi::Env env) {
+    finish(env, task,
+           [&](Task& finished) { finished.promise.Reject(toJavaScript(env, error).Value()); });
+  });
+}
+
+void Delivery::deliverToken(uint64_t task, uint32_t token) {
+  post([this, task, token](Napi::Env env) {
+    const auto found = tasks_.find(task);
+    if (found != tasks_.end()) found->second->onToken.Call({Napi::Number::New(env, token)});
+  });
+}
+
+Napi::Promise Delivery::run(Engine& engine, std::unique_ptr<Task> task,
+                            std::shared_ptr<CancelFlag> cancelled, Work work) {
+  const Napi::Promise promise = task->promise.Promise();
+  const uint64_t number = begin(std::move(task));
+  try {
+    engine.post(std::move(cancelled),
+                [this, number, work = std::move(work)](const CancelFlag& flag) {
+                  try {
+                    if (flag) throw Error(code::kAborted, "the work was stopped");
+                    resolve(number, work(number, flag));
+                  } catch (const Error& error) {
+                    reject(number, error);
+                  } catch (const std::bad_alloc&) {
+                    reject(number, Error(code::kOutOfMemory, "no memory for the call"));
+                  } catch (const std::exception& error) {
+                    reject(number, Error(code::kInternal, error.what()));
+                  }
+                });
+  } catch (const Error& error) {
+    reject(number, error);
+  }
+  return promise;
+}
+
+Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, Result onStopped) {
+  const Napi::Promise promise = task->promise.Promise();
+  const uint64_t number = begin(std::move(task));
+  engine.stop([this, number, onStopped = std::move(onStopped)] { resolve(number, onStopped); });
+  return promise;
+}
+
+}  // namespace gpt2::binding

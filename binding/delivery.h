@@ -1,0 +1,80 @@
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine.h"
+#include "error.h"
+
+namespace gpt2::binding {
+
+// An asynchronous call, from the call until its promise is settled. Lives on the JavaScript thread; other
+// threads know it by its number.
+struct Task {
+  explicit Task(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
+
+  Napi::Promise::Deferred promise;
+  Napi::FunctionReference onToken;
+  std::vector<Napi::ObjectReference> kept;  // what the engine works on must not be collected
+  std::shared_ptr<void> owned;              // … or destroyed
+
+  void keep(const Napi::Object& object) { kept.push_back(Napi::Persistent(object)); }
+};
+
+// What one JavaScript environment (the main thread, a worker) has of this addon: the way back to its
+// thread, the calls under way, and the engines to stop before the environment goes.
+//
+// One ThreadSafeFunction serves all calls. It keeps the event loop alive only while calls are under way.
+class Delivery {
+ public:
+  // Makes the value that a task resolves to, on the JavaScript thread.
+  using Result = std::function<Napi::Value(Napi::Env, Task&)>;
+
+  explicit Delivery(Napi::Env env);
+  ~Delivery();
+  Delivery(const Delivery&) = delete;
+  Delivery& operator=(const Delivery&) = delete;
+
+  // The work of a task, on an engine's thread; `task` is its number. Throws Error.
+  using Work = std::function<Result(uint64_t task, const CancelFlag& cancelled)>;
+
+  // On the JavaScript thread: has `engine` do the work, and settles the task's promise with its result or
+  // its error. Work whose flag is set before its turn comes is not begun.
+  Napi::Promise run(Engine& engine, std::unique_ptr<Task> task,
+                    std::shared_ptr<CancelFlag> cancelled, Work work);
+  // Stops an engine; then `onStopped` makes the result, on the JavaScript thread.
+  Napi::Promise stop(Engine& engine, std::unique_ptr<Task> task, Result onStopped);
+  void addEngine(const std::shared_ptr<Engine>& engine);
+  // For work that belongs to no model.
+  Engine& commonEngine();
+
+  // From any thread, before the task is settled.
+  void deliverToken(uint64_t task, uint32_t token);
+
+ private:
+  using Message = std::function<void(Napi::Env)>;
+  static void receive(Napi::Env env, Napi::Function, std::nullptr_t*, Message* message);
+  using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Message, receive>;
+
+  uint64_t begin(std::unique_ptr<Task> task);
+  void resolve(uint64_t task, Result result);
+  void reject(uint64_t task, const Error& error);
+  void post(Message message);
+  void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
+  void stopEngines();
+
+  Napi::Env env_;
+  Channel channel_;
+  std::unordered_map<uint64_t, std::unique_ptr<Task>> tasks_;
+  uint64_t nextTask_ = 0;
+  std::vector<std::weak_ptr<Engine>> engines_;
+  std::shared_ptr<Engine> commonEngine_;
+};
+
+Napi::Error toJavaScript(Napi::Env env, const Error& error);
+
+}  // namespace gpt2::binding

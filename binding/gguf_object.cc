@@ -1,0 +1,107 @@
+#include "gguf_object.h"
+
+#include <cinttypes>
+#include <cstdio>
+
+#include "addon_data.h"
+#include "arguments.h"
+
+namespace gpt2::binding {
+
+namespace {
+
+// Longer arrays (a vocabulary) are told by their length alone.
+constexpr uint64_t kShownElements = 64;
+
+Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
+  if (!value.isArray) {
+    if (const auto text = value.string()) return Napi::String::New(env, text->data(), text->size());
+    if (value.type == GgufType::kBool) return Napi::Boolean::New(env, value.number() != 0.0);
+    return Napi::Number::New(env, value.number().value_or(0));
+  }
+  Napi::Object array = Napi::Object::New(env);
+  array.Set("length", static_cast<double>(value.count));
+  if (value.type == GgufType::kString && value.count <= kShownElements) {
+    Napi::Array strings = Napi::Array::New(env);
+    value.forEachString([&](std::string_view text) {
+      strings.Set(strings.Length(), Napi::String::New(env, text.data(), text.size()));
+    });
+    array.Set("strings", strings);
+  }
+  return array;
+}
+
+Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("name", tensor.name);
+  object.Set("type", typeName(tensor.type));
+  Napi::Array shape = Napi::Array::New(env);
+  for (int i = 0; i < tensor.dimensionCount; ++i) {
+    shape.Set(static_cast<uint32_t>(i), static_cast<double>(tensor.shape[static_cast<size_t>(i)]));
+  }
+  object.Set("shape", shape);
+  object.Set("byteSize", static_cast<double>(tensor.byteSize));
+  return object;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const GgufFile& file) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("version", file.version());
+  object.Set("byteSize", static_cast<double>(file.bytes().size()));
+  Napi::Array metadata = Napi::Array::New(env);
+  for (const auto& [key, value] : file.metadata()) {
+    Napi::Array entry = Napi::Array::New(env, 2);
+    entry.Set(0U, key);
+    entry.Set(1U, toJavaScript(env, value));
+    metadata.Set(metadata.Length(), entry);
+  }
+  object.Set("metadata", metadata);
+  Napi::Array tensors = Napi::Array::New(env);
+  for (const TensorInfo& tensor : file.tensors()) {
+    tensors.Set(tensors.Length(), toJavaScript(env, tensor));
+  }
+  object.Set("tensors", tensors);
+  return object;
+}
+
+}  // namespace
+
+std::string typeName(ggml_type type) {
+  std::string name = ggml_type_name(type);
+  if (name.back() == 'K') name.back() = 'k';
+  return name;
+}
+
+// FNV-1a, 64 bits, over the tokens, each followed by a zero byte (which no token of GPT-2's holds, since
+// its vocabulary writes bytes as printable characters).
+Napi::Value describeVocabulary(Napi::Env env, const GgufFile& file) {
+  const MetadataValue* tokens = file.find("tokenizer.ggml.tokens");
+  if (tokens == nullptr || !tokens->isArray || tokens->type != GgufType::kString) {
+    return env.Undefined();
+  }
+  constexpr uint64_t kPrime = 0x100000001b3;
+  uint64_t hash = 0xcbf29ce484222325;
+  tokens->forEachString([&](std::string_view token) {
+    for (const char c : token) hash = (hash ^ static_cast<uint8_t>(c)) * kPrime;
+    hash *= kPrime;
+  });
+  char hexadecimal[17];
+  std::snprintf(hexadecimal, sizeof hexadecimal, "%016" PRIx64, hash);
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("count", static_cast<double>(tokens->count));
+  object.Set("fingerprint", hexadecimal);
+  return object;
+}
+
+Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Delivery& delivery = AddonData::of(env).delivery;
+  return delivery.run(
+      delivery.commonEngine(), std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
+      [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
+        auto file = std::make_shared<const GgufFile>(path, true);
+        return [file](Napi::Env result, Task&) { return toJavaScript(result, *file); };
+      });
+}
+
+}  // namespace gpt2::binding

@@ -1,0 +1,130 @@
+#include "session_object.h"
+
+#include <utility>
+#include <vector>
+
+#include "addon_data.h"
+#include "arguments.h"
+
+namespace gpt2::binding {
+
+namespace {
+
+GenerateOptions toGenerateOptions(const Napi::Object& object) {
+  GenerateOptions options;
+  options.maxTokens = toInteger(object.Get("maxTokens"));
+  options.sampling.temperature = toNumber(object.Get("temperature"));
+  options.sampling.topK = toInteger(object.Get("topK"));
+  options.sampling.topP = toNumber(object.Get("topP"));
+  options.sampling.seed = static_cast<uint64_t>(toInteger(object.Get("seed")));
+  return options;
+}
+
+Napi::Object toJavaScript(Napi::Env env, const Generation& generation) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("finishReason",
+             generation.finishReason == FinishReason::kEndOfText ? "endOfText" : "length");
+  object.Set("promptTokens", static_cast<double>(generation.promptTokens));
+  object.Set("cachedTokens", static_cast<double>(generation.cachedTokens));
+  object.Set("completionTokens", static_cast<double>(generation.completionTokens));
+  object.Set("promptMs", generation.promptMilliseconds);
+  object.Set("firstTokenMs", generation.firstTokenMilliseconds);
+  object.Set("totalMs", generation.totalMilliseconds);
+  return object;
+}
+
+}  // namespace
+
+Napi::Function SessionObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeSession",
+                     {InstanceMethod<&SessionObject::evaluate>("evaluate"),
+                      InstanceMethod<&SessionObject::generate>("generate"),
+                      InstanceMethod<&SessionObject::fork>("fork"),
+                      InstanceMethod<&SessionObject::dispose>("dispose")});
+}
+
+SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const SessionSeed& seed = *info[0].As<Napi::External<SessionSeed>>().Data();
+  running_ = seed.running;
+  session_ = running_->model->createSession();
+  running_->sessions.insert(this);
+  if (!seed.original) return;
+  running_->engine->post(std::make_shared<CancelFlag>(false),
+                         [from = seed.original, to = session_](const CancelFlag& flag) {
+                           if (!flag) to->copyFrom(*from);
+                         });
+}
+
+void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
+
+void SessionObject::release(Napi::BasicEnv env) {
+  reportBytes(env, 0);
+  session_.reset();
+  if (running_) running_->sessions.erase(this);
+  running_.reset();
+}
+
+// The garbage collector knows only what it is told.
+void SessionObject::reportBytes(Napi::BasicEnv env, size_t bytes) {
+  const auto now = static_cast<int64_t>(bytes);
+  Napi::MemoryManagement::AdjustExternalMemory(env,
+                                               now - std::exchange(reportedBytes_, now));
+}
+
+Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t keep = toInteger(info[0]);
+  std::vector<uint32_t> tokens = toTokens(info[1]);
+  const std::vector<uint32_t> given = toTokens(info[2]);
+  std::vector<int64_t> positions(given.begin(), given.end());
+  auto out = info[3].As<Napi::Float32Array>();
+
+  auto task = std::make_unique<Task>(env);
+  task->keep(Value());
+  task->keep(out);
+  return AddonData::of(env).delivery.run(
+      *running_->engine, std::move(task), toCancelFlag(info[4]),
+      [this, running = running_.get(), session = session_, keep, tokens = std::move(tokens),
+       positions = std::move(positions),
+       data = out.Data()](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
+        running->model->evaluate(*session, keep, tokens, positions, data, &cancelled);
+        return [this, bytes = session->cache().byteSize()](Napi::Env result, Task&) -> Napi::Value {
+          if (session_) reportBytes(result, bytes);
+          return result.Undefined();
+        };
+      });
+}
+
+Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t keep = toInteger(info[0]);
+  std::vector<uint32_t> tokens = toTokens(info[1]);
+  const GenerateOptions options = toGenerateOptions(info[2].As<Napi::Object>());
+
+  auto task = std::make_unique<Task>(env);
+  task->keep(Value());
+  task->onToken = Napi::Persistent(info[3].As<Napi::Function>());
+  Delivery& delivery = AddonData::of(env).delivery;
+  return delivery.run(
+      *running_->engine, std::move(task), toCancelFlag(info[4]),
+      [&delivery, this, running = running_.get(), session = session_, keep,
+       tokens = std::move(tokens),
+       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+        const Generation generation = running->model->generate(
+            *session, keep, tokens, options,
+            [&](uint32_t token) { delivery.deliverToken(number, token); }, &cancelled);
+        return [this, generation, bytes = session->cache().byteSize()](Napi::Env result,
+                                                                       Task&) -> Napi::Value {
+          if (session_) reportBytes(result, bytes);
+          return toJavaScript(result, generation);
+        };
+      });
+}
+
+Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  SessionSeed seed{running_, session_};
+  return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
+}
+
+}  // namespace gpt2::binding

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "model_object.h"
+#include "session.h"
+
+namespace gpt2::binding {
+
+// What a session object is made from: its model and, for a fork, the session to copy.
+struct SessionSeed {
+  std::shared_ptr<RunningModel> running;
+  std::shared_ptr<Session> original;
+};
+
+class SessionObject : public Napi::ObjectWrap<SessionObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+
+  explicit SessionObject(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
+  // Gives up the native session; work under way keeps it until it ends.
+  void release(Napi::BasicEnv env);
+
+ private:
+  // evaluate(keep, tokens, positions, out, cancellation) → Promise<undefined>
+  Napi::Value evaluate(const Napi::CallbackInfo& info);
+  // generate(keep, tokens, options, onToken, cancellation) → Promise<Generation>
+  Napi::Value generate(const Napi::CallbackInfo& info);
+  Napi::Value fork(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
+
+  void reportBytes(Napi::BasicEnv env, size_t bytes);
+
+  std::shared_ptr<RunningModel> running_;
+  std::shared_ptr<Session> session_;
+  int64_t reportedBytes_ = 0;
+};
+
+}  // namespace gpt2::binding

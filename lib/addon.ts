@@ -1,0 +1,193 @@
+// The only file that touches the compiled addon: finds it, checks it, and says what its calls look like.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ErrorCode, Gpt2Error } from './errors.js';
+import type { TensorType } from './tensor-types.js';
+
+export interface NativeModelOptions {
+  device: string;
+  /** 0: one for every physical core this process may use */
+  threads: number;
+  /** 0: the model's own */
+  contextLength: number;
+  cacheType: 'f32' | 'f16' | undefined;
+  mmap: boolean;
+}
+
+export interface NativeModelDescription {
+  vocabSize: number;
+  contextLength: number;
+  embeddingLength: number;
+  headCount: number;
+  layerCount: number;
+  feedForwardLength: number;
+  layerNormEpsilon: number;
+  parameterCount: number;
+  fileType: string;
+  cacheType: 'f32' | 'f16';
+  headIsTied: boolean;
+  device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
+  threads: number;
+  endOfText?: number;
+  /** the tokens in the file's metadata: how many, and an FNV-1a hash over them in hexadecimal */
+  vocabulary: { count: number; fingerprint: string } | undefined;
+}
+
+export interface NativeGenerateOptions {
+  maxTokens: number;
+  temperature: number;
+  topK: number;
+  topP: number;
+  seed: number;
+}
+
+export interface NativeGeneration {
+  finishReason: 'length' | 'endOfText';
+  promptTokens: number;
+  cachedTokens: number;
+  completionTokens: number;
+  promptMs: number;
+  firstTokenMs: number;
+  totalMs: number;
+}
+
+/** Handed to calls; its cancel() makes them reject with the code ABORTED. */
+export interface NativeCancellation {
+  cancel(): void;
+}
+
+export interface NativeSession {
+  /** Keeps the first `keep` tokens, appends and evaluates; fills `out` with one row per position. */
+  evaluate(
+    keep: number,
+    tokens: Uint32Array,
+    positions: Uint32Array,
+    out: Float32Array,
+    cancellation?: NativeCancellation,
+  ): Promise<void>;
+  generate(
+    keep: number,
+    tokens: Uint32Array,
+    options: NativeGenerateOptions,
+    onToken: (token: number) => void,
+    cancellation?: NativeCancellation,
+  ): Promise<NativeGeneration>;
+  fork(): NativeSession;
+  dispose(): void;
+}
+
+export interface NativeModel {
+  describe(): NativeModelDescription;
+  createSession(): NativeSession;
+  dispose(): Promise<void>;
+}
+
+export interface GgufDescription {
+  version: number;
+  byteSize: number;
+  metadata: [
+    key: string,
+    value: string | number | boolean | { length: number; strings?: string[] },
+  ][];
+  /** shape in ggml's order: the contiguous dimension first */
+  tensors: { name: string; type: string; shape: number[]; byteSize: number }[];
+}
+
+export interface Addon {
+  readonly version: string;
+  readonly physicalCpuCount: number;
+  readonly Cancellation: new () => NativeCancellation;
+  openModel(
+    path: string,
+    options: NativeModelOptions,
+    cancellation?: NativeCancellation,
+  ): Promise<NativeModel>;
+  inspectGguf(path: string): Promise<GgufDescription>;
+  encodeTensor(
+    bytes: Uint8Array,
+    sourceType: TensorType,
+    rows: number,
+    columns: number,
+    transpose: boolean,
+    type: TensorType,
+    cancellation?: NativeCancellation,
+  ): Promise<Uint8Array>;
+  /** elements and bytes of one block */
+  blockSize(type: TensorType): [elements: number, bytes: number];
+  devices(): string[];
+}
+
+const root = join(__dirname, '..');
+const path = join(root, 'build', 'Release', 'gpt2_native.node');
+
+/** The version in package.json. */
+export const version: string = JSON.parse(
+  readFileSync(join(root, 'package.json'), 'utf8'),
+).version;
+
+export const addon: Addon = load();
+
+function load(): Addon {
+  let loaded: Addon;
+  try {
+    loaded = require(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Gpt2Error(
+      'ADDON_MISSING',
+      `The compiled addon for ${process.platform}-${process.arch} could not be loaded from ${path}: ${reason}\n` +
+        'In a checkout, "npm run build:native" builds it (a C++17 compiler and cmake 3.25 are needed).',
+      { cause },
+    );
+  }
+  if (loaded.version !== version) {
+    throw new Gpt2Error(
+      'ADDON_MISMATCH',
+      `Expected the addon of version ${version} but ${path} is of version ${loaded.version}. ` +
+        'In a checkout, "npm run build:native" builds it anew.',
+    );
+  }
+  return loaded;
+}
+
+/**
+ * Makes a native call that an AbortSignal can stop, and turns its errors into ours.
+ * An aborted call rejects with the signal's reason.
+ */
+export async function callNative<T>(
+  signal: AbortSignal | undefined,
+  start: (cancellation?: NativeCancellation) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const cancellation = signal && new addon.Cancellation();
+  const cancel = () => cancellation?.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    return await start(cancellation);
+  } catch (error) {
+    if (isNativeError(error) && error.code === 'ABORTED' && signal?.aborted) {
+      throw signal.reason;
+    }
+    throw toGpt2Error(error);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+function isNativeError(error: unknown): error is Error & { code: string } {
+  return (
+    error instanceof Error && typeof (error as { code?: unknown }).code === 'string'
+  );
+}
+
+function toGpt2Error(error: unknown): Gpt2Error {
+  if (!isNativeError(error)) {
+    return new Gpt2Error('INTERNAL', String(error), { cause: error });
+  }
+  // Without a signal, only dispose() stops work.
+  if (error.code === 'ABORTED') {
+    return new Gpt2Error('DISPOSED', 'The model was disposed during the call.');
+  }
+  return new Gpt2Error(error.code as ErrorCode, error.message);
+}

@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { realpath, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import type { TensorType } from '../tensor-types.js';
+import { weightFiles } from './checkpoint-tensors.js';
+import { type ConvertOptions, convert } from './convert.js';
+import { fileError } from './files.js';
+
+// Raised whenever the same checkpoint would be written differently.
+const formatVersion = 1;
+
+/** Where conversions are kept unless a call says otherwise. */
+export function defaultCacheFolder(): string {
+  const { GPT2_NATIVE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
+  if (GPT2_NATIVE_CACHE) return resolve(GPT2_NATIVE_CACHE);
+  switch (process.platform) {
+    case 'win32':
+      return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'gpt2-native', 'Cache');
+    case 'darwin':
+      return join(homedir(), 'Library', 'Caches', 'gpt2-native');
+    default:
+      return join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'gpt2-native');
+  }
+}
+
+/**
+ * The GGUF file of a checkpoint folder, converted now if the cache does not hold it yet. The checkpoint's
+ * own folder is only read. Two processes that convert at once both succeed: each writes under a name of
+ * its own, and the later rename replaces the earlier file with an equal one.
+ */
+export async function cachedConversion(
+  folder: string,
+  cacheFolder: string,
+  options: ConvertOptions,
+): Promise<string> {
+  const path = join(cacheFolder, await cacheName(folder, options.type));
+  const isThere = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) await convert(folder, path, options);
+  return path;
+}
+
+/** A name that changes with the folder's path, its files' sizes and times, the type and the format. */
+async function cacheName(folder: string, type: TensorType | undefined): Promise<string> {
+  const real = await realpath(folder);
+  const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer.json'];
+  const files = ['config.json', ...(await weightFiles(folder)), ...tokenizerFiles];
+  const states = await Promise.all(
+    files.map(async (name) => {
+      try {
+        const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
+        return `${name} ${size} ${mtimeNs}`;
+      } catch (error) {
+        if (tokenizerFiles.includes(name)) return `${name} absent`;
+        throw fileError(join(folder, name), error as NodeJS.ErrnoException);
+      }
+    }),
+  );
+  const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
+  const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
+  return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
+}

@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises';
+import { Gpt2Error } from '../errors.js';
+
+/** An error of the file system on reading, as ours. */
+export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
+  const missing = error.code === 'ENOENT' || error.code === 'ENOTDIR';
+  return new Gpt2Error(
+    missing ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE',
+    missing ? `${path}: there is no such file` : `${path}: cannot be read (${error.message})`,
+    { cause: error },
+  );
+}
+
+/** Reads a small JSON file that must hold an object; undefined if there is no such file. */
+export async function readJsonObject(path: string): Promise<Record<string, unknown> | undefined> {
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new Gpt2Error('INVALID_FILE', `${path}: it is not JSON`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Gpt2Error('INVALID_FILE', `${path}: it is not a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** Reads a text file; undefined if there is no such file. */
+export async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const ours = fileError(path, error as NodeJS.ErrnoException);
+    if (ours.code === 'FILE_NOT_FOUND') return undefined;
+    throw ours;
+  }
+}

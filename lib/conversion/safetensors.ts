@@ -1,0 +1,158 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { Gpt2Error } from '../errors.js';
+import { fileError } from './files.js';
+
+/** The element types that GPT-2's weights come in; mask buffers may have others, and are not read. */
+const elementBytes: Record<string, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+};
+
+export interface SafetensorsEntry {
+  dtype: string;
+  shape: readonly number[];
+  /** In the file. */
+  offset: number;
+  byteSize: number;
+}
+
+// The limit of the format's own library.
+const largestHeader = 100_000_000;
+
+/**
+ * A safetensors file, opened for reading: 8 bytes of header length, a JSON header, the tensors' bytes.
+ * Format: https://github.com/huggingface/safetensors#format
+ */
+export class SafetensorsFile {
+  readonly path: string;
+  readonly entries: ReadonlyMap<string, SafetensorsEntry>;
+  readonly #handle: FileHandle;
+
+  private constructor(
+    path: string,
+    entries: ReadonlyMap<string, SafetensorsEntry>,
+    handle: FileHandle,
+  ) {
+    this.path = path;
+    this.entries = entries;
+    this.#handle = handle;
+  }
+
+  static async open(path: string): Promise<SafetensorsFile> {
+    const handle = await open(path).catch((error) => {
+      throw fileError(path, error);
+    });
+    try {
+      const { size } = await handle.stat();
+      return new SafetensorsFile(path, await readEntries(path, handle, size), handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Bytes of a tensor, from `start` on, counted from the tensor's own first byte. */
+  async read(entry: SafetensorsEntry, start: number, length: number): Promise<Uint8Array> {
+    return await readBytes(this.path, this.#handle, entry.offset + start, length);
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+async function readBytes(
+  path: string,
+  handle: FileHandle,
+  position: number,
+  length: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await handle
+      .read(bytes, done, length - done, position + done)
+      .catch((error) => {
+        throw fileError(path, error);
+      });
+    if (bytesRead === 0) throw invalidFile(path, 'it became shorter while it was read');
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+async function readEntries(
+  path: string,
+  handle: FileHandle,
+  fileSize: number,
+): Promise<Map<string, SafetensorsEntry>> {
+  if (fileSize < 8) throw invalidFile(path, `it has ${fileSize} bytes, which holds no header`);
+  const start = await readBytes(path, handle, 0, 8);
+  const headerLength = new DataView(start.buffer).getBigUint64(0, true);
+  if (headerLength > largestHeader || Number(headerLength) > fileSize - 8) {
+    throw invalidFile(path, `its header claims ${headerLength} bytes in a file of ${fileSize}`);
+  }
+  const dataStart = 8 + Number(headerLength);
+  const json = new TextDecoder().decode(await readBytes(path, handle, 8, Number(headerLength)));
+
+  let header: unknown;
+  try {
+    header = JSON.parse(json);
+  } catch (cause) {
+    throw invalidFile(path, 'its header is not JSON', cause);
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
+    throw invalidFile(path, 'its header is not a JSON object');
+  }
+  const entries = new Map<string, SafetensorsEntry>();
+  for (const [name, value] of Object.entries(header)) {
+    if (name === '__metadata__') continue;
+    entries.set(name, checkEntry(path, name, value, dataStart, fileSize - dataStart));
+  }
+  return entries;
+}
+
+function checkEntry(
+  path: string,
+  name: string,
+  value: unknown,
+  dataStart: number,
+  dataLength: number,
+): SafetensorsEntry {
+  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
+  const isSize = (number: unknown): number is number =>
+    Number.isSafeInteger(number) && (number as number) >= 0;
+  const bytes = typeof dtype === 'string' ? elementBytes[dtype] : undefined;
+  if (bytes === undefined) {
+    throw invalidFile(path, `the tensor "${name}" has the unknown dtype ${JSON.stringify(dtype)}`);
+  }
+  if (!Array.isArray(shape) || !shape.every(isSize)) {
+    throw invalidFile(path, `the shape of the tensor "${name}" is not an array of sizes`);
+  }
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
+    throw invalidFile(path, `the tensor "${name}" has no data_offsets`);
+  }
+  const [begin, end] = offsets as [number, number];
+  const byteSize = shape.reduce((product, extent) => product * extent, bytes);
+  if (begin > end || end > dataLength || end - begin !== byteSize) {
+    throw invalidFile(
+      path,
+      `the tensor "${name}" of ${dtype} and shape [${shape.join(', ')}] needs ${byteSize} bytes, but its data_offsets are [${begin}, ${end}] in ${dataLength} bytes of data`,
+    );
+  }
+  return { dtype: dtype as string, shape, offset: dataStart + begin, byteSize };
+}
+
+function invalidFile(path: string, reason: string, cause?: unknown): Gpt2Error {
+  return new Gpt2Error('INVALID_FILE', `${path}: ${reason}`, { cause });
+}

@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { Gpt2Error } from '../errors.js';
+import { readJsonObject, readText } from './files.js';
+
+/** llama.cpp's numbers for what a token is. */
+const tokenKinds = { normal: 1, control: 3, unused: 5 } as const;
+
+/** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
+export interface Vocabulary {
+  /** by id */
+  tokens: string[];
+  kinds: number[];
+  /** `left right`, in the order in which they were learnt */
+  merges: string[];
+}
+
+/**
+ * The vocabulary of a checkpoint folder, from vocab.json and merges.txt or from tokenizer.json, padded to
+ * the model's size; undefined if the folder has neither.
+ */
+export async function readVocabulary(
+  folder: string,
+  vocabSize: number,
+): Promise<Vocabulary | undefined> {
+  const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
+  if (!source) return undefined;
+  const tokens: string[] = new Array(vocabSize);
+  for (const [token, id] of source.ids) {
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new Gpt2Error(
+        'INVALID_FILE',
+        `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${id}`,
+      );
+    }
+    if (tokens[id] !== undefined) {
+      throw new Gpt2Error('INVALID_FILE', `${source.path}: the token id ${id} occurs twice`);
+    }
+    tokens[id] = token;
+  }
+  const kinds = Array.from(tokens, (token) => {
+    if (token === undefined) return tokenKinds.unused;
+    return source.special.has(token) ? tokenKinds.control : tokenKinds.normal;
+  });
+  return {
+    tokens: Array.from(tokens, (token, id) => token ?? `[PAD${id}]`),
+    kinds,
+    merges: source.merges,
+  };
+}
+
+interface Source {
+  path: string;
+  ids: [token: string, id: number][];
+  merges: string[];
+  special: Set<string>;
+}
+
+async function readVocabJson(folder: string): Promise<Source | undefined> {
+  const path = join(folder, 'vocab.json');
+  const ids = await readJsonObject(path);
+  const merges = await readText(join(folder, 'merges.txt'));
+  if (!ids || merges === undefined) return undefined;
+  return {
+    path,
+    ids: Object.entries(ids) as [string, number][],
+    // The first line is a comment with the version; the others are "left right".
+    merges: merges
+      .split(/\r?\n/)
+      .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version'))),
+    special: new Set(['<|endoftext|>']),
+  };
+}
+
+async function readTokenizerJson(folder: string): Promise<Source | undefined> {
+  const path = join(folder, 'tokenizer.json');
+  const json = await readJsonObject(path);
+  if (!json) return undefined;
+  const model = json.model as
+    | { type?: unknown; vocab?: unknown; merges?: unknown }
+    | null
+    | undefined;
+  if (
+    (model?.type !== undefined && model.type !== 'BPE') ||
+    typeof model?.vocab !== 'object' ||
+    model.vocab === null ||
+    !Array.isArray(model.merges)
+  ) {
+    throw new Gpt2Error('INVALID_FILE', `${path}: expected a model of type BPE with vocab and merges`);
+  }
+  const ids = new Map(Object.entries(model.vocab as Record<string, number>));
+  const special = new Set<string>();
+  for (const token of Array.isArray(json.added_tokens) ? json.added_tokens : []) {
+    if (typeof token?.content !== 'string') continue;
+    ids.set(token.content, token.id);
+    if (token.special === true) special.add(token.content);
+  }
+  return {
+    path,
+    ids: [...ids],
+    // Written as "left right" or, newer, as ["left", "right"].
+    merges: model.merges.map((merge) => (Array.isArray(merge) ? merge.join(' ') : String(merge))),
+    special,
+  };
+}

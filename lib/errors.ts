@@ -1,0 +1,42 @@
+/**
+ * What went wrong, by a code that never changes its meaning. `docs/errors.md` says more about each.
+ */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'UNKNOWN_OPTION'
+  | 'TOKEN_OUT_OF_RANGE'
+  | 'CONTEXT_OVERFLOW'
+  | 'TOKENIZER_MISSING'
+  | 'FILE_NOT_FOUND'
+  | 'FILE_UNREADABLE'
+  | 'FILE_UNWRITABLE'
+  | 'INVALID_FILE'
+  | 'UNSUPPORTED_MODEL'
+  | 'DEVICE_UNAVAILABLE'
+  | 'OUT_OF_MEMORY'
+  | 'NOT_FINITE'
+  | 'SESSION_BUSY'
+  | 'DISPOSED'
+  | 'ADDON_MISSING'
+  | 'ADDON_MISMATCH'
+  | 'INTERNAL';
+
+/**
+ * The one class of error that this package throws (an aborted call rejects with its signal's reason).
+ *
+ * @example
+ * try {
+ *   await model.logits([50_300]);
+ * } catch (error) {
+ *   if (error instanceof Gpt2Error && error.code === 'TOKEN_OUT_OF_RANGE') console.error(error.message);
+ * }
+ */
+export class Gpt2Error extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'Gpt2Error';
+    this.code = code;
+  }
+}

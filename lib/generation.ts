@@ -1,0 +1,197 @@
+import { randomInt } from 'node:crypto';
+import {
+  type NativeCancellation,
+  type NativeGenerateOptions,
+  type NativeGeneration,
+  callNative,
+} from './addon.js';
+import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
+import { TextStreamDecoder, type Tokenizer } from './tokenizer.js';
+
+export interface GenerateOptions {
+  /** New tokens at most. Default 128. The context length bounds them too. */
+  maxTokens?: number;
+  /** Divides the logits before drawing: below 1 safer, above 1 wilder, 0 always the likeliest. Default 1. */
+  temperature?: number;
+  /** Draw from the k likeliest tokens only. Default 0: from all. */
+  topK?: number;
+  /** Draw from the fewest likeliest tokens whose probabilities sum to p. Default 1: from all. */
+  topP?: number;
+  /** Same seed, same input: same text. Default: a new one for every call, told in the result. */
+  seed?: number;
+  /** Stops the call within one token; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface Generation {
+  /** The new text; empty for a model without a tokenizer. */
+  text: string;
+  /** The new tokens, without an ending `<|endoftext|>`. */
+  tokens: Uint32Array;
+  /** 'length': maxTokens or the context length was reached; 'endOfText': the model ended the text. */
+  finishReason: 'length' | 'endOfText';
+  seed: number;
+  usage: {
+    promptTokens: number;
+    completionTokens: number;
+    /** Tokens of the prompt whose keys and values a session had already. */
+    cachedTokens: number;
+  };
+  timings: {
+    /** Evaluating the prompt. */
+    promptMs: number;
+    /** From the start to the first new token. */
+    firstTokenMs: number;
+    totalMs: number;
+    /** New tokens per second after the first; 0 if there are fewer than two. */
+    tokensPerSecond: number;
+  };
+}
+
+/** New text of a stream and the tokens that made it. Whole characters only. */
+export interface GenerationPart {
+  text: string;
+  tokens: number[];
+}
+
+/** Checked options with their defaults filled in. */
+export interface GenerationSettings {
+  native: NativeGenerateOptions;
+  signal: AbortSignal | undefined;
+}
+
+const largestSeed = Number.MAX_SAFE_INTEGER;
+
+export function generationSettings(
+  call: string,
+  options: GenerateOptions | undefined,
+): GenerationSettings {
+  const {
+    maxTokens = 128,
+    temperature = 1,
+    topK = 0,
+    topP = 1,
+    seed = randomInt(2 ** 32),
+    signal,
+  } = checkOptions(call, options, [
+    'maxTokens',
+    'temperature',
+    'topK',
+    'topP',
+    'seed',
+    'signal',
+  ]);
+  return {
+    native: {
+      maxTokens: checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER),
+      temperature: checkNumber(
+        'temperature',
+        temperature,
+        (value) => value >= 0 && value < Number.POSITIVE_INFINITY,
+        'a number of at least 0',
+      ),
+      topK: checkInteger('topK', topK, 0, Number.MAX_SAFE_INTEGER),
+      topP: checkNumber(
+        'topP',
+        topP,
+        (value) => value > 0 && value <= 1,
+        'a number above 0 and at most 1',
+      ),
+      seed: checkInteger('seed', seed, 0, largestSeed),
+    },
+    signal: checkSignal(signal),
+  };
+}
+
+/** One run of the native decode loop. */
+export type NativeRun = (
+  onToken: (token: number) => void,
+  cancellation?: NativeCancellation,
+) => Promise<NativeGeneration>;
+
+/** Runs to the end and gathers the result. */
+export async function gather(
+  run: NativeRun,
+  settings: GenerationSettings,
+  tokenizer: Tokenizer | undefined,
+): Promise<Generation> {
+  const tokens: number[] = [];
+  const native = await callNative(settings.signal, (cancellation) =>
+    run((token) => tokens.push(token), cancellation),
+  );
+  const { promptTokens, cachedTokens, completionTokens, finishReason } = native;
+  const { promptMs, firstTokenMs, totalMs } = native;
+  return {
+    text: tokenizer?.decode(tokens) ?? '',
+    tokens: Uint32Array.from(tokens),
+    finishReason,
+    seed: settings.native.seed,
+    usage: { promptTokens, completionTokens, cachedTokens },
+    timings: {
+      promptMs,
+      firstTokenMs,
+      totalMs,
+      tokensPerSecond:
+        completionTokens > 1 ? ((completionTokens - 1) * 1000) / (totalMs - firstTokenMs) : 0,
+    },
+  };
+}
+
+/**
+ * Runs and yields part by part. Leaving the loop early stops the run.
+ * @param onTokens hears the tokens of each part before it is handed out
+ */
+export async function* streamParts(
+  run: NativeRun,
+  settings: GenerationSettings,
+  tokenizer: Tokenizer | undefined,
+  onTokens: (tokens: readonly number[]) => void,
+): AsyncGenerator<GenerationPart, void, void> {
+  const decoder = tokenizer && new TextStreamDecoder(tokenizer);
+  const arrived: number[] = [];
+  let wake = () => {};
+  let ended = false;
+
+  // The consumer's own signal, and the end of the loop.
+  const leave = new AbortController();
+  const signal = settings.signal
+    ? AbortSignal.any([settings.signal, leave.signal])
+    : leave.signal;
+  const running = callNative(signal, (cancellation) =>
+    run((token) => {
+      arrived.push(token);
+      wake();
+    }, cancellation),
+  ).finally(() => {
+    ended = true;
+    wake();
+  });
+  running.catch(() => {}); // heard below, unless the loop was left
+
+  try {
+    let held: number[] = []; // tokens whose last character is not whole yet
+    while (true) {
+      if (arrived.length > 0) {
+        const tokens = arrived.splice(0);
+        held.push(...tokens);
+        onTokens(tokens);
+        const text = tokens.map((token) => decoder?.write(token) ?? '').join('');
+        if (text !== '' || !decoder) {
+          yield { text, tokens: held };
+          held = [];
+        }
+      } else if (ended) {
+        break;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+    await running;
+    if (held.length > 0) yield { text: decoder?.end() ?? '', tokens: held };
+  } finally {
+    leave.abort();
+    await running.catch(() => {});
+  }
+}

@@ -1,0 +1,55 @@
+import { invalidArgument, show } from './arguments.js';
+import { Gpt2Error } from './errors.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** Text, or token ids. The empty text means: start from `<|endoftext|>`. */
+export type Input = string | readonly number[] | Uint32Array | Int32Array;
+
+// The longest token of GPT-2's vocabulary: a text of more characters than this for every token that fits
+// is refused without tokenizing it.
+const longestToken = 128;
+
+/** The tokens of an input for a model of this context length. */
+export function inputTokens(
+  input: Input,
+  tokenizer: Tokenizer,
+  contextLength: number,
+): Uint32Array {
+  if (typeof input === 'string') {
+    if (input.length > contextLength * longestToken) {
+      throw new Gpt2Error(
+        'CONTEXT_OVERFLOW',
+        `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which is more`,
+      );
+    }
+    return input === '' ? Uint32Array.of(tokenizer.endOfText) : tokenizer.encode(input);
+  }
+  if (!Array.isArray(input) && !(input instanceof Uint32Array) && !(input instanceof Int32Array)) {
+    throw invalidArgument('text or an array of token ids', input);
+  }
+  if (input.length > contextLength) {
+    throw new Gpt2Error(
+      'CONTEXT_OVERFLOW',
+      `Expected at most ${contextLength} tokens, the context length, but received ${input.length}`,
+    );
+  }
+  for (let index = 0; index < input.length; index++) {
+    const token = input[index];
+    if (!Number.isInteger(token) || (token as number) < 0 || (token as number) >= tokenizer.vocabSize) {
+      throw new Gpt2Error(
+        'TOKEN_OUT_OF_RANGE',
+        `Expected token ids to be whole numbers from 0 to ${tokenizer.vocabSize - 1} but received ${show(token)} at index ${index}`,
+      );
+    }
+  }
+  return Uint32Array.from(input);
+}
+
+/** The tokens of an input that must not be without any. */
+export function someTokens(input: Input, tokenizer: Tokenizer, contextLength: number): Uint32Array {
+  const tokens = inputTokens(input, tokenizer, contextLength);
+  if (tokens.length === 0) {
+    throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
+  }
+  return tokens;
+}

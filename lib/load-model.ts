@@ -1,0 +1,120 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { addon, callNative } from './addon.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+} from './arguments.js';
+import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
+import { Gpt2Error } from './errors.js';
+import { Model } from './model.js';
+import { type TensorType, tensorTypes } from './tensor-types.js';
+
+export interface LoadProgress {
+  stage: 'download' | 'convert' | 'load';
+  /** bytes */
+  done: number;
+  total: number;
+}
+
+export interface LoadOptions {
+  /** Where to compute. Default 'auto': a GPU if this build knows one that is there, else the CPU. */
+  device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
+  /** Threads that compute. Default: the physical cores that the process may use. */
+  threads?: number;
+  /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
+  contextLength?: number;
+  /** The type of the weights when a checkpoint folder is converted. Default: the checkpoint's own. */
+  type?: TensorType;
+  /** The type of keys and values. Default: f32 for weights in f32, else f16. */
+  cacheType?: 'f32' | 'f16';
+  /** Map the file, so that processes share its memory and it is read as needed. Default true. */
+  mmap?: boolean;
+  /** Where conversions are kept. Default: the platform's cache folder, or GPT2_NATIVE_CACHE. */
+  cacheDir?: string;
+  /** Stops the loading, which then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+// ggml's own limit.
+const mostThreads = 512;
+
+/**
+ * Opens a model: a GGUF file, or a checkpoint folder in Hugging Face's form (config.json and
+ * model.safetensors), which is converted once into the cache.
+ *
+ * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
+ *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION
+ * @example
+ * const model = await loadModel('./gpt2', { type: 'q8_0', threads: 2 });
+ */
+export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
+  const checked = checkOptions('loadModel', options, [
+    'device',
+    'threads',
+    'contextLength',
+    'type',
+    'cacheType',
+    'mmap',
+    'cacheDir',
+    'signal',
+    'onProgress',
+  ]);
+  const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = checked;
+  const { cacheDir = defaultCacheFolder(), signal, onProgress } = checked;
+  checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
+  if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
+  if (contextLength !== undefined) {
+    checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
+  }
+  if (type !== undefined) checkOneOf('type', type, tensorTypes);
+  if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
+  checkBoolean('mmap', mmap);
+  checkString('cacheDir', cacheDir);
+  checkSignal(signal);
+  checkFunction('onProgress', onProgress);
+  signal?.throwIfAborted();
+
+  const { path, size } = await findModelFile(source, cacheDir, { type, signal, onProgress });
+  onProgress?.({ stage: 'load', done: 0, total: size });
+  const native = await callNative(signal, (cancellation) =>
+    addon.openModel(
+      path,
+      { device, threads: threads ?? 0, contextLength: contextLength ?? 0, cacheType, mmap },
+      cancellation,
+    ),
+  );
+  onProgress?.({ stage: 'load', done: size, total: size });
+  return new Model(native);
+}
+
+/** The GGUF file that a source means. */
+async function findModelFile(
+  source: string | undefined,
+  cacheFolder: string,
+  { type, signal, onProgress }: Pick<LoadOptions, 'type' | 'signal' | 'onProgress'>,
+): Promise<{ path: string; size: number }> {
+  if (source === undefined) {
+    throw new Gpt2Error(
+      'FILE_NOT_FOUND',
+      'Expected the path of a GGUF file or of a checkpoint folder: this version comes without a model of its own',
+    );
+  }
+  checkString('the model', source);
+  const given = resolve(source);
+  const found = await stat(given).catch(() => {
+    throw new Gpt2Error(
+      'FILE_NOT_FOUND',
+      `Expected the path of a GGUF file or of a checkpoint folder, but there is nothing at ${given}`,
+    );
+  });
+  if (!found.isDirectory()) return { path: given, size: found.size };
+  const path = await cachedConversion(given, resolve(cacheFolder), { type, signal, onProgress });
+  return { path, size: (await stat(path)).size };
+}

@@ -1,0 +1,45 @@
+import { invalidArgument } from './arguments.js';
+import { Gpt2Error } from './errors.js';
+
+/**
+ * The positions whose logits are wanted: the last token's, all tokens', or a list of indices into the
+ * tokens given to the call, in any order.
+ */
+export type Positions = 'last' | 'all' | readonly number[];
+
+export interface Logits {
+  /** Row after row; yours to keep and change. */
+  data: Float32Array;
+  /** Row i holds the logits of the token that follows the i-th position asked for. */
+  shape: [positions: number, vocabSize: number];
+  /** The tokens that were evaluated. */
+  tokens: Uint32Array;
+}
+
+/** The indices that `positions` means for `count` tokens. */
+export function positionIndices(positions: Positions | undefined, count: number): Uint32Array {
+  if (positions === undefined || positions === 'last') return Uint32Array.of(count - 1);
+  if (positions === 'all') return Uint32Array.from({ length: count }, (_, index) => index);
+  if (!Array.isArray(positions)) {
+    throw invalidArgument(`positions to be 'last', 'all' or an array of indices`, positions);
+  }
+  for (const position of positions) {
+    if (!Number.isInteger(position) || position < 0 || position >= count) {
+      throw invalidArgument(`positions to be whole numbers from 0 to ${count - 1}`, position);
+    }
+  }
+  return Uint32Array.from(positions);
+}
+
+/** Room for `positions` rows of logits. */
+export function allocateLogits(positions: number, vocabSize: number): Float32Array {
+  try {
+    return new Float32Array(positions * vocabSize);
+  } catch (cause) {
+    throw new Gpt2Error(
+      'OUT_OF_MEMORY',
+      `There is no memory for logits of the shape [${positions}, ${vocabSize}]`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,156 @@
+import { type NativeModel, type NativeModelDescription, callNative } from './addon.js';
+import { checkOptions } from './arguments.js';
+import { Gpt2Error } from './errors.js';
+import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
+import type { Input } from './input.js';
+import type { Logits } from './logits.js';
+import { type EvaluateOptions, Session } from './session.js';
+import { type Tokenizer, MissingTokenizer, tokenizerFor } from './tokenizer.js';
+
+/** What a model is made of. */
+export interface ModelConfig {
+  readonly vocabSize: number;
+  /** Tokens at most in a sequence; the `contextLength` option lowers it. */
+  readonly contextLength: number;
+  /** The width of the model: numbers per token between the blocks. */
+  readonly embeddingLength: number;
+  readonly headCount: number;
+  readonly layerCount: number;
+  /** Numbers per token inside the feed-forward part of a block. */
+  readonly feedForwardLength: number;
+  readonly layerNormEpsilon: number;
+  /** Numbers in the weights; a tied head counts once. */
+  readonly parameterCount: number;
+  /** The type that most of the weights have, for example 'f32' or 'q8_0'. */
+  readonly fileType: string;
+  /** The type of the keys and values in sessions. */
+  readonly cacheType: 'f32' | 'f16';
+  /** Whether the token embedding serves as the head too. */
+  readonly headIsTied: boolean;
+}
+
+/**
+ * A GPT-2 model in memory. Made by `loadModel`.
+ *
+ * @example
+ * await using model = await loadModel('gpt2.gguf');
+ * const { data, shape } = await model.logits('Hello, my name is'); // shape [1, 50257]
+ */
+export class Model implements AsyncDisposable {
+  readonly config: ModelConfig;
+  /** Where it computes. */
+  readonly device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
+  readonly threads: number;
+  readonly #native: NativeModel;
+  readonly #vocabulary: NativeModelDescription['vocabulary'];
+  #tokenizer: Tokenizer | undefined;
+  #disposing: Promise<void> | undefined;
+
+  /** @internal Use `loadModel`. */
+  constructor(native: NativeModel) {
+    const { device, threads, vocabulary, endOfText: _, ...config } = native.describe();
+    this.#native = native;
+    this.config = Object.freeze(config);
+    this.device = device;
+    this.threads = threads;
+    this.#vocabulary = vocabulary;
+  }
+
+  /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model came without one. */
+  get tokenizer(): Tokenizer {
+    this.#tokenizer ??= tokenizerFor(this.config.vocabSize, this.#vocabulary);
+    return this.#tokenizer;
+  }
+
+  /**
+   * The logits of the token that follows each position asked for, shape [positions, vocabSize].
+   *
+   * @throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY,
+   *   TOKENIZER_MISSING (for text), DISPOSED
+   * @example
+   * const { data, shape: [rows, vocabSize] } = await model.logits('The dog', { positions: 'all' });
+   * const last = data.subarray((rows - 1) * vocabSize); // scores of what follows "The dog"
+   */
+  async logits(input: Input, options?: EvaluateOptions): Promise<Logits> {
+    checkOptions('logits', options, ['positions', 'signal']);
+    using session = this.createSession();
+    return await session.evaluate(input, options);
+  }
+
+  /**
+   * A sequence of its own that remembers what it has evaluated.
+   *
+   * @throws DISPOSED
+   * @example
+   * using session = model.createSession();
+   * await session.evaluate('Once upon');
+   */
+  createSession(): Session {
+    this.checkAlive();
+    return new Session(this, this.#native.createSession());
+  }
+
+  /**
+   * Continues a prompt, or each of several.
+   *
+   * @throws as {@link logits}, and NOT_FINITE if the model's logits are no numbers
+   * @example
+   * const { text } = await model.generate('Once upon a time', { maxTokens: 40, topK: 40, seed: 1 });
+   */
+  async generate(prompt: Input, options?: GenerateOptions): Promise<Generation>;
+  async generate(prompts: readonly Input[], options?: GenerateOptions): Promise<Generation[]>;
+  async generate(
+    prompt: Input | readonly Input[],
+    options?: GenerateOptions,
+  ): Promise<Generation | Generation[]> {
+    if (isList(prompt)) {
+      return await Promise.all(prompt.map((one) => this.generate(one, options)));
+    }
+    using session = this.createSession();
+    return await session.generate(prompt, options);
+  }
+
+  /**
+   * Continues a prompt part by part. Leaving the loop early stops the work.
+   *
+   * @throws as {@link generate}, at the first step of the loop
+   * @example
+   * for await (const { text } of model.stream('Once upon a time')) process.stdout.write(text);
+   */
+  async *stream(
+    prompt: Input,
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerationPart, void, void> {
+    using session = this.createSession();
+    yield* session.stream(prompt, options);
+  }
+
+  /**
+   * Stops the calls under way, which reject with DISPOSED, and frees the memory.
+   *
+   * @example await model.dispose();
+   */
+  dispose(): Promise<void> {
+    this.#disposing ??= callNative(undefined, () => this.#native.dispose());
+    return this.#disposing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** @internal */
+  checkAlive(): void {
+    if (this.#disposing) throw new Gpt2Error('DISPOSED', 'The model was disposed.');
+  }
+
+  /** @internal The tokenizer if the model has one. */
+  get textTokenizer(): Tokenizer | undefined {
+    return this.tokenizer instanceof MissingTokenizer ? undefined : this.tokenizer;
+  }
+}
+
+// A list of prompts, that is, an array whose first element is no token id.
+function isList(prompt: Input | readonly Input[]): prompt is readonly Input[] {
+  return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
+}

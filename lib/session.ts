@@ -1,0 +1,233 @@
+import { type NativeSession, callNative } from './addon.js';
+import { checkInteger, checkOptions, checkSignal } from './arguments.js';
+import { Gpt2Error } from './errors.js';
+import {
+  type GenerateOptions,
+  type Generation,
+  type GenerationPart,
+  gather,
+  generationSettings,
+  streamParts,
+} from './generation.js';
+import { type Input, inputTokens, someTokens } from './input.js';
+import { type Logits, type Positions, allocateLogits, positionIndices } from './logits.js';
+import type { Model } from './model.js';
+
+export interface EvaluateOptions {
+  /** Whose logits are wanted; indices count from the first token of this call's input. Default 'last'. */
+  positions?: Positions;
+  /** Stops the call; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A sequence of tokens with its keys and values: what was evaluated once is not evaluated again.
+ *
+ * Calls on one session queue up. A call that fails or is aborted leaves the session as it was.
+ *
+ * @example
+ * const session = model.createSession();
+ * await session.evaluate('The capital of France is');
+ * const { data, shape } = await session.evaluate(' Paris'); // one row of logits
+ */
+export class Session implements Disposable {
+  readonly #model: Model;
+  readonly #native: NativeSession;
+  #tokens: number[];
+  #running = 0;
+  #last: Promise<unknown> = Promise.resolve();
+  #disposed = false;
+
+  /** @internal Use {@link Model.createSession}. */
+  constructor(model: Model, native: NativeSession, tokens: number[] = []) {
+    this.#model = model;
+    this.#native = native;
+    this.#tokens = tokens;
+  }
+
+  /** How many tokens the session holds. */
+  get length(): number {
+    return this.#tokens.length;
+  }
+
+  /** The tokens it holds; a copy. */
+  get tokens(): Uint32Array {
+    return Uint32Array.from(this.#tokens);
+  }
+
+  /**
+   * Appends tokens and returns logits, shape [positions, vocabSize].
+   *
+   * @throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY,
+   *   TOKENIZER_MISSING (for text), DISPOSED
+   * @example
+   * const { data } = await session.evaluate([464, 3290], { positions: 'all' }); // 2 × vocabSize
+   */
+  async evaluate(input: Input, options?: EvaluateOptions): Promise<Logits> {
+    const { positions, signal } = checkOptions('evaluate', options, ['positions', 'signal']);
+    checkSignal(signal);
+    this.#check();
+    const { contextLength, vocabSize } = this.#model.config;
+    const tokens = someTokens(input, this.#model.tokenizer, contextLength);
+    const indices = positionIndices(positions, tokens.length);
+    return this.#enqueue(async () => {
+      const data = allocateLogits(indices.length, vocabSize);
+      await callNative(signal, (cancellation) =>
+        this.#native.evaluate(this.length, tokens, indices, data, cancellation),
+      );
+      for (const token of tokens) this.#tokens.push(token);
+      return { data, shape: [indices.length, vocabSize], tokens };
+    });
+  }
+
+  /**
+   * Appends the prompt, then the model's continuation. An empty prompt continues what is there.
+   *
+   * @throws as {@link evaluate}, and NOT_FINITE if the model's logits are no numbers
+   * @example
+   * const { text } = await session.generate('Once upon a time', { maxTokens: 40, seed: 1 });
+   */
+  async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
+    const settings = generationSettings('generate', options);
+    const tokens = this.#promptTokens(prompt);
+    return this.#enqueue(async () => {
+      const keep = this.#keep(tokens);
+      const generation = await gather(
+        (onToken, cancellation) =>
+          this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
+        settings,
+        this.#model.textTokenizer,
+      );
+      for (const token of tokens) this.#tokens.push(token);
+      for (const token of generation.tokens) this.#tokens.push(token);
+      return generation;
+    });
+  }
+
+  /**
+   * As {@link generate}, part by part. Leaving the loop early stops the work; the session then holds the
+   * prompt and the tokens that were handed out.
+   *
+   * @example
+   * for await (const { text } of session.stream('Once upon a time')) process.stdout.write(text);
+   */
+  async *stream(
+    prompt: Input,
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerationPart, void, void> {
+    const settings = generationSettings('stream', options);
+    const tokens = this.#promptTokens(prompt);
+    const release = await this.#turn();
+    try {
+      const keep = this.#keep(tokens);
+      let begun = false;
+      yield* streamParts(
+        (onToken, cancellation) =>
+          this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
+        settings,
+        this.#model.textTokenizer,
+        (part) => {
+          if (!begun) this.#tokens.push(...tokens);
+          begun = true;
+          this.#tokens.push(...part);
+        },
+      );
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Keeps the first `length` tokens and forgets the rest.
+   *
+   * @throws INVALID_ARGUMENT, SESSION_BUSY while a call is under way, DISPOSED
+   * @example session.rewind(0); // start anew, memory kept
+   */
+  rewind(length: number): void {
+    this.#check();
+    checkInteger('length', length, 0, this.length);
+    this.#checkIdle('rewind');
+    this.#tokens.length = length;
+  }
+
+  /**
+   * An independent session with the same tokens; their keys and values are copied, not evaluated.
+   *
+   * @throws SESSION_BUSY while a call is under way, DISPOSED
+   * @example const other = session.fork();
+   */
+  fork(): Session {
+    this.#check();
+    this.#checkIdle('fork');
+    return new Session(this.#model, this.#native.fork(), [...this.#tokens]);
+  }
+
+  /** Frees the keys and values, at once or when the call under way has ended. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #check(): void {
+    this.#model.checkAlive();
+    if (this.#disposed) throw new Gpt2Error('DISPOSED', 'The session was disposed.');
+  }
+
+  #checkIdle(call: string): void {
+    if (this.#running === 0) return;
+    throw new Gpt2Error(
+      'SESSION_BUSY',
+      `Expected no call under way on the session at ${call}(), which acts at once; await them first`,
+    );
+  }
+
+  #promptTokens(prompt: Input): Uint32Array {
+    this.#check();
+    if (prompt === '' && this.length > 0) return new Uint32Array(0);
+    return inputTokens(prompt, this.#model.tokenizer, this.#model.config.contextLength);
+  }
+
+  /** The tokens to keep for a generation, of which there must be some. */
+  #keep(prompt: Uint32Array): number {
+    if (this.length + prompt.length === 0) {
+      throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
+    }
+    return this.length;
+  }
+
+  async #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.#turn();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  /** Waits for the calls before this one; the function it resolves to lets the next one begin. */
+  async #turn(): Promise<() => void> {
+    const before = this.#last;
+    let release = () => {};
+    this.#last = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.#running++;
+    await before;
+    const end = () => {
+      this.#running--;
+      release();
+    };
+    try {
+      this.#check();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    return end;
+  }
+}

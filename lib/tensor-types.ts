@@ -1,0 +1,77 @@
+import { addon } from './addon.js';
+
+/**
+ * The types in which the weights of a converted checkpoint can be kept: plain numbers of 32 or 16 bits,
+ * or ggml's block formats of about 8, 6, 5 and 4 bits.
+ */
+export type TensorType = (typeof tensorTypes)[number];
+
+export const tensorTypes = [
+  'f32',
+  'f16',
+  'bf16',
+  'q8_0',
+  'q6_k',
+  'q5_k',
+  'q5_1',
+  'q5_0',
+  'q4_k',
+  'q4_1',
+  'q4_0',
+] as const;
+
+/** What a file of mostly this type calls itself in `general.file_type` (llama.cpp's numbers). */
+export const fileTypeNumbers: Record<TensorType, number> = {
+  f32: 0,
+  f16: 1,
+  bf16: 32,
+  q8_0: 7,
+  q6_k: 18,
+  q5_k: 16,
+  q5_1: 9,
+  q5_0: 8,
+  q4_k: 14,
+  q4_1: 3,
+  q4_0: 2,
+};
+
+/** The numbers by which GGUF and ggml know the types. */
+export const ggmlTypeNumbers: Record<TensorType, number> = {
+  f32: 0,
+  f16: 1,
+  bf16: 30,
+  q8_0: 8,
+  q6_k: 14,
+  q5_k: 13,
+  q5_1: 7,
+  q5_0: 6,
+  q4_k: 12,
+  q4_1: 3,
+  q4_0: 2,
+};
+
+export function isQuantized(type: TensorType): boolean {
+  return type.startsWith('q');
+}
+
+/** Bytes of `rows` rows of `rowLength` elements each. */
+export function byteSize(type: TensorType, rowLength: number, rows: number): number {
+  const [elements, bytes] = addon.blockSize(type);
+  return (rowLength / elements) * bytes * rows;
+}
+
+/**
+ * The type for a matrix when the model is wanted in `type`: that one if the rows are a multiple of its
+ * block, else the next that fits. K-quants come in blocks of 256, the others of 32.
+ */
+export function fittingType(type: TensorType, rowLength: number): TensorType {
+  const fallback: Partial<Record<TensorType, TensorType>> = {
+    q6_k: 'q8_0',
+    q5_k: 'q5_0',
+    q4_k: 'q4_0',
+  };
+  for (const candidate of [type, fallback[type]]) {
+    if (candidate && rowLength % addon.blockSize(candidate)[0] === 0) return candidate;
+  }
+  return 'f16';
+}

@@ -1,0 +1,211 @@
+import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
+import { checkOptions, invalidArgument, show } from './arguments.js';
+import { Gpt2Error } from './errors.js';
+
+export interface EncodeOptions {
+  /**
+   * Special tokens that are recognised in the text: 'all', or a list such as ['<|endoftext|>'].
+   * Default: none, so that text from anywhere is only ever text.
+   */
+  allowedSpecial?: 'all' | readonly string[];
+}
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** How many tokens there are. */
+  readonly vocabSize: number;
+  /** The id of `<|endoftext|>`, which separates documents and starts a text from nothing. */
+  readonly endOfText: number;
+  /**
+   * The token ids of a text. Lone surrogates, which are no characters, become U+FFFD.
+   * @example model.tokenizer.encode('Hello world'); // Uint32Array [15496, 995]
+   */
+  encode(text: string, options?: EncodeOptions): Uint32Array;
+  /**
+   * The text of token ids. Bytes that are no UTF-8 (part of a character) become U+FFFD.
+   * @example model.tokenizer.decode([15496, 995]); // 'Hello world'
+   */
+  decode(tokens: Iterable<number>): string;
+  /**
+   * The bytes of one token, which need not be whole characters.
+   * @example model.tokenizer.decodeToken(15496); // the bytes of 'Hello'
+   */
+  decodeToken(token: number): Uint8Array;
+  /** How many tokens a text has. */
+  count(text: string): number;
+}
+
+const endOfTextToken = '<|endoftext|>';
+
+// GPT-2's own pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with one change of
+// notation: \s is spelt as the Unicode property that it means in the original's regular expressions.
+// JavaScript's \s includes U+FEFF and leaves out U+0085, which would cut such texts at other places.
+const wordPattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+/** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
+export class Gpt2Tokenizer implements Tokenizer {
+  readonly #bytes: readonly Uint8Array[];
+  readonly #core: BytePairEncodingCore;
+
+  constructor() {
+    // Half a megabyte: read when the first tokenizer is made, not when the package is.
+    const ranks: readonly (string | readonly number[])[] =
+      require('gpt-tokenizer/bpeRanks/r50k_base').default;
+    this.#core = new BytePairEncodingCore({
+      bytePairRankDecoder: ranks,
+      tokenSplitRegex: wordPattern,
+    });
+    const encoder = new TextEncoder();
+    this.#bytes = [...ranks, endOfTextToken].map((token) =>
+      typeof token === 'string' ? encoder.encode(token) : Uint8Array.from(token),
+    );
+  }
+
+  get vocabSize(): number {
+    return this.#bytes.length;
+  }
+
+  get endOfText(): number {
+    return this.#bytes.length - 1;
+  }
+
+  encode(text: string, options?: EncodeOptions): Uint32Array {
+    return Uint32Array.from(this.#encode(text, options));
+  }
+
+  count(text: string): number {
+    return this.#encode(text, undefined).length;
+  }
+
+  decode(tokens: Iterable<number>): string {
+    const decoder = new TextStreamDecoder(this);
+    let text = '';
+    for (const token of tokens) text += decoder.write(token);
+    return text + decoder.end();
+  }
+
+  decodeToken(token: number): Uint8Array {
+    return this.#bytesOf(token).slice();
+  }
+
+  #bytesOf(token: number): Uint8Array {
+    const bytes = this.#bytes[token];
+    if (!bytes) {
+      throw new Gpt2Error(
+        'TOKEN_OUT_OF_RANGE',
+        `Expected token ids from 0 to ${this.vocabSize - 1} but received ${show(token)}`,
+      );
+    }
+    return bytes;
+  }
+
+  // gpt-tokenizer's own search for special tokens finds them at the start of a text only, so the text is
+  // cut at them here.
+  #encode(text: string, options: EncodeOptions | undefined): number[] {
+    if (typeof text !== 'string') throw invalidArgument('the text to be a string', text);
+    const parts = this.#allowsEndOfText(options) ? text.split(endOfTextToken) : [text];
+    const tokens: number[] = [];
+    parts.forEach((part, index) => {
+      if (index > 0) tokens.push(this.endOfText);
+      for (const word of this.#core.encodeNativeGenerator(part)) {
+        for (const token of word) tokens.push(token);
+      }
+    });
+    return tokens;
+  }
+
+  #allowsEndOfText(options: EncodeOptions | undefined): boolean {
+    const { allowedSpecial = [] } = checkOptions('encode', options, ['allowedSpecial']);
+    if (allowedSpecial === 'all') return true;
+    if (!Array.isArray(allowedSpecial)) {
+      throw invalidArgument(`allowedSpecial to be 'all' or a list of special tokens`, allowedSpecial);
+    }
+    for (const token of allowedSpecial) {
+      if (token !== endOfTextToken) {
+        throw invalidArgument(`the special tokens in allowedSpecial to be "${endOfTextToken}"`, token);
+      }
+    }
+    return allowedSpecial.length > 0;
+  }
+}
+
+/** Stands where a model has no tokenizer: its calls say what is missing. */
+export class MissingTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly #reason: string;
+
+  constructor(vocabSize: number, reason: string) {
+    this.vocabSize = vocabSize;
+    this.#reason = reason;
+  }
+
+  get endOfText(): never {
+    throw this.#error();
+  }
+  encode(): never {
+    throw this.#error();
+  }
+  decode(): never {
+    throw this.#error();
+  }
+  decodeToken(): never {
+    throw this.#error();
+  }
+  count(): never {
+    throw this.#error();
+  }
+
+  #error(): Gpt2Error {
+    return new Gpt2Error(
+      'TOKENIZER_MISSING',
+      `This model takes and gives token ids only: ${this.#reason}`,
+    );
+  }
+}
+
+/** Token after token to text, holding back the bytes of a character until it is whole. */
+export class TextStreamDecoder {
+  readonly #tokenizer: Tokenizer;
+  // ignoreBOM keeps a U+FEFF that the model writes: it is a character like any other here.
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+  }
+
+  /** The characters that this token completes; possibly none. */
+  write(token: number): string {
+    return this.#decoder.decode(this.#tokenizer.decodeToken(token), { stream: true });
+  }
+
+  /** What is left of an unfinished character, as U+FFFD. */
+  end(): string {
+    return this.#decoder.decode();
+  }
+}
+
+// FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them; a test works it out anew.
+const gpt2Fingerprint = 'UNSET';
+let shared: Gpt2Tokenizer | undefined;
+
+/** The tokenizer for a model whose file names these tokens. */
+export function tokenizerFor(
+  vocabSize: number,
+  vocabulary: { count: number; fingerprint: string } | undefined,
+): Tokenizer {
+  if (!vocabulary) {
+    return new MissingTokenizer(
+      vocabSize,
+      'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
+    );
+  }
+  if (vocabulary.fingerprint !== gpt2Fingerprint) {
+    return new MissingTokenizer(
+      vocabSize,
+      `its vocabulary of ${vocabulary.count} tokens is not GPT-2's`,
+    );
+  }
+  shared ??= new Gpt2Tokenizer();
+  return shared;
+}

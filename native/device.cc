@@ -1,0 +1,118 @@
+#include "device.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "error.h"
+
+namespace gpt2 {
+
+namespace {
+
+// The name in our API of the backend that a ggml device belongs to.
+std::string backendName(ggml_backend_dev_t device) {
+  std::string name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name == "mtl" ? "metal" : name;
+}
+
+bool isGpu(ggml_backend_dev_t device) {
+  const auto type = ggml_backend_dev_type(device);
+  return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
+}
+
+bool isCancelled(void* flag) {
+  return static_cast<const CancelFlag*>(flag)->load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+ContextPtr makeTensorContext(size_t tensorCount) {
+  ggml_init_params params{};
+  params.mem_size = ggml_tensor_overhead() * tensorCount;
+  params.no_alloc = true;
+  ContextPtr context(ggml_init(params));
+  if (!context) throw Error(code::kOutOfMemory, "no memory to describe the tensors");
+  return context;
+}
+
+Device::Device(const std::string& name, int threads) : name_(name), threads_(threads) {
+  if (name_ != "cpu") {
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+      ggml_backend_dev_t device = ggml_backend_dev_get(i);
+      const std::string candidate = backendName(device);
+      if (!isGpu(device) || (name_ != "auto" && name_ != candidate)) continue;
+      backend_.reset(ggml_backend_dev_init(device, nullptr));
+      if (backend_) {
+        name_ = candidate;
+        return;
+      }
+    }
+    if (name_ != "auto") {
+      std::string list;
+      for (const std::string& device : available()) list += (list.empty() ? "" : ", ") + device;
+      throw Error(code::kDeviceUnavailable,
+                  "Expected a device that is there (" + list + ") but received \"" + name_ + "\"");
+    }
+    name_ = "cpu";
+  }
+
+  ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
+  threadpool_.reset(ggml_threadpool_new(&params));
+  backend_.reset(ggml_backend_cpu_init());
+  if (!threadpool_ || !backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");
+  ggml_backend_cpu_set_n_threads(backend_.get(), threads_);
+  ggml_backend_cpu_set_threadpool(backend_.get(), threadpool_.get());
+}
+
+std::vector<std::string> Device::available() {
+  std::vector<std::string> names{"cpu"};
+  for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t device = ggml_backend_dev_get(i);
+    const std::string name = backendName(device);
+    if (isGpu(device) && std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+BufferPtr Device::allocate(ggml_context* tensors) const {
+  BufferPtr buffer(ggml_backend_alloc_ctx_tensors(tensors, backend_.get()));
+  if (!buffer) throw Error(code::kOutOfMemory, "no memory on the device \"" + name_ + "\"");
+  return buffer;
+}
+
+AllocatorPtr Device::makeAllocator() const {
+  AllocatorPtr allocator(
+      ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));
+  if (!allocator) throw Error(code::kOutOfMemory, "no memory for the graph allocator");
+  return allocator;
+}
+
+void Device::allocate(ggml_gallocr_t allocator, ggml_cgraph* graph) {
+  if (!ggml_gallocr_alloc_graph(allocator, graph)) {
+    throw Error(code::kOutOfMemory, "no memory for the activations");
+  }
+}
+
+void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) const {
+  if (isCpu()) {
+    ggml_backend_cpu_set_abort_callback(backend_.get(),
+                                        cancelled == nullptr ? nullptr : isCancelled,
+                                        const_cast<CancelFlag*>(cancelled));
+  }
+  const ggml_status status = ggml_backend_graph_compute(backend_.get(), graph);
+  if (status == GGML_STATUS_ABORTED || (cancelled != nullptr && cancelled->load())) {
+    throw Error(code::kAborted, "the work was stopped");
+  }
+  if (status == GGML_STATUS_ALLOC_FAILED) {
+    throw Error(code::kOutOfMemory, "no memory for the computation");
+  }
+  if (status != GGML_STATUS_SUCCESS) {
+    throw Error(code::kInternal, "the computation failed on the device \"" + name_ + "\"");
+  }
+}
+
+}  // namespace gpt2

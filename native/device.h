@@ -1,0 +1,76 @@
+#pragma once
+
+#include <ggml-alloc.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gpt2 {
+
+// Set by another thread to stop the work that was given it.
+using CancelFlag = std::atomic<bool>;
+
+struct BackendDeleter {
+  void operator()(ggml_backend_t backend) const { ggml_backend_free(backend); }
+};
+struct BufferDeleter {
+  void operator()(ggml_backend_buffer_t buffer) const { ggml_backend_buffer_free(buffer); }
+};
+struct ContextDeleter {
+  void operator()(ggml_context* context) const { ggml_free(context); }
+};
+struct ThreadpoolDeleter {
+  void operator()(ggml_threadpool_t pool) const { ggml_threadpool_free(pool); }
+};
+struct AllocatorDeleter {
+  void operator()(ggml_gallocr_t allocator) const { ggml_gallocr_free(allocator); }
+};
+using BackendPtr = std::unique_ptr<ggml_backend, BackendDeleter>;
+using BufferPtr = std::unique_ptr<ggml_backend_buffer, BufferDeleter>;
+using ContextPtr = std::unique_ptr<ggml_context, ContextDeleter>;
+using ThreadpoolPtr = std::unique_ptr<ggml_threadpool, ThreadpoolDeleter>;
+using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
+
+// A ggml context for the descriptions of at most `tensorCount` tensors; their data lives in a buffer.
+ContextPtr makeTensorContext(size_t tensorCount);
+
+// Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
+class Device {
+ public:
+  // name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "metal" or "vulkan".
+  // Throws DEVICE_UNAVAILABLE.
+  Device(const std::string& name, int threads);
+
+  ggml_backend_t backend() const noexcept { return backend_.get(); }
+  const std::string& name() const noexcept { return name_; }
+  int threads() const noexcept { return threads_; }
+  bool isCpu() const noexcept { return threadpool_ != nullptr; }
+
+  // The names of the devices that can be asked for on this machine with this build.
+  static std::vector<std::string> available();
+
+  // Throws OUT_OF_MEMORY.
+  BufferPtr allocate(ggml_context* tensors) const;
+
+  // Memory for the graphs' own tensors, kept from graph to graph. Throws OUT_OF_MEMORY.
+  AllocatorPtr makeAllocator() const;
+
+  // Gives a graph's tensors their memory. Throws OUT_OF_MEMORY.
+  static void allocate(ggml_gallocr_t allocator, ggml_cgraph* graph);
+
+  // Runs a graph. Throws ABORTED when `cancelled` was set meanwhile.
+  void compute(ggml_cgraph* graph, const CancelFlag* cancelled) const;
+
+ private:
+  std::string name_;
+  int threads_;
+  ThreadpoolPtr threadpool_;  // outlives the backend that uses it
+  BackendPtr backend_;
+};
+
+}  // namespace gpt2

@@ -1,0 +1,71 @@
+#include "encode_tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+
+namespace gpt2 {
+
+namespace {
+
+void widen(ggml_type type, const uint8_t* from, float* to, int64_t count) {
+  if (type == GGML_TYPE_F32) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+  } else {
+    ggml_get_type_traits(type)->to_float(from, to, count);
+  }
+}
+
+// In tiles, since a walk down a column touches a new cache line at every step.
+// from: [rows][columns] → to: [columns][rows]
+template <typename T>
+void transposeInto(const T* from, int64_t rows, int64_t columns, T* to) {
+  constexpr int64_t kTile = 32;
+  for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
+    for (int64_t c0 = 0; c0 < columns; c0 += kTile) {
+      const int64_t r1 = std::min(r0 + kTile, rows);
+      const int64_t c1 = std::min(c0 + kTile, columns);
+      for (int64_t c = c0; c < c1; ++c) {
+        for (int64_t r = r0; r < r1; ++r) to[c * rows + r] = from[r * columns + c];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
+  const int64_t count = source.rows * source.columns;
+  const int64_t rows = source.transpose ? source.columns : source.rows;
+  const int64_t rowLength = source.transpose ? source.rows : source.columns;
+  if (source.rows < 1 || source.columns < 1 ||
+      source.byteSize / ggml_type_size(source.type) != static_cast<size_t>(count)) {
+    throw Error(code::kInvalidArgument, "Expected the bytes of " + std::to_string(source.rows) +
+                                            " × " + std::to_string(source.columns) +
+                                            " numbers but received " +
+                                            std::to_string(source.byteSize) + " bytes");
+  }
+  if (ggml_blck_size(type) == 0 || rowLength % ggml_blck_size(type) != 0) {
+    throw Error(code::kInvalidArgument, "Expected rows that are a multiple of " +
+                                            std::to_string(ggml_blck_size(type)) +
+                                            " long but received " + std::to_string(rowLength));
+  }
+
+  // Copied first: the bytes may start anywhere, and numbers are read from aligned memory.
+  std::vector<float> numbers(static_cast<size_t>(count));
+  {
+    std::vector<uint8_t> aligned(source.data, source.data + source.byteSize);
+    widen(source.type, aligned.data(), numbers.data(), count);
+  }
+  if (source.transpose) {
+    std::vector<float> transposed(numbers.size());
+    transposeInto(numbers.data(), source.rows, source.columns, transposed.data());
+    numbers.swap(transposed);
+  }
+  std::vector<uint8_t> encoded(ggml_row_size(type, rowLength) * static_cast<size_t>(rows));
+  ggml_quantize_chunk(type, numbers.data(), encoded.data(), 0, rows, rowLength, nullptr);
+  return encoded;
+}
+
+}  // namespace gpt2

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace gpt2 {
+
+// A file's bytes in memory, read-only: mapped, so that several processes share the pages and nothing
+// is read before it is used, or read whole into memory of our own.
+class FileMap {
+ public:
+  // path: UTF-8. Throws FILE_NOT_FOUND, FILE_UNREADABLE or OUT_OF_MEMORY.
+  FileMap(const std::string& path, bool map);
+  ~FileMap();
+  FileMap(const FileMap&) = delete;
+  FileMap& operator=(const FileMap&) = delete;
+
+  const uint8_t* data() const noexcept { return data_; }
+  size_t size() const noexcept { return size_; }
+  // Bytes that belong to this process alone: 0 when mapped.
+  size_t anonymousBytes() const noexcept { return mapped_ ? 0 : size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  bool mapped_ = false;
+};
+
+}  // namespace gpt2

@@ -1,0 +1,89 @@
+#include "forward_pass.h"
+
+#include "error.h"
+#include "ops_stock.h"
+#include "transformer.h"
+
+namespace gpt2 {
+
+namespace {
+
+// Nodes and views that one layer of the stock operators makes; the head and the input need a few more.
+constexpr size_t kNodesPerLayer = 48;
+constexpr size_t kNodesBeside = 16;
+
+}  // namespace
+
+ForwardPass::ForwardPass(const Weights& weights, const Device& device)
+    : weights_(weights),
+      device_(device),
+      nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
+      graphMemory_(nodeLimit_ * ggml_tensor_overhead() +
+                   ggml_graph_overhead_custom(nodeLimit_, false)),
+      allocator_(device.makeAllocator()) {}
+
+ContextPtr ForwardPass::makeGraphContext() {
+  ggml_init_params params{};
+  params.mem_size = graphMemory_.size();
+  params.mem_buffer = graphMemory_.data();
+  params.no_alloc = true;
+  ContextPtr context(ggml_init(params));
+  if (!context) throw Error(code::kOutOfMemory, "no memory for a graph");
+  return context;
+}
+
+const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag* cancelled) {
+  const Hyperparameters& h = weights_.hyperparameters();
+  const auto width = static_cast<size_t>(h.embeddingLength);
+  const int64_t start = session.evaluated();
+
+  // Token and position rows are added on the host: any type of table, and no lookup inside ggml that
+  // would end the process on an index out of range.
+  std::vector<float> embeddings(width * static_cast<size_t>(count));
+  std::vector<float> position(width);
+  for (int64_t i = 0; i < count; ++i) {
+    float* row = embeddings.data() + static_cast<size_t>(i) * width;
+    weights_.tokenEmbedding().copyRow(session.tokens()[static_cast<size_t>(start + i)], row);
+    weights_.positionEmbedding().copyRow(start + i, position.data());
+    for (size_t j = 0; j < width; ++j) row[j] += position[j];
+  }
+
+  const ContextPtr context = makeGraphContext();
+  ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
+  ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
+  StockOps ops(context.get(), graph, h, &session.cache(), start);
+  ggml_tensor* output = transformer(ops, weights_, input);
+
+  hidden_.resize(embeddings.size());
+  compute(graph, input, embeddings.data(), output, hidden_.data(), cancelled);
+  session.markEvaluated(start + count);
+  return hidden_.data();
+}
+
+void ForwardPass::logits(const float* hidden, int64_t count, float* out,
+                         const CancelFlag* cancelled) {
+  const ContextPtr context = makeGraphContext();
+  ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
+  const Hyperparameters& h = weights_.hyperparameters();
+  ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
+  StockOps ops(context.get(), graph, h, nullptr, 0);
+  compute(graph, input, hidden, head(ops, weights_, input), out, cancelled);
+}
+
+void ForwardPass::compute(ggml_cgraph* graph, ggml_tensor* input, const float* in,
+                          ggml_tensor* output, float* out, const CancelFlag* cancelled) {
+  ggml_set_input(input);
+  ggml_set_output(output);
+  ggml_build_forward_expand(graph, output);
+  Device::allocate(allocator_.get(), graph);
+  ggml_backend_tensor_set(input, in, 0, ggml_nbytes(input));
+  device_.compute(graph, cancelled);
+  ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
+}
+
+size_t ForwardPass::byteSize() const noexcept {
+  return ggml_gallocr_get_buffer_size(allocator_.get(), 0) + graphMemory_.size() +
+         hidden_.capacity() * sizeof(float);
+}
+
+}  // namespace gpt2

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "device.h"
+#include "session.h"
+#include "weights.h"
+
+namespace gpt2 {
+
+// Runs the transformer over tokens and the head over chosen rows: builds the graph, allocates it in
+// memory that is kept from pass to pass, and computes it.
+class ForwardPass {
+ public:
+  // Tokens of one pass at most: bounds the memory for activations and the time to a cancellation.
+  static constexpr int64_t kSliceLength = 256;
+  // Rows of one pass of the head at most: bounds the copy of the logits.
+  static constexpr int64_t kHeadRows = 64;
+
+  ForwardPass(const Weights& weights, const Device& device);
+
+  // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its cache
+  // must have room. Returns their hidden states, [width, count], valid until the next call.
+  const float* run(Session& session, int64_t count, const CancelFlag* cancelled);
+
+  // The logits of `count` (≤ kHeadRows) hidden states. hidden: [width, count];
+  // out: [vocabulary, count].
+  void logits(const float* hidden, int64_t count, float* out, const CancelFlag* cancelled);
+
+  // Memory held for activations.
+  size_t byteSize() const noexcept;
+
+ private:
+  ContextPtr makeGraphContext();
+  // Fills `input` from `in`, computes the graph and copies `output` to `out`.
+  void compute(ggml_cgraph* graph, ggml_tensor* input, const float* in, ggml_tensor* output,
+               float* out, const CancelFlag* cancelled);
+
+  const Weights& weights_;
+  const Device& device_;
+  size_t nodeLimit_;
+  std::vector<uint8_t> graphMemory_;
+  AllocatorPtr allocator_;
+  std::vector<float> hidden_;  // [width, tokens of the last run]
+};
+
+}  // namespace gpt2

@@ -1,0 +1,120 @@
+#include "kv_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "error.h"
+
+namespace gpt2 {
+
+namespace {
+
+constexpr int64_t kSmallestCapacity = 64;
+// Two AVX-512 registers of f32: lengths that are not a multiple take ggml's slow paths.
+constexpr int64_t kPadding = 32;
+
+int64_t roundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+KvCache::KvCache(const Device& device, const Hyperparameters& hyperparameters, ggml_type type)
+    : device_(&device), hyperparameters_(&hyperparameters), type_(type) {}
+
+size_t KvCache::byteSize() const noexcept {
+  return storage_.buffer ? ggml_backend_buffer_get_size(storage_.buffer.get()) : 0;
+}
+
+int64_t KvCache::paddedLength(int64_t length) const noexcept { return roundUp(length, kPadding); }
+
+KvCache::Storage KvCache::allocate(int64_t capacity) const {
+  const auto layers = static_cast<size_t>(hyperparameters_->layerCount);
+  Storage storage;
+  storage.context = makeTensorContext(2 * layers);
+  for (size_t i = 0; i < layers; ++i) {
+    storage.keys.push_back(ggml_new_tensor_2d(storage.context.get(), type_,
+                                              hyperparameters_->embeddingLength, capacity));
+    storage.values.push_back(ggml_new_tensor_2d(storage.context.get(), type_, capacity,
+                                                hyperparameters_->embeddingLength));
+  }
+  storage.buffer = device_->allocate(storage.context.get());
+  // Masked positions are multiplied by zero; what stands there must be a number.
+  ggml_backend_buffer_clear(storage.buffer.get(), 0);
+  return storage;
+}
+
+void KvCache::reserve(int64_t length, int64_t used) {
+  if (length <= capacity_) return;
+  // Doubling keeps the copying in proportion to the sequence; the model's context bounds it.
+  const int64_t most = roundUp(hyperparameters_->contextLength, kPadding);
+  int64_t capacity = std::max(capacity_, kSmallestCapacity);
+  while (capacity < length) capacity *= 2;
+  capacity = std::min(capacity, most);
+
+  KvCache grown(*device_, *hyperparameters_, type_);
+  grown.storage_ = grown.allocate(capacity);
+  grown.capacity_ = capacity;
+  grown.copy(*this, used);
+  *this = std::move(grown);
+}
+
+void KvCache::copyFrom(const KvCache& other, int64_t used) {
+  reserve(used, 0);
+  copy(other, used);
+}
+
+// As a graph, so that it works on every device.
+void KvCache::copy(const KvCache& from, int64_t used) {
+  if (used == 0) return;
+  const auto layers = static_cast<size_t>(hyperparameters_->layerCount);
+  constexpr size_t kTensorsPerLayer = 6;  // two views of each side and the two copies
+  const size_t nodes = kTensorsPerLayer * layers;
+  ggml_init_params params{};
+  params.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false);
+  params.no_alloc = true;
+  const ContextPtr context(ggml_init(params));
+  if (!context) throw Error(code::kOutOfMemory, "no memory to copy a KV cache");
+  ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodes, false);
+  for (size_t i = 0; i < layers; ++i) {
+    ggml_build_forward_expand(graph,
+                              ggml_cpy(context.get(), from.keySlot(context.get(), i, 0, used),
+                                       keySlot(context.get(), i, 0, used)));
+    ggml_build_forward_expand(graph,
+                              ggml_cpy(context.get(), from.valueSlot(context.get(), i, 0, used),
+                                       valueSlot(context.get(), i, 0, used)));
+  }
+  const AllocatorPtr allocator = device_->makeAllocator();  // nothing to allocate: it binds the views
+  Device::allocate(allocator.get(), graph);
+  device_->compute(graph, nullptr);
+}
+
+ggml_tensor* KvCache::keySlot(ggml_context* context, size_t layer, int64_t start,
+                              int64_t count) const {
+  ggml_tensor* all = storage_.keys[layer];
+  return ggml_view_2d(context, all, all->ne[0], count, all->nb[1],
+                      static_cast<size_t>(start) * all->nb[1]);
+}
+
+ggml_tensor* KvCache::valueSlot(ggml_context* context, size_t layer, int64_t start,
+                                int64_t count) const {
+  ggml_tensor* all = storage_.values[layer];
+  return ggml_view_2d(context, all, count, all->ne[1], all->nb[1],
+                      static_cast<size_t>(start) * all->nb[0]);
+}
+
+ggml_tensor* KvCache::keys(ggml_context* context, size_t layer, int64_t length) const {
+  ggml_tensor* all = storage_.keys[layer];
+  const int64_t headSize = hyperparameters_->headSize();
+  return ggml_view_3d(context, all, headSize, length, hyperparameters_->headCount, all->nb[1],
+                      static_cast<size_t>(headSize) * all->nb[0], 0);
+}
+
+ggml_tensor* KvCache::values(ggml_context* context, size_t layer, int64_t length) const {
+  ggml_tensor* all = storage_.values[layer];
+  const int64_t headSize = hyperparameters_->headSize();
+  return ggml_view_3d(context, all, length, headSize, hyperparameters_->headCount, all->nb[1],
+                      static_cast<size_t>(headSize) * all->nb[1], 0);
+}
+
+}  // namespace gpt2

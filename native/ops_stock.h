@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kv_cache.h"
+#include "ops.h"
+
+namespace gpt2 {
+
+// The operators in ggml's own nodes: runs on every backend, and is the reference for faster sets.
+class StockOps final : public Ops {
+ public:
+  // Adds nodes to `graph`, whose tensors live in `context`, for positions from `start` on.
+  StockOps(ggml_context* context, ggml_cgraph* graph, const Hyperparameters& hyperparameters,
+           const KvCache* cache, int64_t start)
+      : context_(context),
+        graph_(graph),
+        hyperparameters_(hyperparameters),
+        cache_(cache),
+        start_(start) {}
+
+  ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
+  ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
+                      ggml_tensor* residual) override;
+  ggml_tensor* attention(ggml_tensor* qkv, size_t layer) override;
+
+ private:
+  ggml_tensor* gelu(ggml_tensor* x);
+
+  ggml_context* context_;
+  ggml_cgraph* graph_;
+  const Hyperparameters& hyperparameters_;
+  const KvCache* cache_;
+  int64_t start_;
+};
+
+}  // namespace gpt2

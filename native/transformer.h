@@ -1,0 +1,15 @@
+#pragma once
+
+#include "ops.h"
+#include "weights.h"
+
+namespace gpt2 {
+
+// All blocks of the model. embeddings: [width, tokens] → hidden states [width, tokens], before the
+// final norm.
+ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings);
+
+// Hidden states to logits. hidden: [width, rows] → [vocabulary, rows]
+ggml_tensor* head(Ops& ops, const Weights& weights, ggml_tensor* hidden);
+
+}  // namespace gpt2

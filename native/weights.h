@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "device.h"
+#include "gguf_file.h"
+#include "hyperparameters.h"
+
+namespace gpt2 {
+
+// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` numbers; bias: [out]
+// in f32, or null where the model has none.
+struct Linear {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+};
+
+// Scale and shift after normalising. weight: [width] in f32; bias: [width] in f32 or null.
+struct LayerNorm {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+};
+
+struct Layer {
+  LayerNorm attentionNorm;
+  Linear attentionQkv;      // [width, 3 × width]: queries, keys, values
+  Linear attentionOutput;   // [width, width]
+  LayerNorm feedForwardNorm;
+  Linear feedForwardUp;     // [width, inner]
+  Linear feedForwardDown;   // [inner, width]
+};
+
+// A table whose rows are looked up on the host; stays in the file's bytes and the file's type.
+class EmbeddingTable {
+ public:
+  EmbeddingTable() = default;
+  explicit EmbeddingTable(const TensorInfo& tensor);
+  // Writes row `index`, widened to f32, to out[0 … row length).
+  void copyRow(int64_t index, float* out) const;
+
+ private:
+  const uint8_t* data_ = nullptr;
+  int64_t rowLength_ = 0;
+  size_t rowBytes_ = 0;
+  ggml_to_float_t toFloat_ = nullptr;  // null: the rows are f32 already
+};
+
+// A model's weights, bound to its file: on the CPU the matrices stay where they are mapped, on a GPU
+// they are copied to it. Vectors (biases, norms) are widened to f32.
+class Weights {
+ public:
+  // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones and
+  // for types without a dot product on this device.
+  Weights(std::shared_ptr<const GgufFile> file, const Device& device);
+
+  const GgufFile& file() const noexcept { return *file_; }
+  const Hyperparameters& hyperparameters() const noexcept { return hyperparameters_; }
+  const EmbeddingTable& tokenEmbedding() const noexcept { return tokenEmbedding_; }
+  const EmbeddingTable& positionEmbedding() const noexcept { return positionEmbedding_; }
+  const std::vector<Layer>& layers() const noexcept { return layers_; }
+  const LayerNorm& outputNorm() const noexcept { return outputNorm_; }
+  const Linear& head() const noexcept { return head_; }  // [width, vocabulary], no bias
+
+  bool headIsTied() const noexcept { return headIsTied_; }
+  int64_t parameterCount() const noexcept { return parameterCount_; }
+  // The type that most bytes of the matrices have.
+  ggml_type dominantType() const noexcept { return dominantType_; }
+  // Names of the biases that the checkpoint did not have (written as zeros, left out of the graph).
+  const std::unordered_set<std::string>& absentBiases() const noexcept { return absentBiases_; }
+  // Memory beside the mapped file: widened vectors, copies, or the file itself when it is not mapped.
+  size_t anonymousBytes() const noexcept;
+
+ private:
+  ggml_tensor* matrix(const std::string& name, int64_t in, int64_t out);
+  ggml_tensor* vector(const std::string& name, int64_t length);
+  ggml_tensor* optionalBias(const std::string& name, int64_t length);
+  Linear linear(const std::string& name, int64_t in, int64_t out);
+  LayerNorm norm(const std::string& name);
+  const TensorInfo& require(const std::string& name, int64_t in, int64_t out);
+  void countParameters();
+  void upload(const Device& device);
+
+  std::shared_ptr<const GgufFile> file_;
+  Hyperparameters hyperparameters_;
+  std::unordered_set<std::string> absentBiases_;
+  std::unordered_set<std::string> used_;
+  ContextPtr mappedTensors_;    // matrices that are used where they are mapped
+  ContextPtr copiedTensors_;    // vectors, and whatever else needs memory on the device
+  std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
+  BufferPtr mappedBuffer_, copiedBuffer_;
+  EmbeddingTable tokenEmbedding_, positionEmbedding_;
+  std::vector<Layer> layers_;
+  LayerNorm outputNorm_{};
+  Linear head_{};
+  bool headIsTied_ = true;
+  bool onCpu_;
+  int64_t parameterCount_ = 0;
+  ggml_type dominantType_ = GGML_TYPE_F32;
+};
+
+}  // namespace gpt2
