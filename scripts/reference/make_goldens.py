@@ -1,0 +1,93 @@
+"""Makes every committed checkpoint in test/fixtures/checkpoints and its golden logits.
+
+Each folder gets a checkpoint and golden.safetensors, which holds
+
+    tokens  I32 [positions]              as many random tokens as the context takes
+    logits  F32 [positions, vocabulary]  computed in double, rounded once at the end
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy
+import torch
+
+import gpt2
+import safetensors_file
+from random_checkpoint import CheckpointSpec, write_checkpoint
+
+FOLDER = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "checkpoints"
+
+FIXTURES = {
+    "odd-heads": CheckpointSpec(
+        layers=2, width=24, heads=8, vocabulary=97, context=40, seed=1
+    ),
+    "head-size-5": CheckpointSpec(
+        layers=3,
+        width=35,
+        heads=7,
+        inner_width=50,
+        vocabulary=131,
+        context=33,
+        epsilon=1e-3,
+        embedding_std=0.05,
+        gelu_tail=True,
+        prefix=True,
+        mask_buffers=True,
+        head="copy",
+        seed=2,
+    ),
+    "own-head-no-bias": CheckpointSpec(
+        layers=2,
+        width=40,
+        heads=5,
+        vocabulary=113,
+        context=48,
+        head="own",
+        absent_biases=("h.*.attn.c_attn.bias", "h.1.mlp.c_fc.bias", "ln_f.bias"),
+        seed=3,
+    ),
+    "f16-sharded": CheckpointSpec(
+        layers=2,
+        width=64,
+        heads=4,
+        vocabulary=300,
+        context=64,
+        dtype="F16",
+        shards=3,
+        seed=4,
+    ),
+    "bf16": CheckpointSpec(
+        layers=2, width=64, heads=2, vocabulary=300, context=300, dtype="BF16", seed=5
+    ),
+    "wide": CheckpointSpec(
+        layers=2, width=256, heads=4, vocabulary=509, context=96, dtype="F16", seed=6
+    ),
+}
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # so that sums are always taken in one order
+    for name, spec in FIXTURES.items():
+        folder = FOLDER / name
+        shutil.rmtree(folder, ignore_errors=True)
+        write_checkpoint(folder, spec)
+        tokens = random_tokens(spec)
+        golden = gpt2.logits(gpt2.load_checkpoint(folder), tokens.tolist())
+        safetensors_file.write(
+            folder / "golden.safetensors", {"tokens": tokens, "logits": golden.float()}
+        )
+        print(f"{name}: {golden.shape[0]} positions, {golden.shape[1]} logits each")
+
+
+def random_tokens(spec: CheckpointSpec) -> torch.Tensor:
+    """A full context of token ids, I32 [context], the first and last id among them."""
+    random = numpy.random.Generator(numpy.random.PCG64([spec.seed, spec.context]))
+    tokens = random.integers(spec.vocabulary, size=spec.context, dtype=numpy.int32)
+    places = random.choice(spec.context, size=2, replace=False)
+    tokens[places] = [0, spec.vocabulary - 1]
+    return torch.from_numpy(tokens)
+
+
+if __name__ == "__main__":
+    main()
