@@ -18,7 +18,8 @@ namespace gpt2::binding {
 
 namespace {
 
-// encodeTensor(bytes, sourceType, rows, columns, transpose, type, cancellation) → Promise<Uint8Array>
+// encodeTensor(bytes, sourceType, rows, columns, transpose, type, cancellation) →
+// Promise<Uint8Array>
 Napi::Value encodeTensor(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto bytes = info[0].As<Napi::Uint8Array>();
@@ -34,16 +35,16 @@ Napi::Value encodeTensor(const Napi::CallbackInfo& info) {
   auto task = std::make_unique<Task>(env);
   task->keep(bytes);
   Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(
-      delivery.commonEngine(), std::move(task), toCancelFlag(info[6]),
-      [source, type](uint64_t, const CancelFlag&) -> Delivery::Result {
-        auto encoded = std::make_shared<const std::vector<uint8_t>>(gpt2::encodeTensor(source, type));
-        return [encoded](Napi::Env result, Task&) -> Napi::Value {
-          Napi::Uint8Array array = Napi::Uint8Array::New(result, encoded->size());
-          std::copy(encoded->begin(), encoded->end(), array.Data());
-          return array;
-        };
-      });
+  return delivery.run(delivery.commonEngine(), std::move(task), toCancelFlag(info[6]),
+                      [source, type](uint64_t, const CancelFlag&) -> Delivery::Result {
+                        auto encoded = std::make_shared<const std::vector<uint8_t>>(
+                            gpt2::encodeTensor(source, type));
+                        return [encoded](Napi::Env result, Task&) -> Napi::Value {
+                          Napi::Uint8Array array = Napi::Uint8Array::New(result, encoded->size());
+                          std::copy(encoded->begin(), encoded->end(), array.Data());
+                          return array;
+                        };
+                      });
 }
 
 // [elements in a block, bytes of a block] of a tensor type

@@ -35,8 +35,7 @@ std::string toString(const Napi::Value& value) {
 }
 
 std::vector<uint32_t> toTokens(const Napi::Value& value) {
-  if (!value.IsTypedArray() ||
-      value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
     reject(value, "a Uint32Array");
   }
   const auto array = value.As<Napi::Uint32Array>();

@@ -10,8 +10,8 @@
 
 #include "device.h"
 
-// JavaScript values in, C++ values out. lib/ has validated them; what does not fit here is a mistake of
-// ours, and throws a TypeError.
+// JavaScript values in, C++ values out. lib/ has validated them; what does not fit here is a
+// mistake of ours, and throws a TypeError.
 namespace gpt2::binding {
 
 int64_t toInteger(const Napi::Value& value);

@@ -3,8 +3,7 @@
 namespace gpt2::binding {
 
 Napi::Function Cancellation::define(Napi::Env env) {
-  return DefineClass(env, "Cancellation",
-                     {InstanceMethod<&Cancellation::cancel>("cancel")});
+  return DefineClass(env, "Cancellation", {InstanceMethod<&Cancellation::cancel>("cancel")});
 }
 
 }  // namespace gpt2::binding

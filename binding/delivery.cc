@@ -15,8 +15,8 @@ Napi::Error toJavaScript(Napi::Env env, const Error& error) {
 Delivery::Delivery(Napi::Env env)
     : env_(env), channel_(Channel::New(env, "gpt2-native", 0, 1, nullptr)) {
   channel_.Unref(env);
-  // Hooks run in the reverse order of their registration: this one before the channel's own, so that the
-  // engines are at rest when the channel closes.
+  // Hooks run in the reverse order of their registration: this one before the channel's own, so
+  // that the engines are at rest when the channel closes.
   env.AddCleanupHook([](Delivery* delivery) { delivery->stopEngines(); }, this);
 }
 

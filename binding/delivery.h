@@ -12,8 +12,8 @@
 
 namespace gpt2::binding {
 
-// An asynchronous call, from the call until its promise is settled. Lives on the JavaScript thread; other
-// threads know it by its number.
+// An asynchronous call, from the call until its promise is settled. Lives on the JavaScript thread;
+// other threads know it by its number.
 struct Task {
   explicit Task(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
 
@@ -25,10 +25,11 @@ struct Task {
   void keep(const Napi::Object& object) { kept.push_back(Napi::Persistent(object)); }
 };
 
-// What one JavaScript environment (the main thread, a worker) has of this addon: the way back to its
-// thread, the calls under way, and the engines to stop before the environment goes.
+// What one JavaScript environment (the main thread, a worker) has of this addon: the way back to
+// its thread, the calls under way, and the engines to stop before the environment goes.
 //
-// One ThreadSafeFunction serves all calls. It keeps the event loop alive only while calls are under way.
+// One ThreadSafeFunction serves all calls. It keeps the event loop alive only while calls are under
+// way.
 class Delivery {
  public:
   // Makes the value that a task resolves to, on the JavaScript thread.
@@ -42,8 +43,8 @@ class Delivery {
   // The work of a task, on an engine's thread; `task` is its number. Throws Error.
   using Work = std::function<Result(uint64_t task, const CancelFlag& cancelled)>;
 
-  // On the JavaScript thread: has `engine` do the work, and settles the task's promise with its result or
-  // its error. Work whose flag is set before its turn comes is not begun.
+  // On the JavaScript thread: has `engine` do the work, and settles the task's promise with its
+  // result or its error. Work whose flag is set before its turn comes is not begun.
   Napi::Promise run(Engine& engine, std::unique_ptr<Task> task,
                     std::shared_ptr<CancelFlag> cancelled, Work work);
   // Stops an engine; then `onStopped` makes the result, on the JavaScript thread.

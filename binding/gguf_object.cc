@@ -1,8 +1,5 @@
 #include "gguf_object.h"
 
-#include <cinttypes>
-#include <cstdio>
-
 #include "addon_data.h"
 #include "arguments.h"
 
@@ -70,27 +67,6 @@ std::string typeName(ggml_type type) {
   std::string name = ggml_type_name(type);
   if (name.back() == 'K') name.back() = 'k';
   return name;
-}
-
-// FNV-1a, 64 bits, over the tokens, each followed by a zero byte (which no token of GPT-2's holds, since
-// its vocabulary writes bytes as printable characters).
-Napi::Value describeVocabulary(Napi::Env env, const GgufFile& file) {
-  const MetadataValue* tokens = file.find("tokenizer.ggml.tokens");
-  if (tokens == nullptr || !tokens->isArray || tokens->type != GgufType::kString) {
-    return env.Undefined();
-  }
-  constexpr uint64_t kPrime = 0x100000001b3;
-  uint64_t hash = 0xcbf29ce484222325;
-  tokens->forEachString([&](std::string_view token) {
-    for (const char c : token) hash = (hash ^ static_cast<uint8_t>(c)) * kPrime;
-    hash *= kPrime;
-  });
-  char hexadecimal[17];
-  std::snprintf(hexadecimal, sizeof hexadecimal, "%016" PRIx64, hash);
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("count", static_cast<double>(tokens->count));
-  object.Set("fingerprint", hexadecimal);
-  return object;
 }
 
 Napi::Value inspectGguf(const Napi::CallbackInfo& info) {

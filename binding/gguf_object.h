@@ -11,9 +11,6 @@ namespace gpt2::binding {
 // ggml's name of a type, in lower case throughout.
 std::string typeName(ggml_type type);
 
-// { count, fingerprint } of the tokens in a file's metadata, or undefined if there are none.
-Napi::Value describeVocabulary(Napi::Env env, const GgufFile& file);
-
 // inspectGguf(path) → Promise<{ version, metadata: [key, value][], tensors }>
 Napi::Value inspectGguf(const Napi::CallbackInfo& info);
 

@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "gguf_object.h"
 #include "session_object.h"
+#include "vocabulary.h"
 
 namespace gpt2::binding {
 
@@ -88,7 +89,12 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
   if (const auto endOfText = model.endOfText()) setNumber("endOfText", *endOfText);
-  object.Set("vocabulary", describeVocabulary(env, weights.file()));
+  if (const auto vocabulary = summarizeVocabulary(weights.file())) {
+    Napi::Object summary = Napi::Object::New(env);
+    summary.Set("count", static_cast<double>(vocabulary->count));
+    summary.Set("fingerprint", vocabulary->fingerprint);
+    object.Set("vocabulary", summary);
+  }
   return object;
 }
 
@@ -103,13 +109,14 @@ Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
-  return AddonData::of(env).delivery.stop(
-      *running_->engine, std::move(task), [this](Napi::Env result, Task&) -> Napi::Value {
-        while (!running_->sessions.empty()) (*running_->sessions.begin())->release(result);
-        running_->model.reset();
-        release(result);
-        return result.Undefined();
-      });
+  return AddonData::of(env).delivery.stop(*running_->engine, std::move(task),
+                                          [this](Napi::Env result, Task&) -> Napi::Value {
+                                            while (!running_->sessions.empty())
+                                              (*running_->sessions.begin())->release(result);
+                                            running_->model.reset();
+                                            release(result);
+                                            return result.Undefined();
+                                          });
 }
 
 }  // namespace gpt2::binding

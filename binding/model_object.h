@@ -12,8 +12,8 @@ namespace gpt2::binding {
 
 class SessionObject;
 
-// A model and the thread it computes on. Jobs refer to it by a plain pointer, since the engine waits for
-// them before the model goes.
+// A model and the thread it computes on. Jobs refer to it by a plain pointer, since the engine
+// waits for them before the model goes.
 struct RunningModel {
   ~RunningModel() { engine->join(); }
 

@@ -67,8 +67,7 @@ void SessionObject::release(Napi::BasicEnv env) {
 // The garbage collector knows only what it is told.
 void SessionObject::reportBytes(Napi::BasicEnv env, size_t bytes) {
   const auto now = static_cast<int64_t>(bytes);
-  Napi::MemoryManagement::AdjustExternalMemory(env,
-                                               now - std::exchange(reportedBytes_, now));
+  Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(reportedBytes_, now));
 }
 
 Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
@@ -105,20 +104,20 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   task->keep(Value());
   task->onToken = Napi::Persistent(info[3].As<Napi::Function>());
   Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(
-      *running_->engine, std::move(task), toCancelFlag(info[4]),
-      [&delivery, this, running = running_.get(), session = session_, keep,
-       tokens = std::move(tokens),
-       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
-        const Generation generation = running->model->generate(
-            *session, keep, tokens, options,
-            [&](uint32_t token) { delivery.deliverToken(number, token); }, &cancelled);
-        return [this, generation, bytes = session->cache().byteSize()](Napi::Env result,
-                                                                       Task&) -> Napi::Value {
-          if (session_) reportBytes(result, bytes);
-          return toJavaScript(result, generation);
-        };
-      });
+  return delivery.run(*running_->engine, std::move(task), toCancelFlag(info[4]),
+                      [&delivery, this, running = running_.get(), session = session_, keep,
+                       tokens = std::move(tokens),
+                       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+                        const Generation generation = running->model->generate(
+                            *session, keep, tokens, options,
+                            [&](uint32_t token) { delivery.deliverToken(number, token); },
+                            &cancelled);
+                        return [this, generation, bytes = session->cache().byteSize()](
+                                   Napi::Env result, Task&) -> Napi::Value {
+                          if (session_) reportBytes(result, bytes);
+                          return toJavaScript(result, generation);
+                        };
+                      });
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {

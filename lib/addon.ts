@@ -31,7 +31,7 @@ export interface NativeModelDescription {
   threads: number;
   endOfText?: number;
   /** the tokens in the file's metadata: how many, and an FNV-1a hash over them in hexadecimal */
-  vocabulary: { count: number; fingerprint: string } | undefined;
+  vocabulary?: { count: number; fingerprint: string };
 }
 
 export interface NativeGenerateOptions {
@@ -122,9 +122,7 @@ const root = join(__dirname, '..');
 const path = join(root, 'build', 'Release', 'gpt2_native.node');
 
 /** The version in package.json. */
-export const version: string = JSON.parse(
-  readFileSync(join(root, 'package.json'), 'utf8'),
-).version;
+export const version: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 
 export const addon: Addon = load();
 
@@ -176,9 +174,7 @@ export async function callNative<T>(
 }
 
 function isNativeError(error: unknown): error is Error & { code: string } {
-  return (
-    error instanceof Error && typeof (error as { code?: unknown }).code === 'string'
-  );
+  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
 }
 
 function toGpt2Error(error: unknown): Gpt2Error {

@@ -11,16 +11,15 @@ export function show(value: unknown): string {
   if (typeof value === 'symbol' || typeof value === 'function') return `a ${typeof value}`;
   if (typeof value === 'object' && value !== null) {
     const name = Object.getPrototypeOf(value)?.constructor?.name;
-    return typeof name === 'string' && name !== 'Object' ? `an object of class ${name}` : 'an object';
+    return typeof name === 'string' && name !== 'Object'
+      ? `an object of class ${name}`
+      : 'an object';
   }
   return String(value);
 }
 
 export function invalidArgument(expected: string, received: unknown): Gpt2Error {
-  return new Gpt2Error(
-    'INVALID_ARGUMENT',
-    `Expected ${expected} but received ${show(received)}`,
-  );
+  return new Gpt2Error('INVALID_ARGUMENT', `Expected ${expected} but received ${show(received)}`);
 }
 
 /**

@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
 import {
+  callNative,
   type NativeCancellation,
   type NativeGenerateOptions,
   type NativeGeneration,
-  callNative,
 } from './addon.js';
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
 import { TextStreamDecoder, type Tokenizer } from './tokenizer.js';
@@ -73,14 +73,7 @@ export function generationSettings(
     topP = 1,
     seed = randomInt(2 ** 32),
     signal,
-  } = checkOptions(call, options, [
-    'maxTokens',
-    'temperature',
-    'topK',
-    'topP',
-    'seed',
-    'signal',
-  ]);
+  } = checkOptions(call, options, ['maxTokens', 'temperature', 'topK', 'topP', 'seed', 'signal']);
   return {
     native: {
       maxTokens: checkInteger('maxTokens', maxTokens, 0, Number.MAX_SAFE_INTEGER),
@@ -154,9 +147,7 @@ export async function* streamParts(
 
   // The consumer's own signal, and the end of the loop.
   const leave = new AbortController();
-  const signal = settings.signal
-    ? AbortSignal.any([settings.signal, leave.signal])
-    : leave.signal;
+  const signal = settings.signal ? AbortSignal.any([settings.signal, leave.signal]) : leave.signal;
   const running = callNative(signal, (cancellation) =>
     run((token) => {
       arrived.push(token);

@@ -1,11 +1,19 @@
-export { convert, type ConvertOptions } from './conversion/convert.js';
+export { version } from './addon.js';
+export { type ConvertOptions, convert } from './conversion/convert.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
-export type { GenerateOptions, Generation, GenerationPart } from './generation.js';
+export type {
+  GenerateOptions,
+  Generation,
+  GenerationPart,
+} from './generation.js';
 export type { Input } from './input.js';
-export { loadModel, type LoadOptions, type LoadProgress } from './load-model.js';
+export {
+  type LoadOptions,
+  type LoadProgress,
+  loadModel,
+} from './load-model.js';
 export type { Logits, Positions } from './logits.js';
 export type { Model, ModelConfig } from './model.js';
 export type { EvaluateOptions, Session } from './session.js';
 export type { TensorType } from './tensor-types.js';
 export type { EncodeOptions, Tokenizer } from './tokenizer.js';
-export { version } from './addon.js';

@@ -35,7 +35,11 @@ export function inputTokens(
   }
   for (let index = 0; index < input.length; index++) {
     const token = input[index];
-    if (!Number.isInteger(token) || (token as number) < 0 || (token as number) >= tokenizer.vocabSize) {
+    if (
+      !Number.isInteger(token) ||
+      (token as number) < 0 ||
+      (token as number) >= tokenizer.vocabSize
+    ) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
         `Expected token ids to be whole numbers from 0 to ${tokenizer.vocabSize - 1} but received ${show(token)} at index ${index}`,

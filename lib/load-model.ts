@@ -81,12 +81,22 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   checkFunction('onProgress', onProgress);
   signal?.throwIfAborted();
 
-  const { path, size } = await findModelFile(source, cacheDir, { type, signal, onProgress });
+  const { path, size } = await findModelFile(source, cacheDir, {
+    type,
+    signal,
+    onProgress,
+  });
   onProgress?.({ stage: 'load', done: 0, total: size });
   const native = await callNative(signal, (cancellation) =>
     addon.openModel(
       path,
-      { device, threads: threads ?? 0, contextLength: contextLength ?? 0, cacheType, mmap },
+      {
+        device,
+        threads: threads ?? 0,
+        contextLength: contextLength ?? 0,
+        cacheType,
+        mmap,
+      },
       cancellation,
     ),
   );
@@ -95,7 +105,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
 }
 
 /** The GGUF file that a source means. */
-async function findModelFile(
+export async function findModelFile(
   source: string | undefined,
   cacheFolder: string,
   { type, signal, onProgress }: Pick<LoadOptions, 'type' | 'signal' | 'onProgress'>,
@@ -115,6 +125,10 @@ async function findModelFile(
     );
   });
   if (!found.isDirectory()) return { path: given, size: found.size };
-  const path = await cachedConversion(given, resolve(cacheFolder), { type, signal, onProgress });
+  const path = await cachedConversion(given, resolve(cacheFolder), {
+    type,
+    signal,
+    onProgress,
+  });
   return { path, size: (await stat(path)).size };
 }

@@ -1,11 +1,11 @@
-import { type NativeModel, type NativeModelDescription, callNative } from './addon.js';
+import { callNative, type NativeModel, type NativeModelDescription } from './addon.js';
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { type EvaluateOptions, Session } from './session.js';
-import { type Tokenizer, MissingTokenizer, tokenizerFor } from './tokenizer.js';
+import { MissingTokenizer, type Tokenizer, tokenizerFor } from './tokenizer.js';
 
 /** What a model is made of. */
 export interface ModelConfig {

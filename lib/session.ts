@@ -1,4 +1,4 @@
-import { type NativeSession, callNative } from './addon.js';
+import { callNative, type NativeSession } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
@@ -10,7 +10,7 @@ import {
   streamParts,
 } from './generation.js';
 import { type Input, inputTokens, someTokens } from './input.js';
-import { type Logits, type Positions, allocateLogits, positionIndices } from './logits.js';
+import { allocateLogits, type Logits, type Positions, positionIndices } from './logits.js';
 import type { Model } from './model.js';
 
 export interface EvaluateOptions {

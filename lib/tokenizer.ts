@@ -119,11 +119,17 @@ export class Gpt2Tokenizer implements Tokenizer {
     const { allowedSpecial = [] } = checkOptions('encode', options, ['allowedSpecial']);
     if (allowedSpecial === 'all') return true;
     if (!Array.isArray(allowedSpecial)) {
-      throw invalidArgument(`allowedSpecial to be 'all' or a list of special tokens`, allowedSpecial);
+      throw invalidArgument(
+        `allowedSpecial to be 'all' or a list of special tokens`,
+        allowedSpecial,
+      );
     }
     for (const token of allowedSpecial) {
       if (token !== endOfTextToken) {
-        throw invalidArgument(`the special tokens in allowedSpecial to be "${endOfTextToken}"`, token);
+        throw invalidArgument(
+          `the special tokens in allowedSpecial to be "${endOfTextToken}"`,
+          token,
+        );
       }
     }
     return allowedSpecial.length > 0;
@@ -176,7 +182,9 @@ export class TextStreamDecoder {
 
   /** The characters that this token completes; possibly none. */
   write(token: number): string {
-    return this.#decoder.decode(this.#tokenizer.decodeToken(token), { stream: true });
+    return this.#decoder.decode(this.#tokenizer.decodeToken(token), {
+      stream: true,
+    });
   }
 
   /** What is left of an unfinished character, as U+FFFD. */
@@ -186,7 +194,7 @@ export class TextStreamDecoder {
 }
 
 // FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them; a test works it out anew.
-const gpt2Fingerprint = 'UNSET';
+const gpt2Fingerprint = '9afb947b6443b4b9';
 let shared: Gpt2Tokenizer | undefined;
 
 /** The tokenizer for a model whose file names these tokens. */

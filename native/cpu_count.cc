@@ -42,7 +42,8 @@ int coreCount() {
 }
 
 // CPUs' worth of time that the control group grants; 0 if it sets no limit.
-// Version 2: "quota period" or "max period" in cpu.max; version 1: two files, quota -1 for no limit.
+// Version 2: "quota period" or "max period" in cpu.max; version 1: two files, quota -1 for no
+// limit.
 double cgroupLimit() {
   std::string quota;
   double period = 0;
@@ -85,8 +86,8 @@ int coreCount() {
   }
   int count = 0;
   for (DWORD offset = 0; offset < size; ++count) {
-    offset += reinterpret_cast<SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX*>(buffer.data() + offset)
-                  ->Size;
+    offset +=
+        reinterpret_cast<SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX*>(buffer.data() + offset)->Size;
   }
   return count;
 }

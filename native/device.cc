@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include "error.h"
 
@@ -37,7 +38,7 @@ ContextPtr makeTensorContext(size_t tensorCount) {
   return context;
 }
 
-Device::Device(const std::string& name, int threads) : name_(name), threads_(threads) {
+Device::Device(std::string name, int threads) : name_(std::move(name)), threads_(threads) {
   if (name_ != "cpu") {
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
       ggml_backend_dev_t device = ggml_backend_dev_get(i);
@@ -85,8 +86,7 @@ BufferPtr Device::allocate(ggml_context* tensors) const {
 }
 
 AllocatorPtr Device::makeAllocator() const {
-  AllocatorPtr allocator(
-      ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));
+  AllocatorPtr allocator(ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));
   if (!allocator) throw Error(code::kOutOfMemory, "no memory for the graph allocator");
   return allocator;
 }

@@ -36,7 +36,8 @@ using ContextPtr = std::unique_ptr<ggml_context, ContextDeleter>;
 using ThreadpoolPtr = std::unique_ptr<ggml_threadpool, ThreadpoolDeleter>;
 using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
 
-// A ggml context for the descriptions of at most `tensorCount` tensors; their data lives in a buffer.
+// A ggml context for the descriptions of at most `tensorCount` tensors; their data lives in a
+// buffer.
 ContextPtr makeTensorContext(size_t tensorCount);
 
 // Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
@@ -44,7 +45,7 @@ class Device {
  public:
   // name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "metal" or "vulkan".
   // Throws DEVICE_UNAVAILABLE.
-  Device(const std::string& name, int threads);
+  Device(std::string name, int threads);
 
   ggml_backend_t backend() const noexcept { return backend_.get(); }
   const std::string& name() const noexcept { return name_; }

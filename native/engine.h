@@ -24,8 +24,8 @@ class Engine {
   // The job is given `cancelled`; it must not throw. Throws DISPOSED after stop().
   void post(std::shared_ptr<CancelFlag> cancelled, Job job);
 
-  // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs, if this
-  // is the first call, and the thread ends.
+  // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs,
+  // if this is the first call, and the thread ends.
   void stop(std::function<void()> last = {});
   bool stopped() const;
 

@@ -1,8 +1,8 @@
 #include "file_map.h"
 
 #include <cerrno>
-#include <cstring>
 #include <new>
+#include <system_error>
 
 #include "error.h"
 
@@ -106,6 +106,8 @@ FileMap::~FileMap() {
 
 namespace {
 
+std::string reason(int error) { return std::generic_category().message(error); }
+
 struct Descriptor {
   int value;
   ~Descriptor() {
@@ -119,11 +121,11 @@ FileMap::FileMap(const std::string& path, bool map) {
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.value < 0) {
     throw Error(errno == ENOENT || errno == ENOTDIR ? code::kFileNotFound : code::kFileUnreadable,
-                path + ": " + std::strerror(errno));
+                path + ": " + reason(errno));
   }
   struct stat status {};
   if (fstat(file.value, &status) != 0) {
-    throw Error(code::kFileUnreadable, path + ": " + std::strerror(errno));
+    throw Error(code::kFileUnreadable, path + ": " + reason(errno));
   }
   if (!S_ISREG(status.st_mode)) throw Error(code::kFileUnreadable, path + ": not a regular file");
   size_ = static_cast<size_t>(status.st_size);
@@ -131,7 +133,7 @@ FileMap::FileMap(const std::string& path, bool map) {
   if (map) {
     void* view = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.value, 0);
     if (view == MAP_FAILED) {
-      throw Error(code::kFileUnreadable, path + ": cannot be mapped: " + std::strerror(errno));
+      throw Error(code::kFileUnreadable, path + ": cannot be mapped: " + reason(errno));
     }
     data_ = static_cast<uint8_t*>(view);
     mapped_ = true;
@@ -143,9 +145,9 @@ FileMap::FileMap(const std::string& path, bool map) {
     if (count > 0) {
       done += static_cast<size_t>(count);
     } else if (count == 0 || errno != EINTR) {
-      const std::string reason = count == 0 ? "it became shorter" : std::strerror(errno);
+      const std::string why = count == 0 ? "it became shorter" : reason(errno);
       ::operator delete(data_, kAlignment);
-      throw Error(code::kFileUnreadable, path + ": cannot be read: " + reason);
+      throw Error(code::kFileUnreadable, path + ": cannot be read: " + why);
     }
   }
 }

@@ -8,7 +8,8 @@ namespace gpt2 {
 
 namespace {
 
-// Nodes and views that one layer of the stock operators makes; the head and the input need a few more.
+// Nodes and views that one layer of the stock operators makes; the head and the input need a few
+// more.
 constexpr size_t kNodesPerLayer = 48;
 constexpr size_t kNodesBeside = 16;
 
@@ -37,8 +38,8 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
   const auto width = static_cast<size_t>(h.embeddingLength);
   const int64_t start = session.evaluated();
 
-  // Token and position rows are added on the host: any type of table, and no lookup inside ggml that
-  // would end the process on an index out of range.
+  // Token and position rows are added on the host: any type of table, and no lookup inside ggml
+  // that would end the process on an index out of range.
   std::vector<float> embeddings(width * static_cast<size_t>(count));
   std::vector<float> position(width);
   for (int64_t i = 0; i < count; ++i) {

@@ -20,8 +20,8 @@ class ForwardPass {
 
   ForwardPass(const Weights& weights, const Device& device);
 
-  // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its cache
-  // must have room. Returns their hidden states, [width, count], valid until the next call.
+  // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its
+  // cache must have room. Returns their hidden states, [width, count], valid until the next call.
   const float* run(Session& session, int64_t count, const CancelFlag* cancelled);
 
   // The logits of `count` (≤ kHeadRows) hidden states. hidden: [width, count];

@@ -128,9 +128,9 @@ GgufFile::GgufFile(const std::string& path, bool map) : path_(path), bytes_(path
   }
   version_ = reader.number<uint32_t>("the version");
   if (version_ != 2 && version_ != 3) {
-    reject((version_ & 0xffff) == 0 ? std::string("it is a big-endian GGUF file")
-                                    : "expected GGUF version 2 or 3 but found " +
-                                          std::to_string(version_));
+    reject((version_ & 0xffff) == 0
+               ? std::string("it is a big-endian GGUF file")
+               : "expected GGUF version 2 or 3 but found " + std::to_string(version_));
   }
   const auto tensorCount = reader.number<uint64_t>("the number of tensors");
   const auto metadataCount = reader.number<uint64_t>("the number of metadata values");
@@ -156,8 +156,7 @@ void GgufFile::readMetadata(Reader& reader, uint64_t count) {
     } else {
       const size_t size = elementSize(value.type);
       if (size == 0) {
-        reject(what + " has the unknown type " +
-               std::to_string(static_cast<uint32_t>(value.type)));
+        reject(what + " has the unknown type " + std::to_string(static_cast<uint32_t>(value.type)));
       }
       if (value.count > bytes_.size() / size) {
         reject(what + " claims " + std::to_string(value.count) + " elements");
@@ -220,8 +219,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
              ggml_type_name(tensor.type) + ", whose rows are multiples of " +
              std::to_string(ggml_blck_size(tensor.type)));
     }
-    tensor.byteSize =
-        elementCount / ggml_blck_size(tensor.type) * ggml_type_size(tensor.type);
+    tensor.byteSize = elementCount / ggml_blck_size(tensor.type) * ggml_type_size(tensor.type);
     offsets.push_back(reader.number<uint64_t>(what.c_str()));
     if (offsets.back() % alignment != 0) {
       reject(what + " starts at offset " + std::to_string(offsets.back()) +
@@ -237,9 +235,8 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
     if (dataStart > bytes_.size() || offsets[i] > bytes_.size() - dataStart ||
         tensor.byteSize > bytes_.size() - dataStart - offsets[i]) {
       reject("the file ends inside the tensor \"" + tensor.name + "\" (" +
-             std::to_string(tensor.byteSize) + " bytes from offset " +
-             std::to_string(offsets[i]) + " of the data, in a file of " +
-             std::to_string(bytes_.size()) + " bytes)");
+             std::to_string(tensor.byteSize) + " bytes from offset " + std::to_string(offsets[i]) +
+             " of the data, in a file of " + std::to_string(bytes_.size()) + " bytes)");
     }
     tensor.data = bytes_.data() + dataStart + offsets[i];
     if (!tensorIndex_.emplace(tensor.name, i).second) {

@@ -50,18 +50,18 @@ struct MetadataValue {
 struct TensorInfo {
   std::string name;
   ggml_type type;
-  int dimensionCount;                           // 1 to 4
-  std::array<int64_t, GGML_MAX_DIMS> shape;     // ggml's order: the contiguous dimension first
+  int dimensionCount;                        // 1 to 4
+  std::array<int64_t, GGML_MAX_DIMS> shape;  // ggml's order: the contiguous dimension first
   const uint8_t* data;
   size_t byteSize;
 };
 
 // A GGUF file (versions 2 and 3, little endian), opened for reading.
 //
-// ggml has a reader of its own. This one reads the mapped bytes in place (no copy of the 100,000 strings
-// of GPT-2's vocabulary), checks every count and offset against the file before it is used, and says
-// what is wrong in its error; ggml's writes that to the log and has assertions behind its getters.
-// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// ggml has a reader of its own. This one reads the mapped bytes in place (no copy of the 100,000
+// strings of GPT-2's vocabulary), checks every count and offset against the file before it is used,
+// and says what is wrong in its error; ggml's writes that to the log and has assertions behind its
+// getters. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 class GgufFile {
  public:
   // Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or INVALID_FILE.

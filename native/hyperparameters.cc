@@ -48,10 +48,11 @@ void expectEqual(const GgufFile& file, const char* key, int64_t expected) {
 // Any other setting of the architecture would have to change the computation, and would be ignored.
 void expectOnlyKnownKeys(const GgufFile& file) {
   static constexpr std::string_view kKnown[] = {
-      "context_length",       "embedding_length",        "feed_forward_length",
-      "block_count",          "attention.head_count",    "attention.layer_norm_epsilon",
-      "vocab_size",           "attention.head_count_kv", "attention.key_length",
-      "attention.value_length"};
+      "context_length",       "embedding_length",
+      "feed_forward_length",  "block_count",
+      "attention.head_count", "attention.layer_norm_epsilon",
+      "vocab_size",           "attention.head_count_kv",
+      "attention.key_length", "attention.value_length"};
   constexpr std::string_view kPrefix = "gpt2.";
   for (const auto& [key, value] : file.metadata()) {
     if (key.compare(0, kPrefix.size(), kPrefix) != 0) continue;

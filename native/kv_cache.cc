@@ -84,7 +84,8 @@ void KvCache::copy(const KvCache& from, int64_t used) {
                               ggml_cpy(context.get(), from.valueSlot(context.get(), i, 0, used),
                                        valueSlot(context.get(), i, 0, used)));
   }
-  const AllocatorPtr allocator = device_->makeAllocator();  // nothing to allocate: it binds the views
+  const AllocatorPtr allocator =
+      device_->makeAllocator();  // nothing to allocate: it binds the views
   Device::allocate(allocator.get(), graph);
   device_->compute(graph, nullptr);
 }

@@ -10,8 +10,8 @@ namespace gpt2 {
 
 // The keys and values of one sequence, for every layer; grows with the sequence.
 //
-// Per layer: keys [width, capacity], one row per position; values [capacity, width], transposed, so that
-// the sum over positions runs over contiguous numbers.
+// Per layer: keys [width, capacity], one row per position; values [capacity, width], transposed, so
+// that the sum over positions runs over contiguous numbers.
 class KvCache {
  public:
   KvCache(const Device& device, const Hyperparameters& hyperparameters, ggml_type type);

@@ -31,9 +31,8 @@ Model::Model(const std::string& path, const ModelOptions& options)
     : device_(options.device, options.threads == 0 ? physicalCpuCount() : options.threads),
       weights_(std::make_shared<const GgufFile>(path, options.map), device_),
       contextLength_(checkedContextLength(weights_, options.contextLength)),
-      cacheType_(options.cacheType.value_or(weights_.dominantType() == GGML_TYPE_F32
-                                                ? GGML_TYPE_F32
-                                                : GGML_TYPE_F16)),
+      cacheType_(options.cacheType.value_or(
+          weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),
       forwardPass_(weights_, device_) {}
 
 std::optional<uint32_t> Model::endOfText() const {
@@ -66,10 +65,10 @@ void Model::append(Session& session, int64_t keep, const std::vector<uint32_t>& 
   }
   const int64_t length = keep + static_cast<int64_t>(tokens.size());
   if (length > contextLength_) {
-    throw Error(code::kContextOverflow,
-                "Expected at most " + std::to_string(contextLength_) +
-                    " tokens, the context length, but received " + std::to_string(tokens.size()) +
-                    (keep == 0 ? "" : " after " + std::to_string(keep)));
+    throw Error(code::kContextOverflow, "Expected at most " + std::to_string(contextLength_) +
+                                            " tokens, the context length, but received " +
+                                            std::to_string(tokens.size()) +
+                                            (keep == 0 ? "" : " after " + std::to_string(keep)));
   }
   session.rewind(keep);
   session.append(tokens);
@@ -77,8 +76,7 @@ void Model::append(Session& session, int64_t keep, const std::vector<uint32_t>& 
 }
 
 // Evaluates, slice by slice, all tokens of the session that have not been.
-void Model::evaluatePending(Session& session, const OnSlice& onSlice,
-                            const CancelFlag* cancelled) {
+void Model::evaluatePending(Session& session, const OnSlice& onSlice, const CancelFlag* cancelled) {
   while (session.evaluated() < session.length()) {
     const int64_t start = session.evaluated();
     const int64_t count = std::min(session.length() - start, ForwardPass::kSliceLength);
@@ -98,9 +96,9 @@ void Model::evaluate(Session& session, int64_t keep, const std::vector<uint32_t>
   rows.reserve(positions.size());
   for (const int64_t position : positions) {
     if (position < 0 || position >= static_cast<int64_t>(tokens.size())) {
-      throw Error(code::kInvalidArgument,
-                  "Expected positions below " + std::to_string(tokens.size()) + " but received " +
-                      std::to_string(position));
+      throw Error(code::kInvalidArgument, "Expected positions below " +
+                                              std::to_string(tokens.size()) + " but received " +
+                                              std::to_string(position));
     }
     rows.push_back({position, rows.size()});
   }

@@ -17,8 +17,8 @@ namespace gpt2 {
 
 struct ModelOptions {
   std::string device = "auto";
-  int threads = 0;            // 0: physicalCpuCount()
-  int64_t contextLength = 0;  // 0: the model's own
+  int threads = 0;                     // 0: physicalCpuCount()
+  int64_t contextLength = 0;           // 0: the model's own
   std::optional<ggml_type> cacheType;  // f32 or f16; unset: f32 for f32 weights, else f16
   bool map = true;
 };
@@ -56,21 +56,22 @@ class Model {
   std::unique_ptr<Session> createSession() const;
 
   // Keeps the session's first `keep` tokens, appends `tokens` (at least one) and evaluates.
-  // positions: whole numbers in [0, tokens.size()); out: [vocabulary, positions.size()], the logits of
-  // the distribution that follows each of these tokens.
-  // Throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, OUT_OF_MEMORY or ABORTED.
+  // positions: whole numbers in [0, tokens.size()); out: [vocabulary, positions.size()], the logits
+  // of the distribution that follows each of these tokens. Throws TOKEN_OUT_OF_RANGE,
+  // CONTEXT_OVERFLOW, INVALID_ARGUMENT, OUT_OF_MEMORY or ABORTED.
   void evaluate(Session& session, int64_t keep, const std::vector<uint32_t>& tokens,
                 const std::vector<int64_t>& positions, float* out, const CancelFlag* cancelled);
 
-  // Keeps the session's first `keep` tokens, appends `prompt` (possibly none, if something is kept),
-  // then draws token by token; `onToken` hears each.
+  // Keeps the session's first `keep` tokens, appends `prompt` (possibly none, if something is
+  // kept), then draws token by token; `onToken` hears each.
   Generation generate(Session& session, int64_t keep, const std::vector<uint32_t>& prompt,
                       const GenerateOptions& options, const std::function<void(uint32_t)>& onToken,
                       const CancelFlag* cancelled);
 
  private:
   void append(Session& session, int64_t keep, const std::vector<uint32_t>& tokens);
-  // Hears the first token's index in the session, the count, and their hidden states [width, count].
+  // Hears the first token's index in the session, the count, and their hidden states [width,
+  // count].
   using OnSlice = std::function<void(int64_t, int64_t, const float*)>;
   void evaluatePending(Session& session, const OnSlice& onSlice, const CancelFlag* cancelled);
 

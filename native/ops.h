@@ -11,7 +11,8 @@ enum class Activation { kNone, kGelu };
 // The operators that GPT-2 is made of. The transformer is written once in terms of them; a set of
 // operators says how each becomes nodes of a ggml graph.
 //
-// Shapes are ggml's: the contiguous dimension first. `tokens` is the number of positions in this pass.
+// Shapes are ggml's: the contiguous dimension first. `tokens` is the number of positions in this
+// pass.
 class Ops {
  public:
   Ops() = default;

@@ -4,7 +4,8 @@
 
 namespace gpt2 {
 
-// Layer normalisation (Ba et al. 2016), biased variance: (x − mean) / √(variance + ε) · weight + bias.
+// Layer normalisation (Ba et al. 2016), biased variance: (x − mean) / √(variance + ε) · weight +
+// bias.
 ggml_tensor* StockOps::norm(ggml_tensor* x, const LayerNorm& norm) {
   ggml_tensor* y = ggml_norm(context_, x, hyperparameters_.layerNormEpsilon);
   y = ggml_mul(context_, y, norm.weight);
@@ -23,8 +24,8 @@ ggml_tensor* StockOps::linear(ggml_tensor* x, const Linear& linear, Activation a
 //   ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
 // ggml_gelu goes through a table of f16 values on the CPU, which costs three digits. With
 //   t = 2√(2/π) (1 + 0.044715 x²)   and   u = x t
-// the same function is x · sigmoid(u) = silu(u) / t, since ½ (1 + tanh(z)) = sigmoid(2z); t is never 0.
-// ggml computes silu with f32 arithmetic and SIMD.
+// the same function is x · sigmoid(u) = silu(u) / t, since ½ (1 + tanh(z)) = sigmoid(2z); t is
+// never 0. ggml computes silu with f32 arithmetic and SIMD.
 ggml_tensor* StockOps::gelu(ggml_tensor* x) {
   const auto slope = static_cast<float>(2 * std::sqrt(2 / 3.14159265358979323846));
   constexpr float kCubic = 0.044715F;
@@ -34,7 +35,8 @@ ggml_tensor* StockOps::gelu(ggml_tensor* x) {
 
 // softmax(Q Kᵀ / √(head size) + causal mask) V for every head (Vaswani et al. 2017).
 //
-// Not ggml's flash attention: on the CPU it sums f16 values in f16, and it wants head sizes of its own.
+// Not ggml's flash attention: on the CPU it sums f16 values in f16, and it wants head sizes of its
+// own.
 ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
   const int64_t width = hyperparameters_.embeddingLength;
   const int64_t headCount = hyperparameters_.headCount;
@@ -48,19 +50,16 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
   ggml_tensor* values = ggml_view_2d(context_, qkv, width, tokens, rowBytes, 2 * partBytes);
   ggml_build_forward_expand(
       graph_, ggml_cpy(context_, keys, cache_->keySlot(context_, layer, start_, tokens)));
-  ggml_build_forward_expand(graph_,
-                            ggml_cpy(context_, ggml_transpose(context_, values),
-                                     cache_->valueSlot(context_, layer, start_, tokens)));
+  ggml_build_forward_expand(graph_, ggml_cpy(context_, ggml_transpose(context_, values),
+                                             cache_->valueSlot(context_, layer, start_, tokens)));
 
-  ggml_tensor* queries =
-      ggml_view_3d(context_, qkv, headSize, headCount, tokens,
-                   static_cast<size_t>(headSize) * sizeof(float), rowBytes, 0);
+  ggml_tensor* queries = ggml_view_3d(context_, qkv, headSize, headCount, tokens,
+                                      static_cast<size_t>(headSize) * sizeof(float), rowBytes, 0);
   queries = ggml_cont(context_, ggml_permute(context_, queries, 0, 2, 1, 3));
 
   // [positions, tokens, heads]. Positions of the cache beyond the last token are masked as well.
   const int64_t positions = cache_->paddedLength(start_ + tokens);
-  ggml_tensor* scores =
-      ggml_mul_mat(context_, cache_->keys(context_, layer, positions), queries);
+  ggml_tensor* scores = ggml_mul_mat(context_, cache_->keys(context_, layer, positions), queries);
   scores = ggml_diag_mask_inf_inplace(context_, scores, static_cast<int>(start_));
   scores = ggml_soft_max_ext_inplace(context_, scores, nullptr,
                                      1.0F / std::sqrt(static_cast<float>(headSize)), 0.0F);

@@ -35,8 +35,8 @@ void Sampler::orderLikeliest(size_t count) {
   std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier<Candidate>);
 }
 
-// How many of the likeliest candidates it takes for their probabilities to reach topP. Orders no more of
-// them than needed: the nucleus is a few tokens of 50,257 as a rule.
+// How many of the likeliest candidates it takes for their probabilities to reach topP. Orders no
+// more of them than needed: the nucleus is a few tokens of 50,257 as a rule.
 size_t Sampler::countForTopP(double total, double scale, float largest) {
   constexpr size_t kFirst = 64;
   constexpr size_t kGrowth = 8;
@@ -53,7 +53,8 @@ size_t Sampler::countForTopP(double total, double scale, float largest) {
   }
 }
 
-// Temperature, then top-k, then top-p, as Hugging Face's generate does: p is a share of what k left.
+// Temperature, then top-k, then top-p, as Hugging Face's generate does: p is a share of what k
+// left.
 uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
   uint32_t best = 0;
   bool finite = true;
@@ -62,8 +63,9 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
     if (logits[i] > logits[best]) best = static_cast<uint32_t>(i);
   }
   if (!finite) {
-    throw Error(code::kNotFinite,
-                "the model's logits are not all finite numbers, so no token can be drawn from them");
+    throw Error(
+        code::kNotFinite,
+        "the model's logits are not all finite numbers, so no token can be drawn from them");
   }
   if (options_.temperature == 0) return best;
 

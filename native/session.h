@@ -7,8 +7,8 @@
 
 namespace gpt2 {
 
-// A sequence of tokens and the keys and values of those that were evaluated. The last token that was
-// generated has not been: it is evaluated together with what follows.
+// A sequence of tokens and the keys and values of those that were evaluated. The last token that
+// was generated has not been: it is evaluated together with what follows.
 //
 // Belongs to the engine's thread: no lock guards it.
 class Session {
@@ -29,8 +29,8 @@ class Session {
   // Keeps the first `length` tokens; length ≤ length(). The evaluated part shrinks with them.
   void rewind(int64_t length);
 
-  // Becomes a copy of another session of the same model. Without the memory for the other's keys and
-  // values it copies the tokens alone, which are then evaluated again.
+  // Becomes a copy of another session of the same model. Without the memory for the other's keys
+  // and values it copies the tokens alone, which are then evaluated again.
   void copyFrom(const Session& other);
 
  private:

@@ -2,8 +2,8 @@
 
 namespace gpt2 {
 
-// GPT-2 (Radford et al. 2019): the norms stand before attention and feed-forward, the residual stream
-// passes by both, and a last norm stands before the head.
+// GPT-2 (Radford et al. 2019): the norms stand before attention and feed-forward, the residual
+// stream passes by both, and a last norm stands before the head.
 ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings) {
   ggml_tensor* hidden = embeddings;
   for (size_t i = 0; i < weights.layers().size(); ++i) {

@@ -13,8 +13,8 @@ namespace {
 // ggml's buffers assert this alignment.
 constexpr uintptr_t kTensorAlignment = 32;
 
-// Biases that a checkpoint lacked: llama.cpp's loader wants every bias there, so the converter writes
-// zeros and lists the names here.
+// Biases that a checkpoint lacked: llama.cpp's loader wants every bias there, so the converter
+// writes zeros and lists the names here.
 constexpr const char* kAbsentBiasesKey = "gpt2_native.absent_biases";
 
 size_t tensorLimit(const Hyperparameters& h) {
@@ -27,8 +27,8 @@ void widen(const TensorInfo& tensor, float* out) {
   if (tensor.type == GGML_TYPE_F32) {
     std::memcpy(out, tensor.data, tensor.byteSize);
   } else {
-    ggml_get_type_traits(tensor.type)->to_float(tensor.data, out,
-                                                tensor.shape[0] * tensor.shape[1]);
+    ggml_get_type_traits(tensor.type)
+        ->to_float(tensor.data, out, tensor.shape[0] * tensor.shape[1]);
   }
 }
 
@@ -85,15 +85,15 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device)
   }
   outputNorm_ = norm("output_norm");
   headIsTied_ = file_->findTensor("output.weight") == nullptr;
-  head_.weight = matrix(headIsTied_ ? "token_embd.weight" : "output.weight", h.embeddingLength,
-                        h.vocabSize);
+  head_.weight =
+      matrix(headIsTied_ ? "token_embd.weight" : "output.weight", h.embeddingLength, h.vocabSize);
 
   for (const TensorInfo& tensor : file_->tensors()) {
     if (used_.count(tensor.name) == 0) {
-      throw Error(code::kUnsupportedModel,
-                  file_->path() + ": it holds the tensor \"" + tensor.name +
-                      "\", which is not part of a GPT-2 of " + std::to_string(h.layerCount) +
-                      " layers");
+      throw Error(code::kUnsupportedModel, file_->path() + ": it holds the tensor \"" +
+                                               tensor.name +
+                                               "\", which is not part of a GPT-2 of " +
+                                               std::to_string(h.layerCount) + " layers");
     }
   }
   countParameters();
@@ -107,8 +107,8 @@ const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t 
   if (tensor->shape[0] != in || tensor->shape[1] != out || tensor->shape[2] != 1 ||
       tensor->shape[3] != 1) {
     file_->reject("expected the tensor \"" + name + "\" to have the shape [" + std::to_string(in) +
-                  ", " + std::to_string(out) + "] but found [" +
-                  std::to_string(tensor->shape[0]) + ", " + std::to_string(tensor->shape[1]) +
+                  ", " + std::to_string(out) + "] but found [" + std::to_string(tensor->shape[0]) +
+                  ", " + std::to_string(tensor->shape[1]) +
                   (tensor->dimensionCount > 2 ? ", …]" : "]"));
   }
   if (tensor->type != GGML_TYPE_F32 && ggml_get_type_traits(tensor->type)->to_float == nullptr) {
@@ -127,8 +127,7 @@ ggml_tensor* Weights::matrix(const std::string& name, int64_t in, int64_t out) {
                                              "\" is of type " + ggml_type_name(info.type) +
                                              ", for which ggml has no dot product");
   }
-  const bool inPlace =
-      onCpu_ && reinterpret_cast<uintptr_t>(info.data) % kTensorAlignment == 0;
+  const bool inPlace = onCpu_ && reinterpret_cast<uintptr_t>(info.data) % kTensorAlignment == 0;
   ggml_context* context = inPlace ? mappedTensors_.get() : copiedTensors_.get();
   ggml_tensor* tensor = ggml_new_tensor_2d(context, info.type, in, out);
   ggml_set_name(tensor, name.c_str());
@@ -172,9 +171,10 @@ void Weights::countParameters() {
     parameterCount_ += tensor.shape[0] * tensor.shape[1];
     if (tensor.dimensionCount > 1) bytesOfType[tensor.type] += tensor.byteSize;
   }
-  dominantType_ = std::max_element(bytesOfType.begin(), bytesOfType.end(),
-                                   [](const auto& a, const auto& b) { return a.second < b.second; })
-                      ->first;
+  dominantType_ =
+      std::max_element(bytesOfType.begin(), bytesOfType.end(), [](const auto& a, const auto& b) {
+        return a.second < b.second;
+      })->first;
 }
 
 void Weights::upload(const Device& device) {

@@ -12,8 +12,8 @@
 
 namespace gpt2 {
 
-// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` numbers; bias: [out]
-// in f32, or null where the model has none.
+// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` numbers; bias:
+// [out] in f32, or null where the model has none.
 struct Linear {
   ggml_tensor* weight;
   ggml_tensor* bias;
@@ -27,11 +27,11 @@ struct LayerNorm {
 
 struct Layer {
   LayerNorm attentionNorm;
-  Linear attentionQkv;      // [width, 3 × width]: queries, keys, values
-  Linear attentionOutput;   // [width, width]
+  Linear attentionQkv;     // [width, 3 × width]: queries, keys, values
+  Linear attentionOutput;  // [width, width]
   LayerNorm feedForwardNorm;
-  Linear feedForwardUp;     // [width, inner]
-  Linear feedForwardDown;   // [inner, width]
+  Linear feedForwardUp;    // [width, inner]
+  Linear feedForwardDown;  // [inner, width]
 };
 
 // A table whose rows are looked up on the host; stays in the file's bytes and the file's type.
@@ -49,12 +49,12 @@ class EmbeddingTable {
   ggml_to_float_t toFloat_ = nullptr;  // null: the rows are f32 already
 };
 
-// A model's weights, bound to its file: on the CPU the matrices stay where they are mapped, on a GPU
-// they are copied to it. Vectors (biases, norms) are widened to f32.
+// A model's weights, bound to its file: on the CPU the matrices stay where they are mapped, on a
+// GPU they are copied to it. Vectors (biases, norms) are widened to f32.
 class Weights {
  public:
-  // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones and
-  // for types without a dot product on this device.
+  // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones
+  // and for types without a dot product on this device.
   Weights(std::shared_ptr<const GgufFile> file, const Device& device);
 
   const GgufFile& file() const noexcept { return *file_; }
@@ -71,7 +71,8 @@ class Weights {
   ggml_type dominantType() const noexcept { return dominantType_; }
   // Names of the biases that the checkpoint did not have (written as zeros, left out of the graph).
   const std::unordered_set<std::string>& absentBiases() const noexcept { return absentBiases_; }
-  // Memory beside the mapped file: widened vectors, copies, or the file itself when it is not mapped.
+  // Memory beside the mapped file: widened vectors, copies, or the file itself when it is not
+  // mapped.
   size_t anonymousBytes() const noexcept;
 
  private:
@@ -88,8 +89,8 @@ class Weights {
   Hyperparameters hyperparameters_;
   std::unordered_set<std::string> absentBiases_;
   std::unordered_set<std::string> used_;
-  ContextPtr mappedTensors_;    // matrices that are used where they are mapped
-  ContextPtr copiedTensors_;    // vectors, and whatever else needs memory on the device
+  ContextPtr mappedTensors_;  // matrices that are used where they are mapped
+  ContextPtr copiedTensors_;  // vectors, and whatever else needs memory on the device
   std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
   BufferPtr mappedBuffer_, copiedBuffer_;
   EmbeddingTable tokenEmbedding_, positionEmbedding_;

@@ -100,10 +100,17 @@ async function unpackTree(tarball, scratch) {
 
 function run(program, args) {
   try {
-    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26 });
+    return execFileSync(program, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 1 << 26,
+    });
   } catch (error) {
-    if (error.code === 'ENOENT') throw new Error(`vendor: the program "${program}" is needed but was not found`);
-    throw new Error(`vendor: ${program} ${args.join(' ')} failed`, { cause: error });
+    if (error.code === 'ENOENT')
+      throw new Error(`vendor: the program "${program}" is needed but was not found`);
+    throw new Error(`vendor: ${program} ${args.join(' ')} failed`, {
+      cause: error,
+    });
   }
 }
 

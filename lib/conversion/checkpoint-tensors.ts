@@ -82,12 +82,32 @@ function expectedTensors(config: CheckpointConfig): {
 }[] {
   const { embeddingLength: width, feedForwardLength: inner } = config;
   const linear = (source: string, name: string, from: number, to: number) => [
-    { source: `${source}.weight`, name: `${name}.weight`, shape: [from, to], transpose: true },
-    { source: `${source}.bias`, name: `${name}.bias`, shape: [to], transpose: false },
+    {
+      source: `${source}.weight`,
+      name: `${name}.weight`,
+      shape: [from, to],
+      transpose: true,
+    },
+    {
+      source: `${source}.bias`,
+      name: `${name}.bias`,
+      shape: [to],
+      transpose: false,
+    },
   ];
   const norm = (source: string, name: string) => [
-    { source: `${source}.weight`, name: `${name}.weight`, shape: [width], transpose: false },
-    { source: `${source}.bias`, name: `${name}.bias`, shape: [width], transpose: false },
+    {
+      source: `${source}.weight`,
+      name: `${name}.weight`,
+      shape: [width],
+      transpose: false,
+    },
+    {
+      source: `${source}.bias`,
+      name: `${name}.bias`,
+      shape: [width],
+      transpose: false,
+    },
   ];
   const table = (source: string, name: string, rows: number) => ({
     source,
@@ -166,7 +186,10 @@ async function matchTensors(
       `${folder}: it holds the tensor "${surplus.value}", which is not part of a GPT-2 of ${config.layerCount} layers`,
     );
   }
-  return { tensors: await withoutCopiedHead(folder, tensors, config), absentBiases };
+  return {
+    tensors: await withoutCopiedHead(folder, tensors, config),
+    absentBiases,
+  };
 }
 
 function checkTensor(

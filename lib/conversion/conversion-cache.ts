@@ -51,7 +51,9 @@ async function cacheName(folder: string, type: TensorType | undefined): Promise<
   const states = await Promise.all(
     files.map(async (name) => {
       try {
-        const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
+        const { size, mtimeNs } = await stat(join(folder, name), {
+          bigint: true,
+        });
         return `${name} ${size} ${mtimeNs}`;
       } catch (error) {
         if (tokenizerFiles.includes(name)) return `${name} absent`;

@@ -3,17 +3,17 @@ import { addon, callNative } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
 import type { LoadProgress } from '../load-model.js';
 import {
-  type TensorType,
   byteSize,
   fileTypeNumbers,
   fittingType,
   isQuantized,
+  type TensorType,
   tensorTypes,
 } from '../tensor-types.js';
 import { type CheckpointConfig, readCheckpointConfig } from './checkpoint-config.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint-tensors.js';
 import { type GgufTensor, type GgufValue, GgufWriter } from './gguf-writer.js';
-import { type Vocabulary, readVocabulary } from './vocabulary.js';
+import { readVocabulary, type Vocabulary } from './vocabulary.js';
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own. */
@@ -93,7 +93,12 @@ function planTensors(checkpoint: Checkpoint, type: TensorType | undefined): Plan
     };
   });
   const zeros = checkpoint.absentBiases.map(
-    ({ name, length }): PlannedTensor => ({ name, type: 'f32', shape: [length], source: undefined }),
+    ({ name, length }): PlannedTensor => ({
+      name,
+      type: 'f32',
+      shape: [length],
+      source: undefined,
+    }),
   );
   return [...planned, ...zeros];
 }
@@ -158,19 +163,37 @@ function describeVocabulary(
   if (vocabulary) {
     metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
     metadata.set('tokenizer.ggml.pre', { type: 'string', value: 'gpt-2' });
-    metadata.set('tokenizer.ggml.tokens', { type: 'strings', value: vocabulary.tokens });
-    metadata.set('tokenizer.ggml.token_type', { type: 'int32s', value: vocabulary.kinds });
-    metadata.set('tokenizer.ggml.merges', { type: 'strings', value: vocabulary.merges });
+    metadata.set('tokenizer.ggml.tokens', {
+      type: 'strings',
+      value: vocabulary.tokens,
+    });
+    metadata.set('tokenizer.ggml.token_type', {
+      type: 'int32s',
+      value: vocabulary.kinds,
+    });
+    metadata.set('tokenizer.ggml.merges', {
+      type: 'strings',
+      value: vocabulary.merges,
+    });
   } else {
     metadata.set('tokenizer.ggml.model', { type: 'string', value: 'no_vocab' });
-    metadata.set('gpt2.vocab_size', { type: 'uint32', value: config.vocabSize });
+    metadata.set('gpt2.vocab_size', {
+      type: 'uint32',
+      value: config.vocabSize,
+    });
   }
   // llama.cpp takes a missing id for 11, which is a comma.
   const named = vocabulary?.tokens.indexOf('<|endoftext|>') ?? -1;
   const endOfText = named >= 0 ? named : config.endOfText;
   if (endOfText !== undefined && endOfText >= 0 && endOfText < config.vocabSize) {
-    metadata.set('tokenizer.ggml.bos_token_id', { type: 'uint32', value: endOfText });
-    metadata.set('tokenizer.ggml.eos_token_id', { type: 'uint32', value: endOfText });
+    metadata.set('tokenizer.ggml.bos_token_id', {
+      type: 'uint32',
+      value: endOfText,
+    });
+    metadata.set('tokenizer.ggml.eos_token_id', {
+      type: 'uint32',
+      value: endOfText,
+    });
   }
 }
 
@@ -218,9 +241,7 @@ interface Chunk {
 /** A tensor's rows, some at a time; all of them at once if they are to be transposed. */
 async function* readChunks(source: CheckpointTensor): AsyncGenerator<Chunk, void, void> {
   const rowBytes = source.entry.byteSize / source.rows;
-  const step = source.transpose
-    ? source.rows
-    : Math.max(1, Math.floor(chunkBytes / rowBytes));
+  const step = source.transpose ? source.rows : Math.max(1, Math.floor(chunkBytes / rowBytes));
   for (let row = 0; row < source.rows; row += step) {
     const rows = Math.min(step, source.rows - row);
     yield {

@@ -2,12 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { type TensorType, byteSize, ggmlTypeNumbers } from '../tensor-types.js';
+import { byteSize, ggmlTypeNumbers, type TensorType } from '../tensor-types.js';
 
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 const formatVersion = 3;
 const alignment = 32;
-const valueTypes = { uint32: 4, int32: 5, float32: 6, string: 8, array: 9 } as const;
+const valueTypes = {
+  uint32: 4,
+  int32: 5,
+  float32: 6,
+  string: 8,
+  array: 9,
+} as const;
 
 export type GgufValue =
   | { type: 'uint32' | 'float32'; value: number }

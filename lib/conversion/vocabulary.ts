@@ -85,7 +85,10 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
     model.vocab === null ||
     !Array.isArray(model.merges)
   ) {
-    throw new Gpt2Error('INVALID_FILE', `${path}: expected a model of type BPE with vocab and merges`);
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${path}: expected a model of type BPE with vocab and merges`,
+    );
   }
   const ids = new Map(Object.entries(model.vocab as Record<string, number>));
   const special = new Set<string>();

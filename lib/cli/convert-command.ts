@@ -1,0 +1,42 @@
+import { stat } from 'node:fs/promises';
+import { Command } from 'commander';
+import { convert } from '../index.js';
+import type { TensorType } from '../tensor-types.js';
+import { formatBytes } from './format-bytes.js';
+import { typeOption } from './model-options.js';
+import { ProgressBar } from './progress-bar.js';
+
+interface Flags {
+  type?: TensorType;
+  json?: boolean;
+}
+
+export function convertCommand(): Command {
+  return new Command('convert')
+    .description('Convert a checkpoint folder in Hugging Face form to a GGUF file.')
+    .argument('<folder>', 'the folder with config.json and model.safetensors')
+    .argument('<target>', 'the GGUF file to write')
+    .addOption(typeOption())
+    .option('--json', 'print JSON on stdout')
+    .action(run);
+}
+
+async function run(folder: string, target: string, { type, json }: Flags): Promise<void> {
+  const start = performance.now();
+  const bar = new ProgressBar();
+  try {
+    await convert(folder, target, {
+      type,
+      onProgress: (progress) => bar.show(progress),
+    });
+  } finally {
+    bar.clear();
+  }
+  const { size } = await stat(target);
+  const seconds = (performance.now() - start) / 1000;
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ path: target, byteSize: size, seconds })}\n`
+      : `${target}: ${formatBytes(size)} in ${seconds.toFixed(1)} s\n`,
+  );
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+// The command. Results go to stdout, everything else to stderr.
+
+import { Command, CommanderError } from 'commander';
+import { Gpt2Error, version } from '../index.js';
+import { convertCommand } from './convert-command.js';
+import { generateCommand } from './generate-command.js';
+import { inspectCommand } from './inspect-command.js';
+import { logitsCommand } from './logits-command.js';
+
+const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
+
+const program = new Command('gpt2')
+  .description('GPT-2: next-token scores, text, conversion of checkpoints.')
+  .version(version)
+  .addCommand(logitsCommand())
+  .addCommand(generateCommand())
+  .addCommand(convertCommand())
+  .addCommand(inspectCommand())
+  .addHelpText(
+    'after',
+    `
+Exit codes:
+  0  success
+  1  the work failed; the reason and its code are on stderr
+  2  the command line is wrong
+
+"gpt2 <command> --help" shows a command's options.`,
+  );
+
+for (const command of [program, ...program.commands]) {
+  command.exitOverride().configureOutput({
+    writeErr: (text) => process.stderr.write(text),
+  });
+}
+
+async function main(): Promise<number> {
+  // "gpt2 generate … | head -1" closes the pipe early, which is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? exitCodes.success : exitCodes.failure);
+  });
+  try {
+    await program.parseAsync();
+    return exitCodes.success;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;
+    }
+    if (!(error instanceof Gpt2Error)) throw error;
+    process.stderr.write(`gpt2: ${error.message} [${error.code}]\n`);
+    return error.code === 'INVALID_ARGUMENT' ? exitCodes.usage : exitCodes.failure;
+  }
+}
+
+main().then((exitCode) => {
+  process.exitCode = exitCode;
+});

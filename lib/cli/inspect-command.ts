@@ -1,0 +1,53 @@
+import { Command } from 'commander';
+import { addon, callNative, type GgufDescription } from '../addon.js';
+import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { findModelFile } from '../load-model.js';
+import { formatBytes } from './format-bytes.js';
+
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('Print what a model file holds: metadata, tensors, types, sizes.')
+    .argument('<model>', 'a GGUF file, or a checkpoint folder, which is converted first')
+    .option('--json', 'print JSON on stdout')
+    .action(run);
+}
+
+async function run(model: string, { json }: { json?: boolean }): Promise<void> {
+  const { path } = await findModelFile(model, defaultCacheFolder(), {});
+  const description = await callNative(undefined, () => addon.inspectGguf(path));
+  process.stdout.write(
+    json ? `${JSON.stringify(toJson(description))}\n` : toText(path, description),
+  );
+}
+
+function toJson({ metadata, ...rest }: GgufDescription): object {
+  return { ...rest, metadata: Object.fromEntries(metadata) };
+}
+
+function toText(file: string, { version, byteSize, metadata, tensors }: GgufDescription): string {
+  const lines = [`${file}: GGUF version ${version}, ${formatBytes(byteSize)}`, ''];
+  const keyWidth = Math.max(0, ...metadata.map(([key]) => key.length));
+  for (const [key, value] of metadata) {
+    lines.push(`${key.padEnd(keyWidth)}  ${valueText(value)}`);
+  }
+  lines.push('');
+  const nameWidth = Math.max(0, ...tensors.map(({ name }) => name.length));
+  for (const { name, type, shape, byteSize: bytes } of tensors) {
+    const size = formatBytes(bytes);
+    lines.push(
+      `${name.padEnd(nameWidth)}  ${type.padEnd(5)}  ${size.padStart(7)}  ${shape.join(' × ')}`,
+    );
+  }
+  const parameters = tensors.reduce(
+    (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
+    0,
+  );
+  lines.push('', `${tensors.length} tensors, ${parameters.toLocaleString('en')} numbers`);
+  return `${lines.join('\n')}\n`;
+}
+
+function valueText(value: GgufDescription['metadata'][number][1]): string {
+  if (typeof value !== 'object')
+    return typeof value === 'number' ? String(Number(value.toPrecision(7))) : String(value);
+  return value.strings?.join(' ') ?? `[${value.length} elements]`;
+}

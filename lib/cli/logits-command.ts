@@ -1,0 +1,102 @@
+import { Command } from 'commander';
+import type { Model } from '../index.js';
+import {
+  addModelOptions,
+  type ModelFlags,
+  openModel,
+  parseNumber,
+  parseNumbers,
+  readInput,
+} from './model-options.js';
+
+interface Flags extends ModelFlags {
+  tokens?: number[];
+  top: number;
+  json?: boolean;
+}
+
+interface Candidate {
+  token: number;
+  text: string | null;
+  logit: number;
+  probability: number;
+}
+
+export function logitsCommand(): Command {
+  const command = new Command('logits')
+    .description('Print the likeliest next tokens after a text, with their logits.')
+    .argument('[text]', 'the text; "-" reads it from stdin, nothing starts from <|endoftext|>')
+    .option('--tokens <ids>', 'token ids instead of a text, for example "464,3290"', parseNumbers)
+    .option('--top <count>', 'how many tokens to print', parseNumber, 10)
+    .option('--json', 'print JSON on stdout');
+  return addModelOptions(command).action(run);
+}
+
+async function run(text: string | undefined, flags: Flags): Promise<void> {
+  await using model = await openModel(flags);
+  const { data, tokens } = await model.logits(await readInput(text, flags.tokens));
+  const candidates = likeliest(model, data, flags.top);
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify({ tokens: [...tokens], candidates })}\n`);
+  } else {
+    process.stdout.write(table(candidates));
+  }
+}
+
+/** The `count` tokens of the largest logits, with their shares of the softmax. */
+function likeliest(model: Model, logits: Float32Array, count: number): Candidate[] {
+  const largest = logits.reduce((a, b) => Math.max(a, b));
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
+  const order = Uint32Array.from(logits.keys()).sort(
+    (a, b) => (logits[b] as number) - (logits[a] as number) || a - b,
+  );
+  return Array.from(order.subarray(0, count), (token) => {
+    const logit = logits[token] as number;
+    return {
+      token,
+      text: model.textTokenizer?.decode([token]) ?? null,
+      logit,
+      probability: Math.exp(logit - largest) / sum,
+    };
+  });
+}
+
+const barWidth = 40;
+
+function table(candidates: readonly Candidate[]): string {
+  const cells = candidates.map(({ token, text, logit, probability }) => ({
+    token: String(token),
+    text: text === null ? '' : JSON.stringify(text),
+    logit: logit.toFixed(3),
+    probability: `${(probability * 100).toPrecision(3)} %`,
+    bar: bar(probability / (candidates[0]?.probability ?? 1)),
+  }));
+  const width = (column: 'token' | 'text' | 'logit' | 'probability', title: string) =>
+    Math.max(title.length, ...cells.map((cell) => cell[column].length));
+  const token = width('token', 'token');
+  const text = width('text', 'text');
+  const logit = width('logit', 'logit');
+  const probability = width('probability', 'probability');
+  const lines = cells.map((cell) =>
+    [
+      cell.token.padStart(token),
+      cell.text.padEnd(text),
+      cell.logit.padStart(logit),
+      cell.probability.padStart(probability),
+      cell.bar,
+    ].join('  '),
+  );
+  const head = [
+    'token'.padStart(token),
+    'text'.padEnd(text),
+    'logit'.padStart(logit),
+    'probability'.padStart(probability),
+  ].join('  ');
+  return `${[head, ...lines].map((line) => line.trimEnd()).join('\n')}\n`;
+}
+
+/** A bar of eighths of a character; share: 0 to 1, of the longest bar. */
+function bar(share: number): string {
+  const eighths = Math.round(share * barWidth * 8);
+  return '█'.repeat(eighths >> 3) + ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths & 7];
+}

@@ -1,0 +1,93 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type LoadOptions, loadModel, type Model } from '../index.js';
+import type { Input } from '../input.js';
+import { tensorTypes } from '../tensor-types.js';
+import { ProgressBar } from './progress-bar.js';
+
+export interface ModelFlags {
+  model?: string;
+  device?: LoadOptions['device'];
+  threads?: number;
+  contextLength?: number;
+  type?: LoadOptions['type'];
+  cacheType?: LoadOptions['cacheType'];
+  mmap: boolean;
+  cacheDir?: string;
+}
+
+/** Adds the options with which a command finds and opens its model. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .option('-m, --model <path>', 'a GGUF file or a checkpoint folder in Hugging Face form')
+    .addOption(
+      new Option('--device <name>', 'where to compute').choices([
+        'auto',
+        'cpu',
+        'cuda',
+        'metal',
+        'vulkan',
+      ]),
+    )
+    .option('--threads <count>', 'threads that compute (default: the physical cores)', parseNumber)
+    .option('--context-length <tokens>', "at most the model's own", parseNumber)
+    .addOption(typeOption())
+    .addOption(new Option('--cache-type <type>', 'type of keys and values').choices(['f32', 'f16']))
+    .option('--no-mmap', 'read the file into memory instead of mapping it')
+    .option('--cache-dir <folder>', 'where conversions are kept');
+}
+
+export function typeOption(): Option {
+  return new Option(
+    '--type <type>',
+    "type of the weights when a folder is converted (default: the checkpoint's own)",
+  ).choices(tensorTypes);
+}
+
+/** Opens the model that the options name, with a progress bar on a terminal. */
+export async function openModel({ model, ...options }: ModelFlags): Promise<Model> {
+  const bar = new ProgressBar();
+  try {
+    const known: (keyof LoadOptions)[] = [
+      'device',
+      'threads',
+      'contextLength',
+      'type',
+      'cacheType',
+      'mmap',
+      'cacheDir',
+    ];
+    const chosen = Object.fromEntries(
+      known.map((name) => [name, options[name as keyof typeof options]]),
+    );
+    return await loadModel(model, {
+      ...chosen,
+      onProgress: (progress) => bar.show(progress),
+    });
+  } finally {
+    bar.clear();
+  }
+}
+
+export function parseNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() === '' || Number.isNaN(number)) throw new InvalidArgumentError('Not a number.');
+  return number;
+}
+
+/** A list of whole numbers, separated by commas or spaces. */
+export function parseNumbers(text: string): number[] {
+  return text
+    .split(/[\s,]+/)
+    .filter((part) => part !== '')
+    .map(parseNumber);
+}
+
+/** The input of a command: token ids if given, else the text, where "-" means standard input. */
+export async function readInput(text: string | undefined, tokens?: number[]): Promise<Input> {
+  if (tokens) return tokens;
+  if (text !== '-') return text ?? '';
+  let all = '';
+  process.stdin.setEncoding('utf8');
+  for await (const chunk of process.stdin) all += chunk;
+  return all;
+}

@@ -1,0 +1,67 @@
+// clang-format and clang-tidy over our own C++. With --fix, clang-format rewrites the files.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { vendorGgml } from './vendor-ggml.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const fix = process.argv.includes('--fix');
+const files = execFileSync(
+  'git',
+  [
+    'ls-files',
+    '--cached',
+    '--others',
+    '--exclude-standard',
+    'native/*.h',
+    'native/*.cc',
+    'binding/*.h',
+    'binding/*.cc',
+  ],
+  { cwd: root, encoding: 'utf8' },
+)
+  .trim()
+  .split('\n')
+  .filter((file) => existsSync(`${root}/${file}`));
+
+function run(program, args) {
+  const { status, error } = spawnSync(program, args, {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  if (error)
+    throw new Error(
+      `${program} is needed (Debian: apt install clang clang-format clang-tidy cmake)`,
+    );
+  if (status !== 0) process.exit(1);
+}
+
+run('clang-format', fix ? ['-i', ...files] : ['--dry-run', '--Werror', ...files]);
+if (!fix) {
+  // clang-tidy wants to know how each file is compiled, with clang's flags rather than g++'s.
+  run('cmake', [
+    '-S',
+    '.',
+    '-B',
+    'build-lint',
+    '-DCMAKE_C_COMPILER=clang',
+    '-DCMAKE_CXX_COMPILER=clang++',
+    '-DCMAKE_BUILD_TYPE=Release',
+    `-DGGML_SOURCE_DIR=${await vendorGgml()}`,
+    `-DCMAKE_JS_INC=${root}/node_modules/node-api-headers/include`,
+    '--log-level=WARNING',
+  ]);
+  const sources = files.filter((file) => file.endsWith('.cc'));
+  const { status, error } = spawnSync(
+    'xargs',
+    ['-n', '3', '-P', String(availableParallelism()), 'clang-tidy', '-p', 'build-lint', '--quiet'],
+    {
+      cwd: root,
+      input: sources.join('\n'),
+      stdio: ['pipe', 'inherit', 'inherit'],
+    },
+  );
+  if (error || status !== 0) process.exit(1);
+}

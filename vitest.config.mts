@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/*.test.ts'],
+    // The package is tested as it ships: Node itself loads dist/, so that require() and import() of it
+    // meet in one copy, with one addon and one class of error.
+    server: { deps: { external: [/\/dist\//] } },
+    // The addon computes on threads of its own and must be loaded by a process, not by a worker thread
+    // that ends early.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+});
