@@ -70,8 +70,14 @@ void SessionObject::reportBytes(Napi::BasicEnv env, size_t bytes) {
   Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(reportedBytes_, now));
 }
 
+RunningModel& SessionObject::running(Napi::Env env) const {
+  if (!running_) throw toJavaScript(env, Error(code::kDisposed, "The session was disposed."));
+  return *running_;
+}
+
 Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  RunningModel& running = this->running(env);
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
   const std::vector<uint32_t> given = toTokens(info[2]);
@@ -82,11 +88,11 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
   task->keep(Value());
   task->keep(out);
   return AddonData::of(env).delivery.run(
-      *running_->engine, std::move(task), toCancelFlag(info[4]),
-      [this, running = running_.get(), session = session_, keep, tokens = std::move(tokens),
+      *running.engine, std::move(task), toCancelFlag(info[4]),
+      [this, &running, session = session_, keep, tokens = std::move(tokens),
        positions = std::move(positions),
        data = out.Data()](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
-        running->model->evaluate(*session, keep, tokens, positions, data, &cancelled);
+        running.model->evaluate(*session, keep, tokens, positions, data, &cancelled);
         return [this, bytes = session->cache().byteSize()](Napi::Env result, Task&) -> Napi::Value {
           if (session_) reportBytes(result, bytes);
           return result.Undefined();
@@ -96,6 +102,7 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  RunningModel& running = this->running(env);
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
   const GenerateOptions options = toGenerateOptions(info[2].As<Napi::Object>());
@@ -104,24 +111,24 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   task->keep(Value());
   task->onToken = Napi::Persistent(info[3].As<Napi::Function>());
   Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(*running_->engine, std::move(task), toCancelFlag(info[4]),
-                      [&delivery, this, running = running_.get(), session = session_, keep,
-                       tokens = std::move(tokens),
-                       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
-                        const Generation generation = running->model->generate(
-                            *session, keep, tokens, options,
-                            [&](uint32_t token) { delivery.deliverToken(number, token); },
-                            &cancelled);
-                        return [this, generation, bytes = session->cache().byteSize()](
-                                   Napi::Env result, Task&) -> Napi::Value {
-                          if (session_) reportBytes(result, bytes);
-                          return toJavaScript(result, generation);
-                        };
-                      });
+  return delivery.run(
+      *running.engine, std::move(task), toCancelFlag(info[4]),
+      [&delivery, this, &running, session = session_, keep, tokens = std::move(tokens), options](
+          uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+        const Generation generation = running.model->generate(
+            *session, keep, tokens, options,
+            [&](uint32_t token) { delivery.deliverToken(number, token); }, &cancelled);
+        return [this, generation, bytes = session->cache().byteSize()](Napi::Env result,
+                                                                       Task&) -> Napi::Value {
+          if (session_) reportBytes(result, bytes);
+          return toJavaScript(result, generation);
+        };
+      });
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  running(env);
   SessionSeed seed{running_, session_};
   return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
 }

@@ -32,6 +32,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
+  // The model to compute with. Throws DISPOSED after release().
+  RunningModel& running(Napi::Env env) const;
   void reportBytes(Napi::BasicEnv env, size_t bytes);
 
   std::shared_ptr<RunningModel> running_;

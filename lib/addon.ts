@@ -151,7 +151,7 @@ function load(): Addon {
 
 /**
  * Makes a native call that an AbortSignal can stop, and turns its errors into ours.
- * An aborted call rejects with the signal's reason.
+ * A call whose signal is aborted before it ends rejects with the signal's reason.
  */
 export async function callNative<T>(
   signal: AbortSignal | undefined,
@@ -159,18 +159,34 @@ export async function callNative<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const cancellation = signal && new addon.Cancellation();
-  const cancel = () => cancellation?.cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  const stopListening = signal && cancellation && onAbort(signal, () => cancellation.cancel());
   try {
-    return await start(cancellation);
+    const result = await start(cancellation);
+    signal?.throwIfAborted();
+    return result;
   } catch (error) {
-    if (isNativeError(error) && error.code === 'ABORTED' && signal?.aborted) {
-      throw signal.reason;
-    }
+    if (signal?.aborted) throw signal.reason;
     throw toGpt2Error(error);
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    stopListening?.();
   }
+}
+
+// What is to be done when a signal is aborted. One listener serves all calls that share a signal, since
+// Node warns of a leak when a signal has more than ten.
+const abortActions = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Has `action` done on abort; the function it returns calls that off. */
+function onAbort(signal: AbortSignal, action: () => void): () => void {
+  let actions = abortActions.get(signal);
+  if (!actions) {
+    const all = new Set<() => void>();
+    signal.addEventListener('abort', () => all.forEach((each) => each()), { once: true });
+    abortActions.set(signal, all);
+    actions = all;
+  }
+  actions.add(action);
+  return () => actions.delete(action);
 }
 
 function isNativeError(error: unknown): error is Error & { code: string } {

@@ -11,6 +11,7 @@ import {
   checkString,
 } from './arguments.js';
 import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
+import { fileError } from './conversion/files.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
 import { type TensorType, tensorTypes } from './tensor-types.js';
@@ -118,11 +119,8 @@ export async function findModelFile(
   }
   checkString('the model', source);
   const given = resolve(source);
-  const found = await stat(given).catch(() => {
-    throw new Gpt2Error(
-      'FILE_NOT_FOUND',
-      `Expected the path of a GGUF file or of a checkpoint folder, but there is nothing at ${given}`,
-    );
+  const found = await stat(given).catch((error) => {
+    throw fileError(given, error);
   });
   if (!found.isDirectory()) return { path: given, size: found.size };
   const path = await cachedConversion(given, resolve(cacheFolder), {

@@ -104,8 +104,12 @@ export class Model implements AsyncDisposable {
     options?: GenerateOptions,
   ): Promise<Generation | Generation[]> {
     if (isList(prompt)) {
-      return await Promise.all(prompt.map((one) => this.generate(one, options)));
+      return await Promise.all(prompt.map((one) => this.#generate(one, options)));
     }
+    return await this.#generate(prompt, options);
+  }
+
+  async #generate(prompt: Input, options: GenerateOptions | undefined): Promise<Generation> {
     using session = this.createSession();
     return await session.generate(prompt, options);
   }

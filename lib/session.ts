@@ -119,6 +119,7 @@ export class Session implements Disposable {
     const tokens = this.#promptTokens(prompt);
     const release = await this.#turn();
     try {
+      this.#check();
       const keep = this.#keep(tokens);
       let begun = false;
       yield* streamParts(
@@ -203,6 +204,7 @@ export class Session implements Disposable {
   async #enqueue<T>(work: () => Promise<T>): Promise<T> {
     const release = await this.#turn();
     try {
+      this.#check();
       return await work();
     } finally {
       release();
@@ -212,22 +214,15 @@ export class Session implements Disposable {
   /** Waits for the calls before this one; the function it resolves to lets the next one begin. */
   async #turn(): Promise<() => void> {
     const before = this.#last;
-    let release = () => {};
+    let end = () => {};
     this.#last = new Promise<void>((resolve) => {
-      release = resolve;
+      end = resolve;
     });
     this.#running++;
     await before;
-    const end = () => {
+    return () => {
       this.#running--;
-      release();
-    };
-    try {
-      this.#check();
-    } catch (error) {
       end();
-      throw error;
-    }
-    return end;
+    };
   }
 }

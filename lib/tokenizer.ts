@@ -79,6 +79,9 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   decode(tokens: Iterable<number>): string {
+    if (typeof tokens === 'string' || typeof tokens?.[Symbol.iterator] !== 'function') {
+      throw invalidArgument('the tokens to be an array of token ids', tokens);
+    }
     const decoder = new TextStreamDecoder(this);
     let text = '';
     for (const token of tokens) text += decoder.write(token);
@@ -90,7 +93,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   #bytesOf(token: number): Uint8Array {
-    const bytes = this.#bytes[token];
+    const bytes = typeof token === 'number' ? this.#bytes[token] : undefined;
     if (!bytes) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',

@@ -1,7 +1,9 @@
 #include "encode_tensor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "error.h"
 
@@ -33,6 +35,17 @@ void transposeInto(const T* from, int64_t rows, int64_t columns, T* to) {
   }
 }
 
+// A number that the type cannot hold would become an infinity, or vanish in a block's scale.
+void checkRange(const std::vector<float>& numbers, ggml_type type) {
+  constexpr float kLargestF16 = 65504;
+  const float largest = type == GGML_TYPE_F16 ? kLargestF16 : std::numeric_limits<float>::max();
+  for (const float number : numbers) {
+    if (std::abs(number) <= largest) continue;
+    throw Error(code::kInvalidFile, "it holds the number " + std::to_string(number) + ", which " +
+                                        ggml_type_name(type) + " cannot");
+  }
+}
+
 }  // namespace
 
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
@@ -58,6 +71,7 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
     std::vector<uint8_t> aligned(source.data, source.data + source.byteSize);
     widen(source.type, aligned.data(), numbers.data(), count);
   }
+  if (type != source.type) checkRange(numbers, type);
   if (source.transpose) {
     std::vector<float> transposed(numbers.size());
     transposeInto(numbers.data(), source.rows, source.columns, transposed.data());

@@ -14,12 +14,12 @@ struct SourceTensor {
   ggml_type type;  // f32, f16 or bf16
   int64_t rows;
   int64_t columns;
-  bool transpose;  // write the columns as rows: Hugging Face keeps GPT-2's linear layers as [in,
-                   // out]
+  bool transpose;  // columns become rows: Hugging Face keeps GPT-2's linear layers as [in, out]
 };
 
 // The bytes of the tensor in `type`, row after row. Throws INVALID_ARGUMENT if the sizes do not fit
-// each other or the rows do not fit the type's blocks.
+// each other or the rows do not fit the type's blocks, INVALID_FILE if the type cannot hold a
+// number.
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type);
 
 }  // namespace gpt2

@@ -17,7 +17,7 @@ class Engine {
   using Job = std::function<void(const CancelFlag&)>;
 
   Engine();
-  ~Engine() { join(); }
+  ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 

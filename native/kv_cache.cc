@@ -10,12 +10,6 @@ namespace gpt2 {
 namespace {
 
 constexpr int64_t kSmallestCapacity = 64;
-// Two AVX-512 registers of f32: lengths that are not a multiple take ggml's slow paths.
-constexpr int64_t kPadding = 32;
-
-int64_t roundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 }  // namespace
 
@@ -25,8 +19,6 @@ KvCache::KvCache(const Device& device, const Hyperparameters& hyperparameters, g
 size_t KvCache::byteSize() const noexcept {
   return storage_.buffer ? ggml_backend_buffer_get_size(storage_.buffer.get()) : 0;
 }
-
-int64_t KvCache::paddedLength(int64_t length) const noexcept { return roundUp(length, kPadding); }
 
 KvCache::Storage KvCache::allocate(int64_t capacity) const {
   const auto layers = static_cast<size_t>(hyperparameters_->layerCount);
@@ -39,18 +31,15 @@ KvCache::Storage KvCache::allocate(int64_t capacity) const {
                                                 hyperparameters_->embeddingLength));
   }
   storage.buffer = device_->allocate(storage.context.get());
-  // Masked positions are multiplied by zero; what stands there must be a number.
-  ggml_backend_buffer_clear(storage.buffer.get(), 0);
   return storage;
 }
 
 void KvCache::reserve(int64_t length, int64_t used) {
   if (length <= capacity_) return;
   // Doubling keeps the copying in proportion to the sequence; the model's context bounds it.
-  const int64_t most = roundUp(hyperparameters_->contextLength, kPadding);
   int64_t capacity = std::max(capacity_, kSmallestCapacity);
   while (capacity < length) capacity *= 2;
-  capacity = std::min(capacity, most);
+  capacity = std::min(capacity, hyperparameters_->contextLength);
 
   KvCache grown(*device_, *hyperparameters_, type_);
   grown.storage_ = grown.allocate(capacity);

@@ -26,9 +26,6 @@ class KvCache {
   // Takes over the first `used` positions of another cache of the same model and type.
   void copyFrom(const KvCache& other, int64_t used);
 
-  // `length` rounded up to what the matrix products like; at most capacity().
-  int64_t paddedLength(int64_t length) const noexcept;
-
   // Views for a graph: where the keys and values of `count` positions from `start` on are written …
   ggml_tensor* keySlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
   ggml_tensor* valueSlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;

@@ -57,8 +57,8 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
                                       static_cast<size_t>(headSize) * sizeof(float), rowBytes, 0);
   queries = ggml_cont(context_, ggml_permute(context_, queries, 0, 2, 1, 3));
 
-  // [positions, tokens, heads]. Positions of the cache beyond the last token are masked as well.
-  const int64_t positions = cache_->paddedLength(start_ + tokens);
+  // [positions, tokens, heads]
+  const int64_t positions = start_ + tokens;
   ggml_tensor* scores = ggml_mul_mat(context_, cache_->keys(context_, layer, positions), queries);
   scores = ggml_diag_mask_inf_inplace(context_, scores, static_cast<int>(start_));
   scores = ggml_soft_max_ext_inplace(context_, scores, nullptr,

@@ -4,7 +4,7 @@ import {
   addModelOptions,
   type ModelFlags,
   openModel,
-  parseNumber,
+  parseCount,
   parseNumbers,
   readInput,
 } from './model-options.js';
@@ -27,7 +27,7 @@ export function logitsCommand(): Command {
     .description('Print the likeliest next tokens after a text, with their logits.')
     .argument('[text]', 'the text; "-" reads it from stdin, nothing starts from <|endoftext|>')
     .option('--tokens <ids>', 'token ids instead of a text, for example "464,3290"', parseNumbers)
-    .option('--top <count>', 'how many tokens to print', parseNumber, 10)
+    .option('--top <count>', 'how many tokens to print', parseCount, 10)
     .option('--json', 'print JSON on stdout');
   return addModelOptions(command).action(run);
 }

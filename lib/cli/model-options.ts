@@ -74,6 +74,14 @@ export function parseNumber(text: string): number {
   return number;
 }
 
+export function parseCount(text: string): number {
+  const number = parseNumber(text);
+  if (!Number.isInteger(number) || number < 1) {
+    throw new InvalidArgumentError('Not a whole number of at least 1.');
+  }
+  return number;
+}
+
 /** A list of whole numbers, separated by commas or spaces. */
 export function parseNumbers(text: string): number[] {
   return text

@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { addon, callNative } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
 import type { LoadProgress } from '../load-model.js';
 import {
   byteSize,
@@ -262,15 +263,21 @@ async function encode(
     signal?.throwIfAborted();
     return bytes;
   }
-  return await callNative(signal, (cancellation) =>
-    addon.encodeTensor(
-      bytes,
-      sourceType,
-      rows,
-      source.columns,
-      source.transpose,
-      type,
-      cancellation,
-    ),
-  );
+  try {
+    return await callNative(signal, (cancellation) =>
+      addon.encodeTensor(
+        bytes,
+        sourceType,
+        rows,
+        source.columns,
+        source.transpose,
+        type,
+        cancellation,
+      ),
+    );
+  } catch (error) {
+    if (!(error instanceof Gpt2Error)) throw error;
+    const { path } = source.file;
+    throw new Gpt2Error(error.code, `${path}: the tensor "${source.name}": ${error.message}`);
+  }
 }

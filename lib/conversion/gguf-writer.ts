@@ -50,13 +50,20 @@ export class GgufWriter {
     tensors: readonly GgufTensor[],
   ): Promise<GgufWriter> {
     const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
+    let handle: FileHandle;
     try {
       await mkdir(dirname(path), { recursive: true });
-      const writer = new GgufWriter(path, temporary, await open(temporary, 'wx'));
+      handle = await open(temporary, 'wx');
+    } catch (error) {
+      throw writeError(path, error);
+    }
+    const writer = new GgufWriter(path, temporary, handle);
+    try {
       await writer.write(header(metadata, tensors));
       return writer;
     } catch (error) {
-      throw writeError(path, error);
+      await writer.discard();
+      throw error;
     }
   }
 
