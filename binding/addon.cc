@@ -56,6 +56,12 @@ Napi::Value blockSize(const Napi::CallbackInfo& info) {
   return pair;
 }
 
+// Node frees no environment at process.exit(), so that no cleanup hook runs; exit() then destroys
+// the static objects that the engines' threads are using.
+void stopEngines(const Napi::CallbackInfo& info) {
+  AddonData::of(info.Env()).delivery.stopEngines();
+}
+
 Napi::Value devices(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());
   for (const std::string& name : Device::available()) names.Set(names.Length(), name);
@@ -77,6 +83,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectGguf", Napi::Function::New<inspectGguf>(env));
   exports.Set("encodeTensor", Napi::Function::New<encodeTensor>(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
+  exports.Set("stopEngines", Napi::Function::New<stopEngines>(env));
   exports.Set("devices", Napi::Function::New<devices>(env));
   exports.Set("physicalCpuCount", Napi::Number::New(env, physicalCpuCount()));
   return exports;

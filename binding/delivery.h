@@ -53,6 +53,9 @@ class Delivery {
   // For work that belongs to no model.
   Engine& commonEngine();
 
+  // Stops all engines of this environment, and waits until they are at rest.
+  void stopEngines();
+
   // From any thread, before the task is settled.
   void deliverToken(uint64_t task, uint32_t token);
 
@@ -66,7 +69,6 @@ class Delivery {
   void reject(uint64_t task, const Error& error);
   void post(Message message);
   void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
-  void stopEngines();
 
   Napi::Env env_;
   Channel channel_;

@@ -116,6 +116,8 @@ export interface Addon {
   /** elements and bytes of one block */
   blockSize(type: TensorType): [elements: number, bytes: number];
   devices(): string[];
+  /** Stops the work of this thread's models for good, and waits until it has ended. */
+  stopEngines(): void;
 }
 
 const root = join(__dirname, '..');
@@ -125,6 +127,9 @@ const path = join(root, 'build', 'Release', 'gpt2_native.node');
 export const version: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 
 export const addon: Addon = load();
+
+// process.exit() must not pull the rug from under threads that compute.
+process.on('exit', () => addon.stopEngines());
 
 function load(): Addon {
   let loaded: Addon;

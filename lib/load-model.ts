@@ -26,7 +26,10 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** Where to compute. Default 'auto': a GPU if this build knows one that is there, else the CPU. */
   device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
-  /** Threads that compute. Default: the physical cores that the process may use. */
+  /**
+   * Threads that compute. Default: the physical cores that the process may use, within the control
+   * group's limit. More threads than processors make everything far slower: they wait for each other.
+   */
   threads?: number;
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
   contextLength?: number;
@@ -120,7 +123,12 @@ export async function findModelFile(
   checkString('the model', source);
   const given = resolve(source);
   const found = await stat(given).catch((error) => {
-    throw fileError(given, error);
+    const ours = fileError(given, error);
+    if (ours.code !== 'FILE_NOT_FOUND') throw ours;
+    throw new Gpt2Error(
+      ours.code,
+      `Expected the path of a GGUF file or of a checkpoint folder, but there is nothing at ${given}`,
+    );
   });
   if (!found.isDirectory()) return { path: given, size: found.size };
   const path = await cachedConversion(given, resolve(cacheFolder), {

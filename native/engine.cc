@@ -1,54 +1,14 @@
 #include "engine.h"
 
-#include <ggml-backend.h>
-#include <ggml-cpu.h>
-
-#include <set>
 #include <utility>
 
 #include "error.h"
 
 namespace gpt2 {
 
-// All engines of the process. exit() destroys this object and thereby stops them, before the static
-// objects of ggml go that their threads may be using.
-class RunningEngines {
- public:
-  static RunningEngines& instance() {
-    static RunningEngines engines;
-    return engines;
-  }
+Engine::Engine() : thread_([this] { work(); }) {}
 
-  void add(Engine* engine) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    engines_.insert(engine);
-  }
-  void remove(Engine* engine) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    engines_.erase(engine);
-  }
-
- private:
-  // Static objects are destroyed in the reverse order of their making: ggml makes its own here.
-  RunningEngines() {
-    ggml_backend_dev_count();
-    ggml_cpu_init();
-  }
-  ~RunningEngines() {
-    for (Engine* engine : engines_) engine->stop();
-    for (Engine* engine : engines_) engine->join();
-  }
-
-  std::mutex mutex_;
-  std::set<Engine*> engines_;
-};
-
-Engine::Engine() : thread_([this] { work(); }) { RunningEngines::instance().add(this); }
-
-Engine::~Engine() {
-  join();
-  RunningEngines::instance().remove(this);
-}
+Engine::~Engine() { join(); }
 
 void Engine::join() {
   stop();

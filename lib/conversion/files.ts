@@ -3,7 +3,8 @@ import { Gpt2Error } from '../errors.js';
 
 /** An error of the file system on reading, as ours. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
-  const missing = error.code === 'ENOENT' || error.code === 'ENOTDIR';
+  // The last is a path with a zero byte, which no file can have.
+  const missing = ['ENOENT', 'ENOTDIR', 'ERR_INVALID_ARG_VALUE'].includes(error.code ?? '');
   return new Gpt2Error(
     missing ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE',
     missing ? `${path}: there is no such file` : `${path}: cannot be read (${error.message})`,

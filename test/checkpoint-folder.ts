@@ -1,0 +1,111 @@
+// Checkpoint folders for tests: fixtures with something changed, and small models with GPT-2's vocabulary.
+
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type FixtureName, fixtureFolder } from './golden.js';
+import { mergesTxt, vocabJson } from './gpt2-vocabulary.js';
+import { readSafetensors, type StoredTensor, writeSafetensors } from './safetensors-file.js';
+
+export type Config = Record<string, unknown>;
+
+/** A fixture's config.json. */
+export function readConfig(name: FixtureName): Config {
+  return JSON.parse(readFileSync(join(fixtureFolder(name), 'config.json'), 'utf8'));
+}
+
+/** A fixture's weights, from all of its files, with their names as they stand there. */
+export function readTensors(name: FixtureName): Map<string, StoredTensor> {
+  const folder = fixtureFolder(name);
+  const files = readdirSync(folder).filter((file) => /^model.*\.safetensors$/.test(file));
+  return new Map(files.sort().flatMap((file) => [...readSafetensors(join(folder, file))]));
+}
+
+/** Writes a checkpoint folder with its weights in one file. */
+export function writeCheckpoint(
+  folder: string,
+  config: Config,
+  tensors: ReadonlyMap<string, StoredTensor>,
+): string {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  writeSafetensors(join(folder, 'model.safetensors'), tensors);
+  return folder;
+}
+
+/** A copy of a fixture with some settings or tensors changed. */
+export function changedFixture(
+  folder: string,
+  name: FixtureName,
+  {
+    config = {},
+    change,
+  }: { config?: Config; change?: (tensors: Map<string, StoredTensor>) => void },
+): string {
+  const tensors = readTensors(name);
+  change?.(tensors);
+  return writeCheckpoint(folder, { ...readConfig(name), ...config }, tensors);
+}
+
+export function f32Tensor(shape: number[], numbers: readonly number[]): StoredTensor {
+  return {
+    dtype: 'F32',
+    shape,
+    bytes: Buffer.from(Float32Array.from(numbers).buffer),
+  };
+}
+
+/** Numbers in [0, 1) from a seed (a linear congruential generator; Numerical Recipes' constants). */
+export function uniformNumbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** A tiny random model whose 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
+export function writeTextCheckpoint(folder: string): string {
+  const [vocabulary, context, width] = [50257, 64, 8];
+  const next = uniformNumbers(1);
+  const random = (shape: number[], size = 1, mean = 0) => {
+    const count = shape.reduce((product, extent) => product * extent, 1);
+    return f32Tensor(
+      shape,
+      Array.from({ length: count }, () => mean + size * (2 * next() - 1)),
+    );
+  };
+  const tensors = new Map<string, StoredTensor>([
+    ['wte.weight', random([vocabulary, width])],
+    ['wpe.weight', random([context, width])],
+    ['h.0.ln_1.weight', random([width], 0.2, 1)],
+    ['h.0.ln_1.bias', random([width], 0.2)],
+    ['h.0.attn.c_attn.weight', random([width, 3 * width])],
+    ['h.0.attn.c_attn.bias', random([3 * width], 0.2)],
+    ['h.0.attn.c_proj.weight', random([width, width])],
+    ['h.0.attn.c_proj.bias', random([width], 0.2)],
+    ['h.0.ln_2.weight', random([width], 0.2, 1)],
+    ['h.0.ln_2.bias', random([width], 0.2)],
+    ['h.0.mlp.c_fc.weight', random([width, 4 * width])],
+    ['h.0.mlp.c_fc.bias', random([4 * width], 0.2)],
+    ['h.0.mlp.c_proj.weight', random([4 * width, width])],
+    ['h.0.mlp.c_proj.bias', random([width], 0.2)],
+    ['ln_f.weight', random([width], 0.2, 1)],
+    ['ln_f.bias', random([width], 0.2)],
+  ]);
+  writeCheckpoint(
+    folder,
+    {
+      model_type: 'gpt2',
+      vocab_size: vocabulary,
+      n_positions: context,
+      n_embd: width,
+      n_head: 2,
+      n_layer: 1,
+      eos_token_id: vocabulary - 1,
+    },
+    tensors,
+  );
+  writeFileSync(join(folder, 'vocab.json'), vocabJson());
+  writeFileSync(join(folder, 'merges.txt'), mergesTxt());
+  return folder;
+}

@@ -1,0 +1,265 @@
+// The command: what goes to stdout and stderr, and how it ends.
+
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { loadModel, version } from '../dist/index.js';
+import { writeTextCheckpoint } from './checkpoint-folder.js';
+import { argmax, fixtureFolder, readGolden } from './golden.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
+const folder = temporaryFolder();
+const cache = join(folder, 'cache');
+let checkpoint: string;
+
+beforeAll(() => {
+  checkpoint = writeTextCheckpoint(join(folder, 'text-model'));
+});
+
+function gpt2(
+  args: string[],
+  input = '',
+): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [command, ...args], {
+      env: { ...process.env, GPT2_NATIVE_CACHE: cache },
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (exitCode) => resolve({ exitCode, stdout, stderr }));
+    child.stdin.end(input);
+  });
+}
+
+describe('gpt2 logits', () => {
+  test('prints the reference’s likeliest token first, with its probability, as JSON', async () => {
+    const { tokens, logits, vocabSize } = readGolden('odd-heads');
+    const { stdout, stderr, exitCode } = await gpt2([
+      'logits',
+      '--tokens',
+      tokens.join(','),
+      '--model',
+      fixtureFolder('odd-heads'),
+      '--top',
+      String(vocabSize),
+      '--json',
+    ]);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    const printed = JSON.parse(stdout);
+    const last = logits.subarray(-vocabSize);
+    const best = argmax(last);
+    const sum = last.reduce((total, logit) => total + Math.exp(logit), 0);
+    expect(printed.tokens).toEqual(tokens);
+    expect(printed.candidates).toHaveLength(vocabSize);
+    expect(printed.candidates[0].token).toBe(best);
+    expect(printed.candidates[0].text).toBeNull();
+    expect(printed.candidates[0].logit).toBeCloseTo(last[best] as number, 4);
+    expect(printed.candidates[0].probability).toBeCloseTo(Math.exp(last[best] as number) / sum, 5);
+    const total = printed.candidates.reduce(
+      (all: number, { probability }: { probability: number }) => all + probability,
+      0,
+    );
+    expect(total).toBeCloseTo(1, 6);
+  });
+
+  test('prints a table whose longest bar is the likeliest token’s', async () => {
+    const { stdout, stderr, exitCode } = await gpt2([
+      'logits',
+      'Hello world',
+      '-m',
+      checkpoint,
+      '--top',
+      '3',
+    ]);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    const [head, ...rows] = stdout.trimEnd().split('\n');
+    expect(head?.trim().split(/\s+/)).toEqual(['token', 'text', 'logit', 'probability']);
+    expect(rows).toHaveLength(3);
+    expect(rows[0]).toContain('█'.repeat(40));
+    for (const row of rows) expect(row).toMatch(/^ *\d+ {2}".*" +-?\d+\.\d{3} +[\d.e-]+ % {2}/);
+  });
+
+  test('reads the text from stdin for "-"', async () => {
+    const fromArgument = await gpt2(['logits', 'Hello world', '-m', checkpoint, '--json']);
+    const fromStdin = await gpt2(['logits', '-', '-m', checkpoint, '--json'], 'Hello world');
+    expect(JSON.parse(fromStdin.stdout)).toEqual(JSON.parse(fromArgument.stdout));
+    expect(JSON.parse(fromStdin.stdout).tokens).toEqual([15496, 995]);
+  });
+});
+
+describe('gpt2 generate', () => {
+  test('prints the prompt and the text that the API generates', async () => {
+    await using model = await loadModel(checkpoint, { cacheDir: cache });
+    const { text } = await model.generate('Hello', { maxTokens: 8, seed: 5 });
+    const { stdout, stderr, exitCode } = await gpt2([
+      'generate',
+      'Hello',
+      '-m',
+      checkpoint,
+      '-n',
+      '8',
+      '--seed',
+      '5',
+    ]);
+    expect({ stdout, stderr, exitCode }).toEqual({
+      stdout: `Hello${text}\n`,
+      stderr: '',
+      exitCode: 0,
+    });
+  });
+
+  test('prints one JSON object with --json', async () => {
+    const { stdout, exitCode } = await gpt2([
+      'generate',
+      'Hello',
+      '-m',
+      checkpoint,
+      '--max-tokens',
+      '4',
+      '--temperature',
+      '0',
+      '--json',
+    ]);
+    expect(exitCode).toBe(0);
+    const result = JSON.parse(stdout);
+    expect(result.tokens).toHaveLength(4);
+    expect(result.finishReason).toBe('length');
+    expect(result.usage).toEqual({ promptTokens: 1, completionTokens: 4, cachedTokens: 0 });
+  });
+
+  test('shows ids for a model without a tokenizer', async () => {
+    const { stdout, exitCode } = await gpt2([
+      'generate',
+      '--tokens',
+      '1 2 3',
+      '-m',
+      fixtureFolder('odd-heads'),
+      '-n',
+      '3',
+    ]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^(\d+ ){3}\n$/);
+  });
+
+  test('ends quietly when its reader goes away', async () => {
+    const child = spawn(
+      process.execPath,
+      [command, 'generate', 'Hello', '-m', checkpoint, '-n', '50'],
+      { env: { ...process.env, GPT2_NATIVE_CACHE: cache }, stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    let stderr = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.stdout?.destroy();
+    const exitCode = await new Promise((resolve) => child.on('close', resolve));
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+});
+
+describe('gpt2 convert and gpt2 inspect', () => {
+  test('write a file and tell what is in it', async () => {
+    const target = join(folder, 'converted.gguf');
+    const converted = await gpt2([
+      'convert',
+      fixtureFolder('wide'),
+      target,
+      '--type',
+      'q8_0',
+      '--json',
+    ]);
+    expect({ stderr: converted.stderr, exitCode: converted.exitCode }).toEqual({
+      stderr: '',
+      exitCode: 0,
+    });
+    expect(JSON.parse(converted.stdout).path).toBe(target);
+
+    const inspected = await gpt2(['inspect', target, '--json']);
+    expect(inspected.exitCode).toBe(0);
+    const { version: format, byteSize, metadata, tensors } = JSON.parse(inspected.stdout);
+    expect(format).toBe(3);
+    expect(byteSize).toBe(JSON.parse(converted.stdout).byteSize);
+    expect(metadata['gpt2.embedding_length']).toBe(256);
+    expect(tensors).toContainEqual({
+      name: 'blk.1.ffn_down.weight',
+      type: 'q8_0',
+      shape: [1024, 256],
+      byteSize: (1024 / 32) * 34 * 256,
+    });
+
+    const text = await gpt2(['inspect', target]);
+    expect(text.stdout).toMatch(/^gpt2\.embedding_length +256$/m);
+    expect(text.stdout).toMatch(/^blk\.1\.ffn_down\.weight +q8_0 +279 kB {2}1024 × 256$/m);
+  });
+
+  test('inspect takes a checkpoint folder as well', async () => {
+    const { stdout, exitCode } = await gpt2(['inspect', fixtureFolder('bf16'), '--json']);
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout).metadata['gpt2.context_length']).toBe(300);
+  });
+
+  test('a conversion that fails leaves no file', async () => {
+    const target = join(folder, 'nothing', 'file.gguf');
+    const { stdout, stderr, exitCode } = await gpt2(['convert', folder, target]);
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
+    expect(stderr).toMatch(/^gpt2: .*config\.json.* \[FILE_NOT_FOUND\]\n$/);
+    expect(existsSync(target)).toBe(false);
+  });
+});
+
+describe('the command line', () => {
+  test.each([['--help'], ['logits', '--help'], ['help', 'generate'], ['--version']])(
+    'gpt2 %s %s answers on stdout with exit code 0',
+    async (...args) => {
+      const { stdout, stderr, exitCode } = await gpt2(args);
+      expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+      expect(stdout).not.toBe('');
+    },
+  );
+
+  test('tells the version of the package', async () => {
+    expect((await gpt2(['--version'])).stdout).toBe(`${version}\n`);
+  });
+
+  test.each([
+    ['an unknown command', ['bogus']],
+    ['no command', []],
+    ['an unknown option', ['logits', 'x', '--bogus']],
+    ['an option without its value', ['logits', 'x', '--model']],
+    ['a number that is none', ['generate', 'x', '-m', 'm', '-n', 'three']],
+    ['a type that is none', ['convert', 'a', 'b', '--type', 'q3_9']],
+    ['a value out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--top-p', '2']],
+    ['threads out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--threads', '0']],
+    ['a --top that is negative', ['logits', 'Hello', '-m', 'CHECKPOINT', '--top', '-1']],
+  ])('%s ends with exit code 2 and says so on stderr', async (_, args) => {
+    const { stdout, stderr, exitCode } = await gpt2(
+      args.map((arg) => (arg === 'CHECKPOINT' ? checkpoint : arg)),
+    );
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 2 });
+    expect(stderr).not.toBe('');
+  });
+
+  test.each([
+    ['FILE_NOT_FOUND', ['logits', 'Hello']],
+    ['FILE_NOT_FOUND', ['logits', 'Hello', '-m', 'no/such/model.gguf']],
+    ['INVALID_FILE', ['inspect', command]],
+    ['TOKENIZER_MISSING', ['generate', 'Hello', '-m', fixtureFolder('odd-heads')]],
+    ['TOKEN_OUT_OF_RANGE', ['logits', '--tokens', '5,97', '-m', fixtureFolder('odd-heads')]],
+  ])('%s ends with exit code 1 and the code on stderr', async (code, args) => {
+    const { stdout, stderr, exitCode } = await gpt2(args);
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
+    expect(stderr.trimEnd()).toMatch(new RegExp(`^gpt2: .* \\[${code}\\]$`));
+  });
+
+  test('leaves only whole files in the cache', () => {
+    for (const file of readdirSync(cache)) expect(file).toMatch(/\.gguf$/);
+  });
+});

@@ -1,0 +1,930 @@
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import {
+  convert,
+  type ErrorCode,
+  type LoadOptions,
+  type LoadProgress,
+  loadModel,
+} from '../dist/index.js';
+import {
+  type Config,
+  changedFixture,
+  f32Tensor,
+  readConfig,
+  readTensors,
+  writeCheckpoint,
+  writeTextCheckpoint,
+} from './checkpoint-folder.js';
+import { failure } from './failure.js';
+import { ggufNumbers, plainTypes, readGguf } from './gguf-reader.js';
+import {
+  type FixtureName,
+  fixtureFolder,
+  fixtureNames,
+  logitsError,
+  readGolden,
+} from './golden.js';
+import { spelledTokens } from './gpt2-vocabulary.js';
+import { runNode } from './node-process.js';
+import { numbersOf, type StoredTensor, writeRawSafetensors } from './safetensors-file.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
+
+const root = temporaryFolder();
+const loading = { cacheDir: join(root, 'cache'), threads: 1 };
+
+/** That the model gives the golden logits of a fixture. */
+async function expectGolden(path: string, name: FixtureName, options: LoadOptions = {}) {
+  const { tokens, logits, vocabSize } = readGolden(name);
+  await using model = await loadModel(path, { ...loading, ...options });
+  const { data } = await model.logits(tokens, { positions: 'all' });
+  expect(logitsError(data, logits, vocabSize).max).toBeLessThan(2e-5);
+}
+
+/** The tensors that GGUF names so, with their names in the checkpoint. */
+function sourceName(name: string): string {
+  const names: Record<string, string> = {
+    token_embd: 'wte',
+    position_embd: 'wpe',
+    output_norm: 'ln_f',
+    output: 'lm_head',
+    attn_norm: 'ln_1',
+    attn_qkv: 'attn.c_attn',
+    attn_output: 'attn.c_proj',
+    ffn_norm: 'ln_2',
+    ffn_up: 'mlp.c_fc',
+    ffn_down: 'mlp.c_proj',
+  };
+  const [, layer, part, kind] = /^(?:blk\.(\d+)\.)?(\w+)\.(\w+)$/.exec(name) ?? [];
+  return `${layer === undefined ? '' : `h.${layer}.`}${names[part ?? '']}.${kind}`;
+}
+
+describe('the written file, read independently', () => {
+  test.each(fixtureNames)(
+    '%s holds the numbers of the checkpoint, linear layers transposed',
+    async (name) => {
+      const path = join(freshFolder(root), 'model.gguf');
+      await convert(fixtureFolder(name), path);
+      const { version, metadata, tensors, dataStart } = readGguf(path);
+      const config = readConfig(name);
+      const sources = new Map(
+        [...readTensors(name)].map(([source, tensor]) => [
+          source.replace(/^transformer\./, ''),
+          tensor,
+        ]),
+      );
+      const absent = (metadata.get('gpt2_native.absent_biases') ?? []) as string[];
+
+      expect(version).toBe(3);
+      expect(dataStart % 32).toBe(0);
+      expect(statSync(path).size % 32).toBe(0);
+      let end = 0;
+      for (const [ggufName, tensor] of tensors) {
+        // One after the other, each at the next multiple of 32.
+        expect(tensor.offset).toBe(Math.ceil(end / 32) * 32);
+        end = tensor.offset + tensor.bytes.length;
+
+        const numbers = ggufNumbers(tensor);
+        const source = sources.get(sourceName(ggufName));
+        if (!source) {
+          expect(absent).toContain(ggufName);
+          expect(plainTypes[tensor.type]).toBe('F32');
+          expect(numbers.every((number) => number === 0)).toBe(true);
+          continue;
+        }
+        expect(absent).not.toContain(ggufName);
+        const isVector = source.shape.length === 1;
+        const isTable = /^(token_embd|position_embd|output)\.weight$/.test(ggufName);
+        expect(plainTypes[tensor.type]).toBe(isVector ? 'F32' : source.dtype);
+        const [rows = 1, columns = 1] = source.shape;
+        // Tables have [columns, rows] in ggml's order; linear layers were [in, out] and are [in] × out rows.
+        expect(tensor.shape).toEqual(
+          isVector ? [rows] : isTable ? [columns, rows] : [rows, columns],
+        );
+        const original = numbersOf(source);
+        const expected = isVector || isTable ? original : transposed(original, rows, columns);
+        // Compared as bytes: there are millions.
+        expect(Buffer.compare(bytesOf(numbers), bytesOf(expected))).toBe(0);
+        sources.delete(sourceName(ggufName));
+      }
+      // Nothing is left over but masks and the copy of a tied head.
+      const left = [...sources.keys()].filter((source) => !/attn\.(masked_)?bias$/.test(source));
+      expect(left).toEqual(name === 'head-size-5' ? ['lm_head.weight'] : []);
+
+      expect(Object.fromEntries(metadata)).toMatchObject({
+        'general.architecture': 'gpt2',
+        'general.name': name,
+        'gpt2.context_length': config.n_positions,
+        'gpt2.embedding_length': config.n_embd,
+        'gpt2.feed_forward_length': config.n_inner ?? 4 * (config.n_embd as number),
+        'gpt2.block_count': config.n_layer,
+        'gpt2.attention.head_count': config.n_head,
+        'gpt2.attention.layer_norm_epsilon': Math.fround(config.layer_norm_epsilon as number),
+        'gpt2.vocab_size': config.vocab_size,
+        'tokenizer.ggml.model': 'no_vocab',
+        'tokenizer.ggml.bos_token_id': config.eos_token_id,
+        'tokenizer.ggml.eos_token_id': config.eos_token_id,
+      });
+    },
+  );
+
+  test('as q8_0: every number within half a step of its block', async () => {
+    const path = join(freshFolder(root), 'model.gguf');
+    await convert(fixtureFolder('wide'), path, { type: 'q8_0' });
+    const { tensors, metadata } = readGguf(path);
+    const sources = readTensors('wide');
+    expect(metadata.get('general.file_type')).toBe(7);
+    expect(metadata.get('general.quantization_version')).toBe(2);
+    for (const name of ['token_embd.weight', 'blk.1.ffn_down.weight']) {
+      const tensor = tensors.get(name);
+      const source = sources.get(sourceName(name)) as StoredTensor;
+      expect(tensor?.type).toBe(8);
+      const [rows, columns] = source.shape as [number, number];
+      const original = name.startsWith('token')
+        ? numbersOf(source)
+        : transposed(numbersOf(source), rows, columns);
+      const written = ggufNumbers(tensor as NonNullable<typeof tensor>);
+      const tooFar: number[] = [];
+      for (let block = 0; block < original.length; block += 32) {
+        const largest = Math.max(...original.slice(block, block + 32).map(Math.abs));
+        // The step is largest / 127, rounded to f16.
+        const bound = (largest / 127) * 0.5 + largest * 2 ** -11;
+        for (let i = block; i < block + 32; i++) {
+          if (!(Math.abs((written[i] as number) - (original[i] as number)) <= bound))
+            tooFar.push(i);
+        }
+      }
+      expect(tooFar).toEqual([]);
+    }
+  });
+
+  test('with a vocabulary: tokens, merges and the end of text', async () => {
+    const folder = freshFolder(root);
+    await convert(writeTextCheckpoint(join(folder, 'text')), join(folder, 'text.gguf'));
+    const { metadata } = readGguf(join(folder, 'text.gguf'));
+    const tokens = metadata.get('tokenizer.ggml.tokens') as string[];
+    const merges = metadata.get('tokenizer.ggml.merges') as string[];
+    const kinds = metadata.get('tokenizer.ggml.token_type') as number[];
+    expect(metadata.get('tokenizer.ggml.model')).toBe('gpt2');
+    expect(metadata.get('tokenizer.ggml.pre')).toBe('gpt-2');
+    expect(tokens).toEqual(spelledTokens());
+    expect(merges).toHaveLength(50000);
+    expect(merges.slice(0, 3)).toEqual(['Ġ t', 'Ġ a', 'h e']);
+    expect(merges.at(-1)).toBe('Ġg azed');
+    expect(kinds).toHaveLength(50257);
+    expect(kinds[50256]).toBe(3);
+    expect(kinds.slice(0, 50256).every((kind) => kind === 1)).toBe(true);
+    expect(metadata.get('tokenizer.ggml.bos_token_id')).toBe(50256);
+    expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(50256);
+    expect(metadata.has('gpt2.vocab_size')).toBe(false);
+  });
+});
+
+describe('forms of a checkpoint', () => {
+  test('one file or shards, with or without the prefix: the same model', async () => {
+    const folder = freshFolder(root);
+    const single = changedFixture(join(folder, 'f16-sharded'), 'f16-sharded', {});
+    const prefixed = changedFixture(join(folder, 'prefixed', 'f16-sharded'), 'f16-sharded', {
+      change: (tensors) => {
+        for (const [name, tensor] of [...tensors]) {
+          tensors.delete(name);
+          tensors.set(`transformer.${name}`, tensor);
+        }
+      },
+    });
+    const files = [fixtureFolder('f16-sharded'), single, prefixed];
+    for (const [i, source] of files.entries()) await convert(source, join(folder, `${i}.gguf`));
+    const [sharded, ...others] = files.map((_, i) => readFileSync(join(folder, `${i}.gguf`)));
+    for (const other of others) expect(other.equals(sharded as Buffer)).toBe(true);
+  });
+
+  test('mask buffers of any type are not weights', async () => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', {
+      change: (tensors) => {
+        tensors.set('h.0.attn.bias', {
+          dtype: 'U8',
+          shape: [1, 1, 40, 40],
+          bytes: Buffer.alloc(1600),
+        });
+        tensors.set('h.1.attn.masked_bias', f32Tensor([], [-1e4]));
+      },
+    });
+    await expectGolden(folder, 'odd-heads');
+  });
+
+  test('a head that is a copy of the embedding is left out', async () => {
+    const path = join(freshFolder(root), 'model.gguf');
+    await convert(fixtureFolder('head-size-5'), path);
+    expect(readGguf(path).tensors.has('output.weight')).toBe(false);
+    await using model = await loadModel(path, loading);
+    expect(model.config.headIsTied).toBe(true);
+  });
+
+  test('a head of its own is kept, whether the config says so or is silent', async () => {
+    const silent = changedFixture(freshFolder(root), 'own-head-no-bias', {
+      config: { tie_word_embeddings: undefined },
+    });
+    for (const folder of [fixtureFolder('own-head-no-bias'), silent]) {
+      await expectGolden(folder, 'own-head-no-bias');
+      await using model = await loadModel(folder, loading);
+      expect(model.config.headIsTied).toBe(false);
+    }
+  });
+
+  test('absent biases are zeros in the file and named there, and the logits are right', async () => {
+    const path = join(freshFolder(root), 'model.gguf');
+    await convert(fixtureFolder('own-head-no-bias'), path);
+    const { metadata, tensors } = readGguf(path);
+    const names = [
+      'blk.0.attn_qkv.bias',
+      'blk.1.attn_qkv.bias',
+      'blk.1.ffn_up.bias',
+      'output_norm.bias',
+    ];
+    expect((metadata.get('gpt2_native.absent_biases') as string[]).sort()).toEqual(names);
+    for (const name of names) {
+      expect(tensors.get(name)?.bytes.every((byte) => byte === 0)).toBe(true);
+    }
+    await expectGolden(path, 'own-head-no-bias');
+
+    // They are no parameters.
+    const present = [...readTensors('own-head-no-bias').values()];
+    const count = present.reduce((sum, { bytes }) => sum + bytes.length / 4, 0);
+    await using model = await loadModel(path, loading);
+    expect(model.config.parameterCount).toBe(count);
+  });
+
+  test('tensors of several types in one checkpoint', async () => {
+    const folder = changedFixture(freshFolder(root), 'bf16', {
+      change: (tensors) => {
+        // Exact: bfloat16 is the upper half of float32.
+        const narrow = tensors.get('h.0.mlp.c_fc.weight') as StoredTensor;
+        tensors.set('h.0.mlp.c_fc.weight', f32Tensor(narrow.shape, numbersOf(narrow)));
+      },
+    });
+    await expectGolden(folder, 'bf16', { type: 'f32' });
+  });
+
+  test('settings that are left out have the defaults of GPT-2’s config', async () => {
+    const { n_embd, n_head, n_layer, vocab_size, n_positions } = readConfig('odd-heads');
+    const folder = writeCheckpoint(
+      freshFolder(root),
+      { n_embd, n_head, n_layer, vocab_size, n_positions },
+      readTensors('odd-heads'),
+    );
+    await expectGolden(folder, 'odd-heads');
+  });
+});
+
+describe('what the engine does not compute is refused by name', () => {
+  test.each<[Config]>([
+    [{ model_type: 'gpt_neo' }],
+    [{ model_type: 'llama' }],
+    [{ activation_function: 'gelu' }],
+    [{ activation_function: 'relu' }],
+    [{ scale_attn_by_inverse_layer_idx: true }],
+    [{ reorder_and_upcast_attn: true }],
+    [{ scale_attn_weights: false }],
+    [{ add_cross_attention: true }],
+    [{ is_encoder_decoder: true }],
+    [{ quantization_config: { bits: 4 } }],
+  ])('%j', async (config) => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', { config });
+    const [setting] = Object.keys(config);
+    const target = join(folder, 'model.gguf');
+    for (const call of [() => convert(folder, target), () => loadModel(folder, loading)]) {
+      const { message } = await failure('UNSUPPORTED_MODEL', call);
+      expect(message).toContain(join(folder, 'config.json'));
+      expect(message).toContain(`expected ${setting} to be`);
+    }
+    expect(existsSync(target)).toBe(false);
+  });
+
+  test('but not a setting that says what GPT-2 does', async () => {
+    const config = {
+      activation_function: 'gelu_pytorch_tanh',
+      quantization_config: null,
+      add_cross_attention: false,
+      is_encoder_decoder: false,
+    };
+    await expectGolden(changedFixture(freshFolder(root), 'odd-heads', { config }), 'odd-heads');
+  });
+});
+
+describe('a config.json that is wrong', () => {
+  test.each<[Config, RegExp]>([
+    [{ n_embd: 25 }, /n_embd 25 is not a multiple of n_head 8/],
+    [{ n_head: 0 }, /n_head .*found 0/],
+    [{ n_layer: 1.5 }, /n_layer .*found 1.5/],
+    [{ n_layer: -1 }, /n_layer .*found -1/],
+    [{ n_layer: 2 ** 30 }, /n_layer is 1073741824, but there are only/],
+    [{ vocab_size: '97' }, /vocab_size .*found "97"/],
+    [{ vocab_size: undefined }, /vocab_size .*found undefined/],
+    [{ n_positions: undefined, n_ctx: undefined }, /n_positions .*found undefined/],
+    [{ layer_norm_epsilon: 0 }, /layer_norm_epsilon .*found 0/],
+    [{ layer_norm_epsilon: 'small' }, /layer_norm_epsilon .*found "small"/],
+  ])('%j', async (config, message) => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', { config });
+    const error = await failure('INVALID_FILE', () => loadModel(folder, loading));
+    expect(error.message).toMatch(message);
+  });
+
+  test('is not JSON, is no object, or is not there', async () => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    for (const text of ['', '{"n_layer": 2', '[]', 'null', '"gpt2"']) {
+      writeFileSync(join(folder, 'config.json'), text);
+      const { message } = await failure('INVALID_FILE', () =>
+        convert(folder, join(folder, 'x.gguf')),
+      );
+      expect(message).toContain('config.json');
+    }
+    const empty = freshFolder(root);
+    const { message } = await failure('FILE_NOT_FOUND', () => convert(empty, join(root, 'x.gguf')));
+    expect(message).toContain('config.json');
+  });
+});
+
+describe('weights that do not fit the config', () => {
+  type Change = (tensors: Map<string, StoredTensor>) => void;
+  const reshape =
+    (name: string, shape: number[]): Change =>
+    (tensors) =>
+      tensors.set(name, { ...(tensors.get(name) as StoredTensor), shape });
+  const retype =
+    (name: string, dtype: string, size: number): Change =>
+    (tensors) => {
+      const tensor = tensors.get(name) as StoredTensor;
+      const count = tensor.shape.reduce((product, extent) => product * extent, 1);
+      tensors.set(name, { ...tensor, dtype, bytes: Buffer.alloc(count * size) });
+    };
+
+  test.each<[string, ErrorCode, Change, RegExp]>([
+    [
+      'a missing weight',
+      'INVALID_FILE',
+      (tensors) => tensors.delete('h.1.mlp.c_fc.weight'),
+      /"h\.1\.mlp\.c_fc\.weight" is missing/,
+    ],
+    [
+      'a missing embedding',
+      'INVALID_FILE',
+      (tensors) => tensors.delete('wpe.weight'),
+      /"wpe\.weight" is missing/,
+    ],
+    [
+      'a surplus layer',
+      'UNSUPPORTED_MODEL',
+      (tensors) => tensors.set('h.2.ln_1.weight', f32Tensor([24], new Array(24).fill(1))),
+      /"h\.2\.ln_1\.weight", which is not part of a GPT-2 of 2 layers/,
+    ],
+    [
+      'a surplus tensor',
+      'UNSUPPORTED_MODEL',
+      (tensors) => tensors.set('h.0.crossattention.c_attn.weight', f32Tensor([1], [0])),
+      /crossattention/,
+    ],
+    [
+      'a tensor with and without the prefix',
+      'INVALID_FILE',
+      (tensors) => tensors.set('transformer.wte.weight', tensors.get('wte.weight') as StoredTensor),
+      /"wte\.weight" occurs twice/,
+    ],
+    [
+      'a linear layer the other way round',
+      'INVALID_FILE',
+      reshape('h.0.mlp.c_fc.weight', [96, 24]),
+      /"h\.0\.mlp\.c_fc\.weight" to have the shape \[24, 96\] but found \[96, 24\]/,
+    ],
+    [
+      'too few dimensions',
+      'INVALID_FILE',
+      reshape('wte.weight', [97 * 24]),
+      /\[97, 24\] but found \[2328\]/,
+    ],
+    [
+      'too many dimensions',
+      'INVALID_FILE',
+      reshape('ln_f.weight', [24, 1]),
+      /\[24\] but found \[24, 1\]/,
+    ],
+    ['weights in F64', 'UNSUPPORTED_MODEL', retype('h.0.ln_1.weight', 'F64', 8), /found F64/],
+    ['weights in I8', 'UNSUPPORTED_MODEL', retype('h.0.attn.c_attn.weight', 'I8', 1), /found I8/],
+    [
+      'weights in an unknown type',
+      'INVALID_FILE',
+      retype('h.0.attn.c_attn.weight', 'F8_E4M3', 1),
+      /F8_E4M3/,
+    ],
+    [
+      'a head that differs where the config says it is tied',
+      'UNSUPPORTED_MODEL',
+      (tensors) => tensors.set('lm_head.weight', f32Tensor([97, 24], new Array(97 * 24).fill(1))),
+      /tie_word_embeddings is true, but "lm_head\.weight" differs/,
+    ],
+  ])('%s', async (_, code, change, message) => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', { change });
+    const error = await failure(code, () => convert(folder, join(folder, 'model.gguf')));
+    expect(error.message).toMatch(message);
+    expect(error.message).toContain(folder);
+    expect(readdirSync(folder).sort()).toEqual(['config.json', 'model.safetensors']);
+  });
+
+  test('a head that is missing where the config says it is not tied', async () => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', {
+      config: { tie_word_embeddings: false },
+    });
+    const error = await failure('INVALID_FILE', () => loadModel(folder, loading));
+    expect(error.message).toMatch(
+      /tie_word_embeddings is false, but .*"lm_head\.weight" is missing/,
+    );
+  });
+});
+
+describe('files that are damaged', () => {
+  let folder: string;
+  let weights: string;
+  beforeEach(() => {
+    folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    weights = join(folder, 'model.safetensors');
+  });
+  const refusal = async (code: ErrorCode = 'INVALID_FILE') =>
+    (await failure(code, () => convert(folder, join(folder, 'model.gguf')))).message;
+
+  test('weights that are not there', async () => {
+    renameSync(weights, join(folder, 'elsewhere'));
+    expect(await refusal('FILE_NOT_FOUND')).toContain(weights);
+    expect((await failure('FILE_NOT_FOUND', () => loadModel(folder, loading))).message).toContain(
+      weights,
+    );
+  });
+
+  test.each([0, 1, 7])('%d bytes', async (size) => {
+    truncateSync(weights, size);
+    expect(await refusal()).toContain(`it has ${size} bytes`);
+  });
+
+  test('the header is cut off', async () => {
+    truncateSync(weights, 100);
+    expect(await refusal()).toMatch(/header claims \d+ bytes in a file of 100/);
+  });
+
+  test('the last tensor is cut off', async () => {
+    truncateSync(weights, statSync(weights).size - 1);
+    expect(await refusal()).toMatch(/data_offsets/);
+  });
+
+  test.each([2n ** 64n - 1n, 2n ** 63n, 2n ** 53n, 200_000_000n])(
+    'a header length of %d',
+    async (length) => {
+      writeRawSafetensors(weights, '{}', Buffer.alloc(64), length);
+      expect(await refusal()).toContain(`its header claims ${length} bytes`);
+    },
+  );
+
+  test.each([
+    ['not JSON', '{"wte.weight": '],
+    ['an empty header', ''],
+    ['a list', '[1, 2]'],
+    ['null', 'null'],
+    ['a number', '7'],
+  ])('a header that is %s', async (_, header) => {
+    writeRawSafetensors(weights, header, Buffer.alloc(64));
+    expect(await refusal()).toMatch(/its header is not (JSON|a JSON object)/);
+  });
+
+  test.each<[string, unknown]>([
+    ['offsets beyond the end', { dtype: 'F32', shape: [16], data_offsets: [8, 72] }],
+    ['offsets the wrong way round', { dtype: 'F32', shape: [4], data_offsets: [32, 16] }],
+    ['negative offsets', { dtype: 'F32', shape: [4], data_offsets: [-16, 0] }],
+    ['offsets that do not fit the shape', { dtype: 'F32', shape: [4], data_offsets: [0, 12] }],
+    ['one offset', { dtype: 'F32', shape: [4], data_offsets: [0] }],
+    ['no offsets', { dtype: 'F32', shape: [4] }],
+    ['fractional sizes', { dtype: 'F32', shape: [1.5], data_offsets: [0, 6] }],
+    ['negative sizes', { dtype: 'F32', shape: [-2, -2], data_offsets: [0, 16] }],
+    [
+      'sizes whose product is too large',
+      { dtype: 'F32', shape: [2 ** 52, 2 ** 52], data_offsets: [0, 0] },
+    ],
+    ['no shape', { dtype: 'F32', data_offsets: [0, 16] }],
+    ['an unknown type', { dtype: 'F33', shape: [4], data_offsets: [0, 16] }],
+    [
+      'a type that is a name in every object',
+      { dtype: 'constructor', shape: [4], data_offsets: [0, 16] },
+    ],
+    ['null', null],
+    ['a string', 'F32'],
+  ])('a tensor with %s', async (_, entry) => {
+    writeRawSafetensors(weights, JSON.stringify({ 'wte.weight': entry }), Buffer.alloc(64));
+    expect(await refusal()).toMatch(/"wte\.weight"/);
+  });
+
+  test('a folder where the weights should be', async () => {
+    renameSync(weights, join(folder, 'elsewhere'));
+    mkdirSync(weights);
+    expect(await refusal('FILE_UNREADABLE')).toContain(weights);
+  });
+});
+
+describe('the index of shards', () => {
+  let folder: string;
+  let indexPath: string;
+  beforeEach(() => {
+    folder = freshFolder(root);
+    cpSync(fixtureFolder('f16-sharded'), folder, { recursive: true });
+    indexPath = join(folder, 'model.safetensors.index.json');
+  });
+
+  test.each([
+    '../evil.safetensors',
+    '/etc/evil.safetensors',
+    'sub/evil.safetensors',
+    'sub\\evil.safetensors',
+    'evil.bin',
+    '',
+    7,
+    null,
+  ])('that names %j is refused', async (name) => {
+    const index = JSON.parse(readFileSync(indexPath, 'utf8'));
+    index.weight_map['wte.weight'] = name;
+    writeFileSync(indexPath, JSON.stringify(index));
+    for (const call of [
+      () => convert(folder, join(folder, 'model.gguf')),
+      () => loadModel(folder, loading),
+    ]) {
+      const { message } = await failure('INVALID_FILE', call);
+      expect(message).toContain(`${indexPath}: expected a weight_map of file names`);
+    }
+  });
+
+  test.each([{}, { weight_map: {} }, { weight_map: [] }, { weight_map: 'model.safetensors' }])(
+    '%j is refused',
+    async (index) => {
+      writeFileSync(indexPath, JSON.stringify(index));
+      await failure('INVALID_FILE', () => loadModel(folder, loading));
+    },
+  );
+
+  test('that names a file which is not there is told', async () => {
+    const shard = join(folder, 'model-00002-of-00003.safetensors');
+    renameSync(shard, join(folder, 'elsewhere'));
+    for (const call of [
+      () => convert(folder, join(folder, 'model.gguf')),
+      () => loadModel(folder, loading),
+    ]) {
+      expect((await failure('FILE_NOT_FOUND', call)).message).toContain(shard);
+    }
+  });
+});
+
+describe('a vocabulary that is wrong', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    writeFileSync(join(folder, 'merges.txt'), '#version: 0.2\na b\n');
+  });
+  const refusal = async () =>
+    (await failure('INVALID_FILE', () => loadModel(folder, loading))).message;
+
+  test.each<[string, unknown]>([
+    ['an id beyond the vocabulary', { a: 0, b: 97 }],
+    ['a negative id', { a: -1 }],
+    ['a fraction', { a: 0.5 }],
+    ['a string', { a: '1' }],
+    ['null', { a: null }],
+  ])('with %s as an id', async (_, ids) => {
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
+    expect(await refusal()).toMatch(/vocab\.json: expected token ids below 97/);
+  });
+
+  test('with an id that occurs twice', async () => {
+    writeFileSync(join(folder, 'vocab.json'), '{"a": 3, "b": 3}');
+    expect(await refusal()).toMatch(/vocab\.json: the token id 3 occurs twice/);
+  });
+
+  test('that is no JSON object', async () => {
+    for (const text of ['{', '[]', 'null']) {
+      writeFileSync(join(folder, 'vocab.json'), text);
+      expect(await refusal()).toContain('vocab.json');
+    }
+  });
+
+  test.each([
+    '{}',
+    '{"model": null}',
+    '{"model": {"type": "WordPiece", "vocab": {}, "merges": []}}',
+    '{"model": {"type": "BPE", "vocab": {"a": 0}}}',
+  ])('in tokenizer.json: %s', async (text) => {
+    writeFileSync(join(folder, 'tokenizer.json'), text);
+    expect(await refusal()).toMatch(/tokenizer\.json: expected a model of type BPE/);
+  });
+
+  test('with too few tokens is filled up', async () => {
+    const path = join(folder, 'model.gguf');
+    writeFileSync(join(folder, 'vocab.json'), '{"a": 0, "<|endoftext|>": 2}');
+    await convert(folder, path);
+    const { metadata } = readGguf(path);
+    const tokens = metadata.get('tokenizer.ggml.tokens') as string[];
+    expect(tokens).toHaveLength(97);
+    expect(tokens.slice(0, 4)).toEqual(['a', '[PAD1]', '<|endoftext|>', '[PAD3]']);
+    expect((metadata.get('tokenizer.ggml.token_type') as number[]).slice(0, 4)).toEqual([
+      1, 5, 3, 5,
+    ]);
+    // The token of that name, not the number in config.json.
+    expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(2);
+  });
+
+  test('in tokenizer.json is the same as in vocab.json and merges.txt', async () => {
+    const vocab = { a: 0, b: 1, ab: 2 };
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ ...vocab, '<|endoftext|>': 3 }));
+    await convert(folder, join(root, 'two-files.gguf'));
+    const expected = readGguf(join(root, 'two-files.gguf')).metadata;
+    for (const merges of [['a b'], [['a', 'b']]]) {
+      const other = changedFixture(join(freshFolder(root), basename(folder)), 'odd-heads', {});
+      writeFileSync(
+        join(other, 'tokenizer.json'),
+        JSON.stringify({
+          added_tokens: [{ id: 3, content: '<|endoftext|>', special: true }],
+          model: { type: 'BPE', vocab, merges },
+        }),
+      );
+      await convert(other, join(root, 'one-file.gguf'));
+      expect(readGguf(join(root, 'one-file.gguf')).metadata).toEqual(expected);
+    }
+  });
+});
+
+describe('the cache', () => {
+  let folder: string;
+  let cacheDir: string;
+  beforeEach(() => {
+    folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    cacheDir = join(freshFolder(root), 'made', 'on', 'demand');
+  });
+
+  /** The stages that a load goes through. */
+  async function stages(options: LoadOptions = {}): Promise<string[]> {
+    const heard: string[] = [];
+    const model = await loadModel(folder, {
+      cacheDir,
+      threads: 1,
+      ...options,
+      onProgress: ({ stage }) => heard.push(stage),
+    });
+    await model.dispose();
+    return [...new Set(heard)];
+  }
+
+  test('holds what was converted once', async () => {
+    expect(await stages()).toEqual(['convert', 'load']);
+    const [file] = readdirSync(cacheDir) as [string];
+    const before = statSync(join(cacheDir, file), { bigint: true });
+    expect(await stages()).toEqual(['load']);
+    expect(readdirSync(cacheDir)).toEqual([file]);
+    const after = statSync(join(cacheDir, file), { bigint: true });
+    expect([after.mtimeNs, after.ino]).toEqual([before.mtimeNs, before.ino]);
+    await expectGolden(folder, 'odd-heads', { cacheDir });
+  });
+
+  test('holds each type', async () => {
+    for (const type of ['f32', 'q8_0', 'f16'] as const) {
+      expect(await stages({ type })).toEqual(['convert', 'load']);
+      expect(await stages({ type })).toEqual(['load']);
+    }
+    expect(await stages()).toEqual(['convert', 'load']);
+    expect(readdirSync(cacheDir)).toHaveLength(4);
+  });
+
+  test.each(['config.json', 'model.safetensors'])(
+    'is not used when %s has changed',
+    async (name) => {
+      await stages();
+      const later = new Date(Date.now() + 5000);
+      utimesSync(join(folder, name), later, later);
+      expect(await stages()).toEqual(['convert', 'load']);
+    },
+  );
+
+  test.each(['vocab.json', 'merges.txt', 'tokenizer.json'])(
+    'is not used when %s has come',
+    async (name) => {
+      const content = name === 'tokenizer.json' ? '{"model": {"vocab": {}, "merges": []}}' : '{}';
+      await stages();
+      writeFileSync(join(folder, name), content);
+      expect(await stages()).toEqual(['convert', 'load']);
+    },
+  );
+
+  test('gives a changed checkpoint’s logits, not the old ones', async () => {
+    const options = { cacheDir, threads: 1 };
+    const before = await loadModel(folder, options);
+    const old = await before.logits([1, 2]);
+    changedFixture(folder, 'odd-heads', {
+      change: (tensors) => tensors.set('ln_f.bias', f32Tensor([24], new Array(24).fill(1))),
+    });
+    const later = new Date(Date.now() + 5000);
+    utimesSync(join(folder, 'model.safetensors'), later, later);
+    const after = await loadModel(folder, options);
+    expect((await after.logits([1, 2])).data).not.toEqual(old.data);
+    // The model that is open goes on with its own.
+    expect(await before.logits([1, 2])).toEqual(old);
+    await before.dispose();
+    await after.dispose();
+  });
+
+  test('leaves the checkpoint’s folder as it is, which may be read-only', async () => {
+    const before = readdirSync(folder);
+    chmodSync(folder, 0o555);
+    try {
+      expect(await stages()).toEqual(['convert', 'load']);
+      expect(readdirSync(folder)).toEqual(before);
+    } finally {
+      chmodSync(folder, 0o755);
+    }
+  });
+
+  test('serves two processes that convert at once', async () => {
+    const script = `
+      const stages = new Set();
+      const model = await gpt2.loadModel(args.folder, {
+        cacheDir: args.cacheDir, threads: 1, type: 'q8_0', onProgress: ({ stage }) => stages.add(stage),
+      });
+      const { data } = await model.logits([1, 2, 3]);
+      console.log(JSON.stringify([[...stages], ...data.subarray(0, 5)]));`;
+    const args = { folder: fixtureFolder('wide'), cacheDir };
+    const results = await Promise.all([runNode(script, args), runNode(script, args)]);
+    for (const { exitCode, stderr } of results)
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    const [one, other] = results.map(({ stdout }) => JSON.parse(stdout).slice(1));
+    expect(one).toEqual(other);
+    expect(readdirSync(cacheDir)).toEqual([expect.stringMatching(/^wide-q8_0-.*\.gguf$/)]);
+  });
+
+  test('serves loads that convert at once in one process', async () => {
+    const models = await Promise.all(
+      Array.from({ length: 4 }, () => loadModel(folder, { cacheDir, threads: 1 })),
+    );
+    const logits = await Promise.all(models.map((model) => model.logits([1, 2])));
+    for (const one of logits) expect(one).toEqual(logits[0]);
+    for (const model of models) await model.dispose();
+    expect(readdirSync(cacheDir)).toHaveLength(1);
+  });
+
+  describe('without the option cacheDir', () => {
+    // In a process of its own, whose environment and home are not those of the one that tests.
+    async function load(environment: NodeJS.ProcessEnv, options: LoadOptions = {}): Promise<void> {
+      const result = await runNode(
+        'await (await gpt2.loadModel(args.folder, args.options)).dispose();',
+        { folder, options },
+        environment,
+      );
+      expect(result).toMatchObject({ exitCode: 0, stderr: '' });
+    }
+
+    test('is where GPT2_NATIVE_CACHE says', async () => {
+      await load({ GPT2_NATIVE_CACHE: cacheDir });
+      expect(readdirSync(cacheDir)).toHaveLength(1);
+      // The option comes first.
+      const other = freshFolder(root);
+      await load({ GPT2_NATIVE_CACHE: join(other, 'unused') }, { cacheDir: join(other, 'used') });
+      expect(readdirSync(other)).toEqual(['used']);
+    });
+
+    test.runIf(process.platform === 'linux')('is in XDG_CACHE_HOME, else in ~/.cache', async () => {
+      await load({ GPT2_NATIVE_CACHE: '', XDG_CACHE_HOME: cacheDir });
+      expect(readdirSync(join(cacheDir, 'gpt2-native'))).toHaveLength(1);
+      const home = freshFolder(root);
+      await load({ GPT2_NATIVE_CACHE: undefined, XDG_CACHE_HOME: undefined, HOME: home });
+      expect(readdirSync(join(home, '.cache', 'gpt2-native'))).toHaveLength(1);
+    });
+  });
+
+  test('that cannot be written is told', async () => {
+    const file = join(freshFolder(root), 'file');
+    writeFileSync(file, '');
+    const error = await failure('FILE_UNWRITABLE', () =>
+      loadModel(folder, { cacheDir: join(file, 'cache') }),
+    );
+    expect(error.message).toContain(file);
+  });
+});
+
+describe('convert', () => {
+  test('replaces a file that is there', async () => {
+    const path = join(freshFolder(root), 'model.gguf');
+    writeFileSync(path, 'old');
+    await convert(fixtureFolder('odd-heads'), path);
+    await expectGolden(path, 'odd-heads');
+    expect(readdirSync(join(path, '..'))).toEqual(['model.gguf']);
+  });
+
+  test('tells its progress, which never goes back and ends at the whole', async () => {
+    for (const name of ['wide', 'own-head-no-bias', 'f16-sharded'] as const) {
+      const heard: LoadProgress[] = [];
+      await convert(fixtureFolder(name), join(freshFolder(root), 'model.gguf'), {
+        type: 'q8_0',
+        onProgress: (progress) => heard.push({ ...progress }),
+      });
+      const total = [...readTensors(name).values()].reduce(
+        (sum, { bytes }) => sum + bytes.length,
+        0,
+      );
+      expect(heard[0]).toEqual({ stage: 'convert', done: 0, total });
+      expect(heard.at(-1)).toEqual({ stage: 'convert', done: total, total });
+      for (const [i, { done }] of heard.entries()) {
+        expect(done).toBeGreaterThanOrEqual(heard[i - 1]?.done ?? 0);
+        expect(done).toBeLessThanOrEqual(total);
+      }
+    }
+  });
+
+  test('that is stopped leaves no file, and what was there stays', async () => {
+    const folder = freshFolder(root);
+    const path = join(folder, 'model.gguf');
+    const reason = new Error('stop');
+    await expect(
+      convert(fixtureFolder('wide'), path, { signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason);
+    expect(readdirSync(folder)).toEqual([]);
+
+    for (const type of [undefined, 'f32', 'q4_k'] as const) {
+      writeFileSync(path, 'old');
+      const controller = new AbortController();
+      const stopped = convert(fixtureFolder('wide'), path, {
+        type,
+        signal: controller.signal,
+        onProgress: ({ done }) => {
+          if (done > 1e6) controller.abort(reason);
+        },
+      });
+      await expect(stopped).rejects.toBe(reason);
+      expect(readdirSync(folder)).toEqual(['model.gguf']);
+      expect(readFileSync(path, 'utf8')).toBe('old');
+    }
+  });
+
+  test('leaves no file when its listener throws, and passes the error on', async () => {
+    const folder = freshFolder(root);
+    const mine = new Error('mine');
+    const failing = convert(fixtureFolder('wide'), join(folder, 'model.gguf'), {
+      onProgress: ({ done }) => {
+        if (done > 0) throw mine;
+      },
+    });
+    await expect(failing).rejects.toBe(mine);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('tells a target that cannot be written', async () => {
+    const folder = freshFolder(root);
+    writeFileSync(join(folder, 'file'), '');
+    mkdirSync(join(folder, 'folder'));
+    for (const target of [join(folder, 'file', 'model.gguf'), join(folder, 'folder')]) {
+      const error = await failure('FILE_UNWRITABLE', () =>
+        convert(fixtureFolder('odd-heads'), target),
+      );
+      expect(error.message).toContain(target);
+    }
+    expect(readdirSync(folder).sort()).toEqual(['file', 'folder']);
+    expect(readdirSync(join(folder, 'folder'))).toEqual([]);
+  });
+
+  test('makes the folders of its target', async () => {
+    const path = join(freshFolder(root), 'a', 'b', 'model.gguf');
+    await convert(fixtureFolder('odd-heads'), path);
+    await expectGolden(path, 'odd-heads');
+  });
+
+  test('writes the same bytes every time', async () => {
+    const folder = freshFolder(root);
+    for (const name of ['1.gguf', '2.gguf']) {
+      await convert(fixtureFolder('wide'), join(folder, name), { type: 'q4_k' });
+    }
+    const [one, other] = ['1.gguf', '2.gguf'].map((name) => readFileSync(join(folder, name)));
+    expect(one?.equals(other as Buffer)).toBe(true);
+  });
+});
+
+function bytesOf(numbers: number[]): Uint8Array {
+  return new Uint8Array(Float64Array.from(numbers).buffer);
+}
+
+/** [rows, columns] as [columns, rows]. */
+function transposed(numbers: number[], rows: number, columns: number): number[] {
+  return Array.from(
+    { length: numbers.length },
+    (_, i) => numbers[(i % rows) * columns + Math.floor(i / rows)] as number,
+  );
+}

@@ -1,0 +1,284 @@
+// The logits are those of a PyTorch model that shares no code with the library and computes in double
+// precision (scripts/reference). Errors are in units of the standard deviation of the right logits.
+
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { addon } from '../dist/addon.js';
+import { convert, type LoadOptions, loadModel, type TensorType } from '../dist/index.js';
+import {
+  type FixtureName,
+  fixtureFolder,
+  fixtureNames,
+  logitsError,
+  readGolden,
+} from './golden.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const cacheDir = temporaryFolder();
+// One thread: the files of tests run side by side, and ggml's threads wait for each other by spinning.
+const loading = { cacheDir, threads: 1 };
+
+async function errorOf(name: FixtureName, options: LoadOptions) {
+  const { tokens, logits, vocabSize } = readGolden(name);
+  await using model = await loadModel(fixtureFolder(name), { ...loading, ...options });
+  const { data, shape } = await model.logits(tokens, { positions: 'all' });
+  expect(shape).toEqual([tokens.length, vocabSize]);
+  return { ...logitsError(data, logits, vocabSize), config: model.config };
+}
+
+describe('with weights, keys and values in f32', () => {
+  test.each(fixtureNames)('%s agrees with PyTorch to float32 rounding', async (name) => {
+    const { max, argmaxAgreement, config } = await errorOf(name, {
+      type: 'f32',
+      cacheType: 'f32',
+    });
+    expect(config).toMatchObject({ fileType: 'f32', cacheType: 'f32' });
+    // 1e-4 is what is promised; the sums of float32 numbers reach about 3e-6.
+    expect(max).toBeLessThan(2e-5);
+    expect(argmaxAgreement).toBe(1);
+  });
+
+  test('a file that is read into memory gives the same numbers as one that is mapped', async () => {
+    const { tokens } = readGolden('wide');
+    const logits = await Promise.all(
+      [true, false].map(async (mmap) => {
+        await using model = await loadModel(fixtureFolder('wide'), { ...loading, mmap });
+        return (await model.logits(tokens, { positions: 'all' })).data;
+      }),
+    );
+    expect(logits[0]).toEqual(logits[1]);
+  });
+});
+
+// Quantised types come in blocks of 32 or 256 numbers of a row; rows that are no multiple stay in f16.
+const kinds: Record<FixtureName, 'odd' | 'blocks of 32' | 'blocks of 256'> = {
+  'odd-heads': 'odd',
+  'head-size-5': 'odd',
+  'own-head-no-bias': 'odd',
+  'f16-sharded': 'blocks of 32',
+  bf16: 'blocks of 32',
+  wide: 'blocks of 256',
+};
+
+// About twice what was measured. rms and max: in standard deviations of the logits; argmax: the least
+// share of positions where the likeliest token is the same. The fixtures' random weights are far from
+// zero, so rounding shows several times more than in a trained model.
+interface Bounds {
+  rms: number;
+  max: number;
+  argmax: number;
+}
+const bounds: Record<string, Record<(typeof kinds)[FixtureName], Bounds>> = {
+  f16: {
+    odd: { rms: 0.003, max: 0.02, argmax: 0.95 },
+    'blocks of 32': { rms: 0.002, max: 0.012, argmax: 0.98 },
+    'blocks of 256': { rms: 0.0025, max: 0.013, argmax: 0.95 },
+  },
+  bf16: {
+    odd: { rms: 0.018, max: 0.1, argmax: 0.87 },
+    'blocks of 32': { rms: 0.02, max: 0.14, argmax: 0.95 },
+    'blocks of 256': { rms: 0.018, max: 0.11, argmax: 0.87 },
+  },
+  q8_0: {
+    odd: { rms: 0.012, max: 0.055, argmax: 0.94 },
+    'blocks of 32': { rms: 0.055, max: 0.3, argmax: 0.87 },
+    'blocks of 256': { rms: 0.057, max: 0.4, argmax: 0.81 },
+  },
+  q4_0: {
+    odd: { rms: 0.11, max: 0.6, argmax: 0.87 },
+    'blocks of 32': { rms: 0.54, max: 4.6, argmax: 0.3 },
+    'blocks of 256': { rms: 0.57, max: 3.6, argmax: 0.3 },
+  },
+  q4_k: {
+    odd: { rms: 0.11, max: 0.6, argmax: 0.87 },
+    'blocks of 32': { rms: 0.54, max: 4.5, argmax: 0.3 },
+    'blocks of 256': { rms: 0.44, max: 2.4, argmax: 0.3 },
+  },
+};
+
+describe('with smaller weights', () => {
+  for (const [type, ofType] of Object.entries(bounds)) {
+    test.each(fixtureNames)(`%s in ${type} stays within its bounds`, async (name) => {
+      const { rms, max, argmaxAgreement } = await errorOf(name, {
+        type: type as TensorType,
+      });
+      const bound = ofType[kinds[name]];
+      expect(rms).toBeLessThan(bound.rms);
+      expect(max).toBeLessThan(bound.max);
+      expect(argmaxAgreement).toBeGreaterThanOrEqual(bound.argmax);
+    });
+  }
+
+  test.each(fixtureNames)(
+    '%s in its own type stays within the bounds of that type',
+    async (name) => {
+      const { rms, max, config } = await errorOf(name, {});
+      const own = { 'f16-sharded': 'f16', wide: 'f16', bf16: 'bf16' }[name as string] ?? 'f32';
+      expect(config).toMatchObject({
+        fileType: own,
+        cacheType: own === 'f32' ? 'f32' : 'f16',
+      });
+      const bound = own === 'f32' ? { rms: 5e-6, max: 2e-5 } : bounds[own]?.[kinds[name]];
+      expect(rms).toBeLessThan(bound?.rms ?? 0);
+      expect(max).toBeLessThan(bound?.max ?? 0);
+    },
+  );
+
+  test.each(fixtureNames)(
+    '%s in f32 with keys and values in f16 loses only what they lose',
+    async (name) => {
+      const { rms, max, argmaxAgreement, config } = await errorOf(name, {
+        type: 'f32',
+        cacheType: 'f16',
+      });
+      expect(config).toMatchObject({ fileType: 'f32', cacheType: 'f16' });
+      expect(rms).toBeLessThan(0.0014);
+      expect(max).toBeLessThan(0.01);
+      // And they do lose something: the option has an effect.
+      expect(rms).toBeGreaterThan(1e-5);
+      expect(argmaxAgreement).toBeGreaterThanOrEqual(0.97);
+    },
+  );
+});
+
+describe('the types in a converted file', () => {
+  // By the lengths of rows: width for most, the inner width for ffn_down.
+  const vectors = {
+    'blk.1.attn_norm.weight': 'f32',
+    'blk.1.attn_qkv.bias': 'f32',
+    'output_norm.bias': 'f32',
+  };
+  test.each<[FixtureName, TensorType, Record<string, string>]>([
+    // rows of 256 and 1024
+    [
+      'wide',
+      'q4_k',
+      {
+        token_embd: 'q8_0',
+        position_embd: 'f16',
+        ffn_up: 'q4_k',
+        ffn_down: 'q4_k',
+      },
+    ],
+    [
+      'wide',
+      'q6_k',
+      {
+        token_embd: 'q6_k',
+        position_embd: 'f16',
+        ffn_up: 'q6_k',
+        ffn_down: 'q6_k',
+      },
+    ],
+    [
+      'wide',
+      'q4_0',
+      {
+        token_embd: 'q8_0',
+        position_embd: 'f16',
+        ffn_up: 'q4_0',
+        ffn_down: 'q4_0',
+      },
+    ],
+    [
+      'wide',
+      'q8_0',
+      {
+        token_embd: 'q8_0',
+        position_embd: 'f16',
+        ffn_up: 'q8_0',
+        ffn_down: 'q8_0',
+      },
+    ],
+    [
+      'wide',
+      'bf16',
+      {
+        token_embd: 'bf16',
+        position_embd: 'bf16',
+        ffn_up: 'bf16',
+        ffn_down: 'bf16',
+      },
+    ],
+    // rows of 64 and 256: k-quants fit the second only
+    [
+      'bf16',
+      'q4_k',
+      {
+        token_embd: 'q8_0',
+        position_embd: 'f16',
+        ffn_up: 'q4_0',
+        ffn_down: 'q4_k',
+      },
+    ],
+    [
+      'bf16',
+      'q6_k',
+      {
+        token_embd: 'q8_0',
+        position_embd: 'f16',
+        ffn_up: 'q8_0',
+        ffn_down: 'q6_k',
+      },
+    ],
+    [
+      'bf16',
+      'f16',
+      {
+        token_embd: 'f16',
+        position_embd: 'f16',
+        ffn_up: 'f16',
+        ffn_down: 'f16',
+      },
+    ],
+    // rows of 24 and 96
+    [
+      'odd-heads',
+      'q4_k',
+      {
+        token_embd: 'f16',
+        position_embd: 'f16',
+        ffn_up: 'f16',
+        ffn_down: 'q4_0',
+      },
+    ],
+    [
+      'odd-heads',
+      'q8_0',
+      {
+        token_embd: 'f16',
+        position_embd: 'f16',
+        ffn_up: 'f16',
+        ffn_down: 'q8_0',
+      },
+    ],
+    // rows of 35 and 50: nothing fits
+    [
+      'head-size-5',
+      'q5_1',
+      {
+        token_embd: 'f16',
+        position_embd: 'f16',
+        ffn_up: 'f16',
+        ffn_down: 'f16',
+      },
+    ],
+  ])(
+    '%s as %s: matrices fall back where blocks do not fit, vectors stay f32',
+    async (name, type, matrices) => {
+      const path = join(cacheDir, `types-${name}-${type}.gguf`);
+      await convert(fixtureFolder(name), path, { type });
+      const { tensors } = await addon.inspectGguf(path);
+      const types = Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor.type]));
+      expect(types).toMatchObject({
+        ...vectors,
+        'token_embd.weight': matrices.token_embd,
+        'position_embd.weight': matrices.position_embd,
+        'blk.0.attn_qkv.weight': matrices.ffn_up,
+        'blk.1.attn_output.weight': matrices.ffn_up,
+        'blk.0.ffn_up.weight': matrices.ffn_up,
+        'blk.1.ffn_down.weight': matrices.ffn_down,
+      });
+    },
+  );
+});

@@ -1,0 +1,21 @@
+import { expect } from 'vitest';
+import { type ErrorCode, Gpt2Error } from '../dist/index.js';
+
+/** The error with which a call fails, which must be one of this package's with the code given. */
+export async function failure(code: ErrorCode, call: () => unknown): Promise<Gpt2Error> {
+  let result: unknown;
+  try {
+    result = await call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(Gpt2Error);
+    const { code: actual, message, name } = error as Gpt2Error;
+    expect({ code: actual, message, name }).toEqual({
+      code,
+      message,
+      name: 'Gpt2Error',
+    });
+    expect(message).not.toBe('');
+    return error as Gpt2Error;
+  }
+  throw new Error(`expected ${code}, but the call succeeded with ${String(result)}`);
+}

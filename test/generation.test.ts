@@ -1,0 +1,502 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type GenerateOptions, loadModel, type Model } from '../dist/index.js';
+import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
+import { failure } from './failure.js';
+import { argmax, fixtureFolder, readGolden } from './golden.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const cacheDir = temporaryFolder();
+// One thread: the files of tests run side by side, and ggml's threads wait for each other by spinning.
+const loading = { cacheDir, threads: 1 };
+const prompt = readGolden('wide').tokens.slice(0, 12);
+/** 96 positions and no tokenizer */
+let model: Model;
+/** 64 positions and GPT-2's vocabulary */
+let textModel: Model;
+
+beforeAll(async () => {
+  model = await loadModel(fixtureFolder('wide'), { ...loading, type: 'f32' });
+  textModel = await loadModel(writeTextCheckpoint(join(cacheDir, 'text')), loading);
+});
+afterAll(async () => {
+  await model.dispose();
+  await textModel.dispose();
+});
+
+/** The likeliest token after each token, found one at a time. */
+async function likeliestTokens(start: number[], count: number): Promise<number[]> {
+  using session = model.createSession();
+  const tokens: number[] = [];
+  let { data } = await session.evaluate(start);
+  while (tokens.length < count) {
+    tokens.push(argmax(data));
+    ({ data } = await session.evaluate(tokens.slice(-1)));
+  }
+  return tokens;
+}
+
+async function streamed(
+  one: Model,
+  input: string | number[],
+  options: GenerateOptions,
+): Promise<{ text: string; tokens: number[]; parts: number }> {
+  const all = { text: '', tokens: [] as number[], parts: 0 };
+  for await (const { text, tokens } of one.stream(input, options)) {
+    all.text += text;
+    all.tokens.push(...tokens);
+    all.parts++;
+  }
+  return all;
+}
+
+describe('what is drawn', () => {
+  test('at temperature 0 is the likeliest token, step by step', async () => {
+    const { tokens, finishReason } = await model.generate(prompt, {
+      temperature: 0,
+      maxTokens: 40,
+    });
+    expect([...tokens]).toEqual(await likeliestTokens(prompt, 40));
+    expect(finishReason).toBe('length');
+  });
+
+  test('from the likeliest alone is the likeliest', async () => {
+    const greedy = await model.generate(prompt, { temperature: 0, maxTokens: 20 });
+    for (const options of [{ topK: 1 }, { topP: 1e-9 }, { temperature: 1e-6 }]) {
+      const { tokens } = await model.generate(prompt, { ...options, maxTokens: 20, seed: 3 });
+      expect(tokens).toEqual(greedy.tokens);
+    }
+  });
+
+  // Each drawn many times with seeds 0, 1, 2 …, so the outcome is the same in every run.
+  test.each<[string, GenerateOptions]>([
+    ['from all tokens', {}],
+    ['at a low temperature', { temperature: 0.6 }],
+    ['at a high temperature', { temperature: 2.5 }],
+    ['from the 5 likeliest', { topK: 5 }],
+    ['from more tokens than there are', { topK: 1000 }],
+    ['from the nucleus of 0.5', { topP: 0.5 }],
+    [
+      'from the nucleus of 0.9 of the 6 likeliest, cooled',
+      { topK: 6, topP: 0.9, temperature: 0.8 },
+    ],
+  ])('%s comes with the frequencies of its probabilities', async (_, options) => {
+    const draws = 3000;
+    await using small = await loadModel(fixtureFolder('odd-heads'), loading);
+    const { data } = await small.logits([1, 2, 3, 4]);
+    const expected = probabilities(data, options);
+
+    const counts = new Array<number>(data.length).fill(0);
+    for (let seed = 0; seed < draws; seed++) {
+      const { tokens } = await small.generate([1, 2, 3, 4], { ...options, seed, maxTokens: 1 });
+      // The last token is the one that ends a text, and then is no part of the result.
+      const token = tokens[0] ?? data.length - 1;
+      counts[token] = (counts[token] ?? 0) + 1;
+    }
+    for (const [token, probability] of expected.entries()) {
+      if (probability === 0) expect(counts[token]).toBe(0);
+    }
+    expect(chiSquareExcess(counts, expected, draws)).toBeLessThan(4);
+  });
+
+  test('later tokens of a run follow their probabilities too', async () => {
+    // The third token of a run, given the first two: their draws must not be bound up with each other.
+    await using small = await loadModel(fixtureFolder('odd-heads'), loading);
+    const pairs = new Map<string, number>();
+    const draws = 2000;
+    for (let seed = 0; seed < draws; seed++) {
+      const { tokens } = await small.generate([1, 2], {
+        topK: 2,
+        temperature: 3,
+        seed,
+        maxTokens: 2,
+      });
+      pairs.set(tokens.join(), (pairs.get(tokens.join()) ?? 0) + 1);
+    }
+    const first = probabilities((await small.logits([1, 2])).data, { topK: 2, temperature: 3 });
+    const expected: number[] = [];
+    const counts: number[] = [];
+    for (const [a, pa] of first.entries()) {
+      if (pa === 0) continue;
+      const second = probabilities((await small.logits([1, 2, a])).data, {
+        topK: 2,
+        temperature: 3,
+      });
+      for (const [b, pb] of second.entries()) {
+        if (pb === 0) continue;
+        expected.push(pa * pb);
+        counts.push(pairs.get(`${a},${b}`) ?? 0);
+      }
+    }
+    expect(counts.reduce((sum, count) => sum + count)).toBe(draws);
+    expect(chiSquareExcess(counts, expected, draws)).toBeLessThan(4);
+  });
+
+  test('is the same for the same seed, with any number of threads', async () => {
+    const options = { seed: 12345, temperature: 0.9, topK: 50, topP: 0.95, maxTokens: 5 };
+    const { tokens } = await model.generate(prompt, options);
+    for (const threads of [1, 2, 3]) {
+      await using other = await loadModel(fixtureFolder('wide'), {
+        cacheDir,
+        type: 'f32',
+        threads,
+      });
+      expect((await other.generate(prompt, options)).tokens).toEqual(tokens);
+    }
+    expect((await model.generate(prompt, { ...options, seed: 12346 })).tokens).not.toEqual(tokens);
+  });
+
+  test('is new without a seed, and comes again with the seed that is told', async () => {
+    const [a, b] = await Promise.all([model.generate(prompt), model.generate(prompt)]);
+    expect(a?.seed).not.toBe(b?.seed);
+    expect(a?.tokens).not.toEqual(b?.tokens);
+    const again = await model.generate(prompt, { seed: a?.seed as number });
+    expect(again.tokens).toEqual(a?.tokens);
+  });
+
+  test('differs for seeds that differ beyond 32 bits', async () => {
+    const [low, high] = await Promise.all(
+      [7, 7 + 2 ** 32].map((seed) => model.generate(prompt, { seed, maxTokens: 20 })),
+    );
+    expect(low?.tokens).not.toEqual(high?.tokens);
+  });
+});
+
+describe('where a run ends', () => {
+  test('after maxTokens, which may be 0', async () => {
+    for (const maxTokens of [0, 1, 7]) {
+      const { tokens, finishReason, usage } = await model.generate(prompt, { maxTokens, seed: 1 });
+      expect(tokens).toHaveLength(maxTokens);
+      expect(finishReason).toBe('length');
+      expect(usage).toEqual({ promptTokens: 12, cachedTokens: 0, completionTokens: maxTokens });
+    }
+  });
+
+  test('at 128 tokens unless told otherwise', async () => {
+    await using long = await loadModel(fixtureFolder('bf16'), loading);
+    expect((await long.generate([1], { seed: 1 })).tokens).toHaveLength(128);
+  });
+
+  test('when the context is full', async () => {
+    const tokens = readGolden('wide').tokens;
+    const nearly = await model.generate(tokens.slice(0, 90), { maxTokens: 1000, temperature: 0 });
+    expect(nearly.tokens).toHaveLength(6);
+    expect(nearly.finishReason).toBe('length');
+    const full = await model.generate(tokens, { maxTokens: 1000 });
+    expect(full.tokens).toHaveLength(0);
+    expect(full.finishReason).toBe('length');
+    expect(full.timings).toMatchObject({ firstTokenMs: 0, tokensPerSecond: 0 });
+    await failure('CONTEXT_OVERFLOW', () => model.generate([...tokens, 1]));
+  });
+
+  test('at the end-of-text token, which is not part of the result', async () => {
+    const [first, second, third] = await likeliestTokens(prompt, 3);
+    expect(new Set([first, second, third]).size).toBe(3);
+    const folder = changedFixture(join(cacheDir, 'ending'), 'wide', {
+      config: { eos_token_id: third },
+    });
+    await using ending = await loadModel(folder, { ...loading, type: 'f32' });
+    const options = { temperature: 0, maxTokens: 50 };
+
+    const { tokens, finishReason, usage } = await ending.generate(prompt, options);
+    expect([...tokens]).toEqual([first, second]);
+    expect(finishReason).toBe('endOfText');
+    expect(usage.completionTokens).toBe(2);
+    expect((await streamed(ending, prompt, options)).tokens).toEqual([first, second]);
+
+    using session = ending.createSession();
+    await session.generate(prompt, options);
+    expect([...session.tokens]).toEqual([...prompt, first, second]);
+    // It is a token like any other when it is asked for.
+    expect(argmax((await session.evaluate([third as number])).data)).toBe(
+      (await likeliestTokens(prompt, 4))[3],
+    );
+  });
+});
+
+describe('a session', () => {
+  test('goes on from what it holds', async () => {
+    const expected = await likeliestTokens(prompt, 12);
+    using session = model.createSession();
+    await session.evaluate(prompt.slice(0, 5));
+    const options = { temperature: 0, maxTokens: 4 };
+    const first = await session.generate(prompt.slice(5), options);
+    const second = await session.generate([], options);
+    const third = await session.generate('', options);
+    expect([...first.tokens, ...second.tokens, ...third.tokens]).toEqual(expected);
+    expect([...session.tokens]).toEqual([...prompt, ...expected]);
+    expect(first.usage).toEqual({ promptTokens: 12, cachedTokens: 5, completionTokens: 4 });
+    // The newest token's keys and values are not there yet.
+    expect(second.usage).toEqual({ promptTokens: 16, cachedTokens: 15, completionTokens: 4 });
+  });
+
+  test('keeps a prompt of which nothing was generated', async () => {
+    using session = model.createSession();
+    await session.generate(prompt, { maxTokens: 0 });
+    expect([...session.tokens]).toEqual(prompt);
+    const { data } = await session.evaluate([9]);
+    expect(argmax(data)).toBe(argmax((await model.logits([...prompt, 9])).data));
+  });
+
+  test('has what was handed out of a stream that was left', async () => {
+    const expected = await likeliestTokens(prompt, 60);
+    using session = model.createSession();
+    const handedOut: number[] = [];
+    for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 60 })) {
+      handedOut.push(...tokens);
+      if (handedOut.length >= 3) break;
+    }
+    expect(handedOut).toEqual(expected.slice(0, handedOut.length));
+    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+    const { tokens } = await session.generate([], { temperature: 0, maxTokens: 5 });
+    expect([...handedOut, ...tokens]).toEqual(expected.slice(0, handedOut.length + 5));
+  });
+
+  test('waits while a stream is open', async () => {
+    using session = model.createSession();
+    const stream = session.stream(prompt, { temperature: 0, maxTokens: 3 });
+    await stream.next();
+    let evaluated = false;
+    const waiting = session.evaluate([4]).then(() => {
+      evaluated = true;
+    });
+    await failure('SESSION_BUSY', () => session.rewind(0));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(evaluated).toBe(false);
+    await stream.return();
+    await waiting;
+    expect(session.tokens.at(-1)).toBe(4);
+  });
+});
+
+describe('a stream', () => {
+  test('gives what generate gives for the same seed', async () => {
+    for (const [one, input] of [
+      [model, prompt],
+      [textModel, 'Once upon'],
+    ] as const) {
+      const options = { seed: 99, maxTokens: 40 };
+      const whole = await one.generate(input as string, options);
+      const { text, tokens, parts } = await streamed(one, input as string, options);
+      expect(tokens).toEqual([...whole.tokens]);
+      expect(text).toBe(whole.text);
+      expect(parts).toBeGreaterThan(0);
+    }
+  });
+
+  test('has no parts when there is nothing to generate', async () => {
+    expect(await streamed(model, prompt, { maxTokens: 0 })).toEqual({
+      text: '',
+      tokens: [],
+      parts: 0,
+    });
+  });
+
+  test('that is left early leaves the model as it was', async () => {
+    for (let i = 0; i < 5; i++) {
+      for await (const part of model.stream(prompt, { maxTokens: 84, temperature: 0 })) {
+        expect(part.tokens.length).toBeGreaterThan(0);
+        break;
+      }
+    }
+    const stream = model.stream(prompt);
+    await stream.next();
+    await stream.return();
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+    const { tokens } = await model.generate(prompt, { temperature: 0, maxTokens: 5 });
+    expect([...tokens]).toEqual(await likeliestTokens(prompt, 5));
+  });
+
+  test('that is left by an error of the caller passes it on', async () => {
+    const mine = new Error('mine');
+    const loop = async () => {
+      for await (const _ of model.stream(prompt, { temperature: 0 })) throw mine;
+    };
+    await expect(loop()).rejects.toBe(mine);
+  });
+});
+
+describe('a signal', () => {
+  const reason = new Error('changed my mind');
+
+  test('that was aborted before rejects with its reason', async () => {
+    const signal = AbortSignal.abort(reason);
+    await expect(model.generate(prompt, { signal })).rejects.toBe(reason);
+    await expect(model.stream(prompt, { signal }).next()).rejects.toBe(reason);
+    await expect(model.logits(prompt, { signal })).rejects.toBe(reason);
+    await expect(
+      loadModel(fixtureFolder('wide'), { cacheDir: join(cacheDir, 'never'), signal }),
+    ).rejects.toBe(reason);
+  });
+
+  test('that is aborted during the call stops it, and the model goes on', async () => {
+    for (const delay of [0, 1, 5]) {
+      const controller = new AbortController();
+      const runs = Array.from({ length: 30 }, () =>
+        model.generate(prompt, { maxTokens: 84, signal: controller.signal }),
+      );
+      setTimeout(() => controller.abort(reason), delay);
+      const settled = await Promise.allSettled(runs);
+      // 30 × 84 tokens take far longer than this.
+      expect(settled.at(-1)).toEqual({ status: 'rejected', reason });
+    }
+    const { tokens } = await model.generate(prompt, { temperature: 0, maxTokens: 5 });
+    expect([...tokens]).toEqual(await likeliestTokens(prompt, 5));
+  });
+
+  test('stops a stream between its parts', async () => {
+    const controller = new AbortController();
+    using session = model.createSession();
+    const handedOut: number[] = [];
+    const loop = async () => {
+      for await (const { tokens } of session.stream(prompt, {
+        maxTokens: 84,
+        temperature: 0,
+        signal: controller.signal,
+      })) {
+        handedOut.push(...tokens);
+        controller.abort(reason);
+      }
+    };
+    await expect(loop()).rejects.toBe(reason);
+    expect(handedOut.length).toBeLessThan(84);
+    expect(await likeliestTokens(prompt, handedOut.length)).toEqual(handedOut);
+    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+  });
+
+  test('may be shared by many calls', async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on('warning', listen);
+    const { signal } = new AbortController();
+    await model.generate(
+      Array.from({ length: 20 }, () => prompt),
+      { maxTokens: 1, signal },
+    );
+    await new Promise(setImmediate); // warnings come a turn of the event loop later
+    process.off('warning', listen);
+    expect(warnings).toEqual([]);
+  });
+
+  test('without a reason of its own rejects with an AbortError', async () => {
+    const error = await model.generate(prompt, { signal: AbortSignal.abort() }).catch((e) => e);
+    expect(error.name).toBe('AbortError');
+  });
+});
+
+describe('a list of prompts', () => {
+  test('gives one result for each, in order', async () => {
+    const options = { seed: 4, maxTokens: 6 };
+    const prompts = [[1, 2], [3], Uint32Array.of(4, 5, 6)];
+    const together = await model.generate(prompts, options);
+    expect(together).toHaveLength(3);
+    for (const [index, one] of prompts.entries()) {
+      const alone = await model.generate(one, options);
+      expect(together[index]?.tokens).toEqual(alone.tokens);
+      expect(together[index]?.usage).toEqual(alone.usage);
+    }
+    expect((await textModel.generate(['a b', 'c'], options)).map(({ text }) => text)).toEqual([
+      (await textModel.generate('a b', options)).text,
+      (await textModel.generate('c', options)).text,
+    ]);
+  });
+
+  test('fails as a whole if one of them does', async () => {
+    await failure('TOKEN_OUT_OF_RANGE', () => model.generate([[1], [509]]));
+    await failure('INVALID_ARGUMENT', () => model.generate([[1], []]));
+  });
+});
+
+describe('an empty prompt', () => {
+  test('of text starts from <|endoftext|>', async () => {
+    const options = { seed: 8, maxTokens: 10 };
+    const { tokens, usage } = await textModel.generate('', options);
+    expect(tokens).toEqual((await textModel.generate([50256], options)).tokens);
+    expect(usage.promptTokens).toBe(1);
+    expect([...(await textModel.logits('')).tokens]).toEqual([50256]);
+  });
+
+  test('of tokens is refused where there is nothing to continue', async () => {
+    await failure('INVALID_ARGUMENT', () => model.generate([]));
+    await failure('INVALID_ARGUMENT', () => model.stream([]).next());
+    await failure('INVALID_ARGUMENT', () => model.logits([]));
+    using session = model.createSession();
+    await failure('INVALID_ARGUMENT', () => session.generate(new Uint32Array(0)));
+  });
+
+  test('of text needs a tokenizer', async () => {
+    await failure('TOKENIZER_MISSING', () => model.generate(''));
+  });
+});
+
+describe('text', () => {
+  test('is the decoded tokens, and empty without a tokenizer', async () => {
+    const { text, tokens } = await textModel.generate('Hello', { seed: 5, maxTokens: 20 });
+    expect(text).toBe(textModel.tokenizer.decode(tokens));
+    expect(text).not.toBe('');
+    expect((await model.generate(prompt, { maxTokens: 3 })).text).toBe('');
+  });
+
+  test('of a prompt is the same as its tokens', async () => {
+    const options = { seed: 5, maxTokens: 10 };
+    const { tokens } = await textModel.generate('Hello world', options);
+    expect(tokens).toEqual((await textModel.generate([15496, 995], options)).tokens);
+    expect((await textModel.logits('Hello world')).data).toEqual(
+      (await textModel.logits([15496, 995])).data,
+    );
+  });
+});
+
+test('times are in order and the rate follows from them', async () => {
+  const { timings, usage } = await model.generate(prompt, { maxTokens: 30, temperature: 0 });
+  const { promptMs, firstTokenMs, totalMs, tokensPerSecond } = timings;
+  expect(promptMs).toBeGreaterThan(0);
+  expect(firstTokenMs).toBeGreaterThanOrEqual(promptMs);
+  expect(totalMs).toBeGreaterThan(firstTokenMs);
+  expect(tokensPerSecond).toBeCloseTo(29_000 / (totalMs - firstTokenMs), 6);
+  expect(usage).toEqual({ promptTokens: 12, cachedTokens: 0, completionTokens: 30 });
+  expect((await model.generate(prompt, { maxTokens: 1 })).timings.tokensPerSecond).toBe(0);
+});
+
+/** What the options leave of a distribution: temperature, then the k likeliest, then the nucleus of these. */
+function probabilities(
+  logits: Float32Array,
+  { temperature = 1, topK = 0, topP = 1 }: GenerateOptions,
+): number[] {
+  const largest = Math.max(...logits);
+  const ordered = Array.from(logits, (logit, token) => ({
+    token,
+    weight: Math.exp((logit - largest) / temperature),
+  })).sort((a, b) => b.weight - a.weight);
+  const kept = topK > 0 ? ordered.slice(0, topK) : ordered;
+  const total = kept.reduce((sum, { weight }) => sum + weight, 0);
+  let mass = 0;
+  const nucleus = kept.filter(({ weight }) => {
+    const isNeeded = topP === 1 || mass < topP * total;
+    mass += weight;
+    return isNeeded;
+  });
+  const nucleusTotal = nucleus.reduce((sum, { weight }) => sum + weight, 0);
+  const result = new Array<number>(logits.length).fill(0);
+  for (const { token, weight } of nucleus) result[token] = weight / nucleusTotal;
+  return result;
+}
+
+/**
+ * Pearson's χ², as how many of its standard deviations it lies above its mean: above 4 in fewer than one
+ * of a thousand samples. Rare outcomes are taken together.
+ */
+function chiSquareExcess(counts: number[], expected: number[], draws: number): number {
+  const cells: [count: number, expected: number][] = [];
+  let rest: [number, number] = [0, 0];
+  for (const [i, probability] of expected.entries()) {
+    const [count, mean] = [counts[i] as number, probability * draws];
+    if (mean >= 5) cells.push([count, mean]);
+    else rest = [rest[0] + count, rest[1] + mean];
+  }
+  if (rest[1] >= 1) cells.push(rest);
+  expect(cells.length).toBeGreaterThan(1);
+  const statistic = cells.reduce((sum, [count, mean]) => sum + (count - mean) ** 2 / mean, 0);
+  const freedom = cells.length - 1;
+  return (statistic - freedom) / Math.sqrt(2 * freedom);
+}

@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import { numbersOf, readSafetensors } from './safetensors-file.js';
+
+export const checkpointsFolder = join(__dirname, 'fixtures', 'checkpoints');
+
+export const fixtureNames = [
+  'odd-heads',
+  'head-size-5',
+  'own-head-no-bias',
+  'f16-sharded',
+  'bf16',
+  'wide',
+] as const;
+export type FixtureName = (typeof fixtureNames)[number];
+
+export function fixtureFolder(name: FixtureName): string {
+  return join(checkpointsFolder, name);
+}
+
+/** What PyTorch computed in double precision for a fixture. */
+export interface Golden {
+  tokens: number[];
+  /** a row for each token */
+  logits: Float32Array;
+  vocabSize: number;
+}
+
+export function readGolden(name: FixtureName): Golden {
+  const tensors = readSafetensors(join(fixtureFolder(name), 'golden.safetensors'));
+  const tokens = tensors.get('tokens');
+  const logits = tensors.get('logits');
+  if (!tokens || !logits) throw new Error(`${name} has no golden logits`);
+  return {
+    tokens: numbersOf(tokens),
+    logits: Float32Array.from(numbersOf(logits)),
+    vocabSize: logits.shape[1] as number,
+  };
+}
+
+/** How far logits are from the right ones, in units of the standard deviation of the right ones. */
+export interface LogitsError {
+  max: number;
+  rms: number;
+  /** the share of rows whose largest logit is at the same place */
+  argmaxAgreement: number;
+}
+
+export function logitsError(
+  actual: Float32Array,
+  expected: Float32Array,
+  vocabSize: number,
+): LogitsError {
+  if (actual.length !== expected.length || expected.length % vocabSize !== 0) {
+    throw new Error(`${actual.length} logits cannot be compared with ${expected.length}`);
+  }
+  const deviation = standardDeviation(expected);
+  let max = 0;
+  let squares = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs((actual[i] as number) - (expected[i] as number));
+    // NaN is no difference that Math.max would keep or any bound would catch.
+    if (Number.isNaN(difference)) throw new Error(`the logit ${i} is no number`);
+    max = Math.max(max, difference);
+    squares += difference ** 2;
+  }
+  const rows = expected.length / vocabSize;
+  let agreeing = 0;
+  for (let row = 0; row < rows; row++) {
+    const [start, end] = [row * vocabSize, (row + 1) * vocabSize];
+    if (argmax(actual.subarray(start, end)) === argmax(expected.subarray(start, end))) agreeing++;
+  }
+  return {
+    max: max / deviation,
+    rms: Math.sqrt(squares / expected.length) / deviation,
+    argmaxAgreement: agreeing / rows,
+  };
+}
+
+/** Where the largest number is; of equals, the first. */
+export function argmax(numbers: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < numbers.length; i++) {
+    if ((numbers[i] as number) > (numbers[best] as number)) best = i;
+  }
+  return best;
+}
+
+function standardDeviation(numbers: Float32Array): number {
+  const mean = numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+  const squares = numbers.reduce((sum, number) => sum + (number - mean) ** 2, 0);
+  return Math.sqrt(squares / numbers.length);
+}

@@ -1,0 +1,185 @@
+// The package in processes and threads of its own: how it is loaded, and that it never ends one.
+
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { addon } from '../dist/addon.js';
+import { convert, type ErrorCode, Gpt2Error, version } from '../dist/index.js';
+import { fixtureFolder } from './golden.js';
+import { packageEntry, packageModule, runNode } from './node-process.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const cacheDir = temporaryFolder();
+const loading = { cacheDir, threads: 1 };
+const args = { folder: fixtureFolder('wide'), loading, entry: packageEntry, module: packageModule };
+const unharmed = { stdout: 'unharmed\n', stderr: '', exitCode: 0, signal: null };
+
+describe('the package', () => {
+  test('is the same from require() and import()', async () => {
+    const { stdout, stderr, exitCode } = await runNode(
+      `const esm = await import(require('node:url').pathToFileURL(args.module));
+       const names = Object.keys(gpt2);
+       console.log(JSON.stringify({
+         names: names.sort(),
+         missing: names.filter((name) => esm[name] !== gpt2[name]),
+         error: await esm.loadModel('/nowhere').catch((error) => [
+           error instanceof gpt2.Gpt2Error, error instanceof esm.Gpt2Error, error.code,
+         ]),
+       }));`,
+      args,
+    );
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    expect(JSON.parse(stdout)).toEqual({
+      names: ['Gpt2Error', 'convert', 'loadModel', 'version'],
+      missing: [],
+      error: [true, true, 'FILE_NOT_FOUND'],
+    });
+  });
+
+  test('is found by its name', async () => {
+    const { stdout } = await runNode(
+      `const byName = require('node:module').createRequire(args.entry)('gpt2-native');
+       console.log(byName === gpt2);`,
+      args,
+    );
+    expect(stdout).toBe('true\n');
+  });
+
+  test('has a version, which its addon shares', () => {
+    expect(version).toMatch(/^\d+\.\d+\.\d+/);
+    expect(addon.version).toBe(version);
+  });
+
+  test('has errors that are errors', () => {
+    const cause = new Error('cause');
+    const error = new Gpt2Error('INTERNAL' satisfies ErrorCode, 'message', { cause });
+    expect(error).toBeInstanceOf(Error);
+    expect(error).toMatchObject({ name: 'Gpt2Error', code: 'INTERNAL', message: 'message', cause });
+  });
+});
+
+describe('a process', () => {
+  test('ends when its script ends, whatever is open', async () => {
+    const result = await runNode(
+      `const model = await gpt2.loadModel(args.folder, args.loading);
+       const session = model.createSession();
+       await session.evaluate([1, 2]);
+       model.stream([1]).next();
+       await model.generate([1], { maxTokens: 2, seed: 1 });
+       console.log('unharmed');`,
+      args,
+    );
+    expect(result).toEqual(unharmed);
+  });
+
+  test('stays while a call is under way', async () => {
+    const result = await runNode(
+      `const model = await gpt2.loadModel(args.folder, args.loading);
+       model.generate([1], { maxTokens: 60, temperature: 0 }).then(() => console.log('unharmed'));`,
+      args,
+    );
+    expect(result).toEqual(unharmed);
+  });
+
+  test.each([0, 15])('may exit in the middle of the work, %d ms after it began', async (delay) => {
+    // Several times: what could go wrong depends on where in its work the exit meets the engine.
+    for (let i = 0; i < 8; i++) {
+      const { exitCode, signal } = await runNode(
+        `const model = await gpt2.loadModel(args.folder, args.loading);
+         for (let i = 0; i < 10; i++) model.generate([1], { maxTokens: 90 });
+         setTimeout(() => process.exit(3), ${delay});`,
+        args,
+      );
+      expect({ exitCode, signal }).toEqual({ exitCode: 3, signal: null });
+    }
+  });
+
+  test('may stop worker threads in the middle of their work', async () => {
+    const result = await runNode(
+      `const { Worker } = require('node:worker_threads');
+       const source = \`
+         const { parentPort, workerData: args } = require('node:worker_threads');
+         const gpt2 = require(args.entry);
+         (async () => {
+           const model = await gpt2.loadModel(args.folder, args.loading);
+           parentPort.postMessage('at work');
+           for (;;) await Promise.all([model.generate([1], { maxTokens: 80 }), model.logits([1, 2])]);
+         })();\`;
+       await Promise.all([0, 1, 3, 7, 20].map(async (delay) => {
+         const worker = new Worker(source, { eval: true, workerData: args });
+         await new Promise((resolve) => worker.once('message', resolve));
+         await new Promise((resolve) => setTimeout(resolve, delay));
+         await worker.terminate();
+       }));
+       console.log('unharmed');`,
+      args,
+    );
+    expect(result).toEqual(unharmed);
+  });
+
+  test('may let go of models and sessions in any order', async () => {
+    const result = await runNode(
+      `require('node:v8').setFlagsFromString('--expose-gc');
+       const gc = require('node:vm').runInNewContext('gc');
+       for (let i = 0; i < 10; i++) {
+         let model = await gpt2.loadModel(args.folder, args.loading);
+         let session = model.createSession();
+         await session.evaluate([1, 2]);
+         let fork = session.fork();
+         model = session = undefined;
+         gc();
+         await new Promise(setImmediate);
+         const running = fork.evaluate([3]);
+         fork = undefined;
+         gc();
+         await running;
+         gc();
+         await new Promise(setImmediate);
+       }
+       console.log('unharmed');`,
+      args,
+    );
+    expect(result).toEqual(unharmed);
+  });
+
+  test('survives GGUF files with wrong bytes in their headers', async () => {
+    const whole = join(cacheDir, 'whole.gguf');
+    await convert(fixtureFolder('own-head-no-bias'), whole);
+    const { stdout, ...rest } = await runNode(
+      `const fs = require('node:fs');
+       const whole = fs.readFileSync(args.whole);
+       let state = 1;
+       const below = (limit) => {
+         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+         return Math.floor((state / 2 ** 32) * limit);
+       };
+       const outcomes = { ok: 0 };
+       for (let i = 0; i < 600; i++) {
+         const bytes = Buffer.from(whole);
+         for (let n = below(3); n >= 0; n--) {
+           const at = below(3500);
+           const change = below(4);
+           if (change === 0) bytes[at] = below(256);
+           else if (change === 1) bytes[at] ^= 1 << below(8);
+           else bytes.fill(change === 2 ? 255 : 0, at, at + 8);
+         }
+         fs.writeFileSync(args.changed, bytes);
+         let outcome = 'ok';
+         try {
+           const model = await gpt2.loadModel(args.changed, { threads: 1, mmap: i % 2 === 0 });
+           await model.generate([1, 2, 3], { maxTokens: 3 }).finally(() => model.dispose());
+         } catch (error) {
+           outcome = error.code ?? String(error);
+         }
+         outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+       }
+       console.log(JSON.stringify(outcomes));`,
+      { whole, changed: join(cacheDir, 'changed.gguf') },
+    );
+    expect(rest).toEqual({ stderr: '', exitCode: 0, signal: null });
+    // Wrong bytes may also stand where nothing depends on them, or change numbers only.
+    const expected = ['ok', 'INVALID_FILE', 'UNSUPPORTED_MODEL', 'NOT_FINITE'];
+    const outcomes: Record<string, number> = JSON.parse(stdout);
+    expect(Object.keys(outcomes).filter((outcome) => !expected.includes(outcome))).toEqual([]);
+    expect(outcomes.INVALID_FILE).toBeGreaterThan(outcomes.ok ?? 600);
+  });
+});

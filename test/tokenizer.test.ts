@@ -1,0 +1,306 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { addon } from '../dist/addon.js';
+import { loadModel, type Tokenizer } from '../dist/index.js';
+import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
+import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
+import { failure } from './failure.js';
+import { rankedTokens, spelledTokens } from './gpt2-vocabulary.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const tokenizer: Tokenizer = new Gpt2Tokenizer();
+const encode = (text: string) => [...tokenizer.encode(text)];
+
+// In a pattern with the flag u, the surrogates of a pair are no surrogates but one character.
+const isWellFormed = (text: string) => !/\p{Surrogate}/u.test(text);
+const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd');
+
+describe('texts whose ids Hugging Face’s tokenizer worked out', () => {
+  const folder = join(__dirname, 'fixtures', 'tokenizer');
+  const texts = readFileSync(join(folder, 'gpt-2.inp'), 'utf8').split('\n__ggml_vocab_test__\n');
+  texts.pop(); // the last is followed by a separator as well
+  const lines = readFileSync(join(folder, 'gpt-2.out'), 'utf8').trimEnd().split('\n');
+
+  test('are all there', () => {
+    expect(texts.length).toBe(lines.length);
+    expect(texts.length).toBeGreaterThan(40);
+  });
+
+  test.each(texts.map((text, index) => [text, lines[index] ?? '']))('%j', (text, line) => {
+    const ids = line.split(' ').filter(Boolean).map(Number);
+    expect(encode(text)).toEqual(ids);
+    expect(tokenizer.decode(ids)).toBe(text);
+    expect(tokenizer.count(text)).toBe(ids.length);
+  });
+});
+
+describe('white space is what it is in Python', () => {
+  // Worked out by hand from the published pattern
+  //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  // with the \s of Python's regex module, and the ids of single bytes: ! to ~ are 0 to 93, ¡ to ¬ 94 to
+  // 105, ® to ÿ 106 to 187; after them come 0 to space as 188 to 220, and DEL to 0xA0 as 221 to 254.
+  // 'a' is 64, 'b' 65, a space 220, ' b' 275; U+0085 is C2 85, that is 126 227.
+  test.each<[string, string, number[]]>([
+    ['U+0085 (white space) between letters', 'a\u0085\u0085b', [64, 126, 227, 126, 227, 65]],
+    // \s+(?!\S) takes the space, \s+ takes U+0085. Were it a symbol, ` ?[^\s\p{L}\p{N}]+` would take both,
+    // and the space and C2 would be the token 1587.
+    ['U+0085 after a space', 'a \u0085b', [64, 220, 126, 227, 65]],
+    // The run of three is cut before its last: a space, which goes with the letter.
+    ['U+0085 before a space', 'a\u0085\u0085 b', [64, 126, 227, 126, 227, 275]],
+    // U+FEFF is EF BB BF, and no white space: with the space before it, it is one word, and ' ï', 27332,
+    // is a token. 171 119 123 are EF, BB and BF.
+    ['U+FEFF (a symbol) between letters', 'a\uFEFFb', [64, 171, 119, 123, 65]],
+    ['U+FEFF after a space', ' \uFEFF', [27332, 119, 123]],
+    ['U+FEFF after a space and before a letter', 'a \uFEFFb', [64, 27332, 119, 123, 65]],
+    ['U+FEFF at the start', '\uFEFFa', [171, 119, 123, 64]],
+    // The information separators U+001C to U+001F are white space to str.isspace() only; to the pattern
+    // they are symbols. 216 and 217 are 1C and 1D.
+    ['U+001C after a space', 'a \u001c\u001db', [64, 220, 216, 217, 65]],
+    ['U+00A0 after a space', 'a \u00a0b', [64, 220, 1849, 65]],
+  ])('%s', (_, text, ids) => {
+    expect(encode(text)).toEqual(ids);
+    expect(tokenizer.decode(ids)).toBe(text);
+  });
+});
+
+describe('any text', () => {
+  // All of Unicode but the surrogates, with those that are cut in special ways coming often.
+  const character = fc.oneof(
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }).filter((text) => isWellFormed(text)),
+    fc.constantFrom(...' \n\t\u0085\u00a0\ufeff\u200b\u2003\u3000\'"stmdlvre019Éä漢字😀🏽'),
+  );
+  const text = fc.array(character, { maxLength: 60 }).map((parts) => parts.join(''));
+
+  test('comes back from its tokens as it was', () => {
+    fc.assert(
+      fc.property(text, (original) => {
+        fc.pre(isWellFormed(original));
+        const ids = tokenizer.encode(original);
+        expect(tokenizer.decode(ids)).toBe(original);
+        expect(tokenizer.count(original)).toBe(ids.length);
+        expect(Buffer.concat([...ids].map((id) => tokenizer.decodeToken(id)))).toEqual(
+          Buffer.from(original),
+        );
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('with lone surrogates comes back with U+FFFD in their places', () => {
+    const surrogate = fc
+      .integer({ min: 0xd800, max: 0xdfff })
+      .map((unit) => String.fromCharCode(unit));
+    const mixed = fc.array(fc.oneof(character, surrogate), { maxLength: 30 });
+    fc.assert(
+      fc.property(mixed, (parts) => {
+        const original = parts.join('');
+        const ids = tokenizer.encode(original);
+        expect(ids).toEqual(tokenizer.encode(wellFormed(original)));
+        expect(tokenizer.decode(ids)).toBe(wellFormed(original));
+      }),
+      { numRuns: 1000 },
+    );
+    expect(tokenizer.decode(tokenizer.encode('a\ud83db\ude00'))).toBe('a\ufffdb\ufffd');
+  });
+
+  test('streamed token by token never shows part of a character', () => {
+    fc.assert(
+      fc.property(text, (original) => {
+        fc.pre(isWellFormed(original));
+        const decoder = new TextStreamDecoder(tokenizer);
+        let streamed = '';
+        for (const id of tokenizer.encode(original)) {
+          const part = decoder.write(id);
+          expect(isWellFormed(part)).toBe(true);
+          streamed += part;
+          // What has come is the beginning of the text: no U+FFFD that is not its own.
+          expect(original.startsWith(streamed)).toBe(true);
+        }
+        expect(decoder.end()).toBe('');
+        expect(streamed).toBe(original);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('of one long word comes back', () => {
+    const long = 'abc'.repeat(3000);
+    expect(tokenizer.decode(tokenizer.encode(long))).toBe(long);
+  });
+});
+
+describe('a stream of tokens', () => {
+  test('holds the bytes of an emoji back until it is whole', () => {
+    // 🦙 is F0 9F A6 99: ' ' + F0 9F is the token 12520, the other bytes are 99 and 247.
+    const decoder = new TextStreamDecoder(tokenizer);
+    expect([12520, 99, 247].map((id) => decoder.write(id))).toEqual([' ', '', '🦙']);
+    expect(decoder.end()).toBe('');
+  });
+
+  test('ends an unfinished character with U+FFFD', () => {
+    const decoder = new TextStreamDecoder(tokenizer);
+    expect(decoder.write(12520)).toBe(' ');
+    expect(decoder.write(99)).toBe('');
+    expect(decoder.end()).toBe('\ufffd');
+    expect(tokenizer.decode([12520, 99])).toBe(' \ufffd');
+  });
+
+  test('replaces bytes that cannot go on to a character, and goes on', () => {
+    const decoder = new TextStreamDecoder(tokenizer);
+    expect([12520, 64, 247, 65].map((id) => decoder.write(id))).toEqual([
+      ' ',
+      '\ufffda',
+      '\ufffd',
+      'b',
+    ]);
+  });
+
+  test('keeps a byte-order mark, which is a character here', () => {
+    expect(tokenizer.decode([171, 119, 123, 64])).toBe('\ufeffa');
+  });
+});
+
+describe('<|endoftext|>', () => {
+  const endOfText = '<|endoftext|>';
+
+  test('is ordinary text unless it is allowed', () => {
+    // < | end of text | >
+    const asText = [27, 91, 437, 1659, 5239, 91, 29];
+    expect(encode(endOfText)).toEqual(asText);
+    expect([...tokenizer.encode(endOfText, {})]).toEqual(asText);
+    expect([...tokenizer.encode(endOfText, { allowedSpecial: [] })]).toEqual(asText);
+    expect(tokenizer.count(endOfText)).toBe(7);
+    expect(tokenizer.decode(asText)).toBe(endOfText);
+  });
+
+  test.each([['all' as const], [[endOfText]]])(
+    'is one token where %j is allowed',
+    (allowedSpecial) => {
+      const ids = (text: string) => [...tokenizer.encode(text, { allowedSpecial })];
+      expect(tokenizer.endOfText).toBe(50256);
+      expect(ids(endOfText)).toEqual([50256]);
+      expect(ids(`a${endOfText} b${endOfText}${endOfText}`)).toEqual([
+        64, 50256, 275, 50256, 50256,
+      ]);
+      expect(ids(`${endOfText}b`)).toEqual([50256, 65]);
+      expect(ids('<|endoftext|')).toEqual([27, 91, 437, 1659, 5239, 91]);
+      // What stands before it is a text of its own: its last space is not held back for a next word.
+      expect(ids(`a  ${endOfText}`)).toEqual([...encode('a  '), 50256]);
+    },
+  );
+
+  test('is written out when it is decoded', () => {
+    expect(tokenizer.decode([64, 50256, 65])).toBe(`a${endOfText}b`);
+  });
+});
+
+describe('a single token', () => {
+  test('is its bytes, whole characters or not', () => {
+    expect(Buffer.from(tokenizer.decodeToken(15496)).toString()).toBe('Hello');
+    expect([...tokenizer.decodeToken(247)]).toEqual([0x99]);
+    expect([...tokenizer.decodeToken(220)]).toEqual([0x20]);
+    expect(Buffer.from(tokenizer.decodeToken(50256)).toString()).toBe('<|endoftext|>');
+  });
+
+  test('is a copy', () => {
+    tokenizer.decodeToken(15496).fill(0);
+    expect(tokenizer.decode([15496])).toBe('Hello');
+  });
+
+  test('must be one of the vocabulary’s', async () => {
+    expect(tokenizer.vocabSize).toBe(50257);
+    for (const id of [-1, 50257, 1.5, Number.NaN]) {
+      await failure('TOKEN_OUT_OF_RANGE', () => tokenizer.decodeToken(id));
+      await failure('TOKEN_OUT_OF_RANGE', () => tokenizer.decode([64, id]));
+    }
+  });
+
+  test('every one decodes to the bytes of its rank, and every word that is a token is one', () => {
+    const ranks = rankedTokens();
+    expect(ranks).toHaveLength(50256);
+    for (const [id, bytes] of ranks.entries()) {
+      expect(bytes.equals(tokenizer.decodeToken(id))).toBe(true);
+    }
+    for (const [word, id] of [
+      [' the', 262],
+      ['Hello', 15496],
+      [' gazed', 50255],
+    ] as const) {
+      expect(encode(word)).toEqual([id]);
+    }
+  });
+});
+
+describe('the vocabulary in a model’s file', () => {
+  const cacheDir = temporaryFolder();
+  let reported: { count: number; fingerprint: string } | undefined;
+  let path: string;
+
+  // FNV-1a of 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/) over the tokens as GGUF spells them,
+  // each with a zero byte after it.
+  const expected = (() => {
+    let hash = 0xcbf29ce484222325n;
+    for (const token of spelledTokens()) {
+      for (const byte of [...Buffer.from(token), 0]) {
+        hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+      }
+    }
+    return hash.toString(16).padStart(16, '0');
+  })();
+
+  beforeAll(async () => {
+    path = writeTextCheckpoint(join(cacheDir, 'text'));
+    await using model = await loadModel(path, { cacheDir, threads: 1 });
+    const file = readdirSync(cacheDir).find((name) => name.endsWith('.gguf'));
+    const native = await addon.openModel(join(cacheDir, file as string), {
+      device: 'cpu',
+      threads: 1,
+      contextLength: 0,
+      cacheType: undefined,
+      mmap: true,
+    });
+    reported = native.describe().vocabulary;
+    await native.dispose();
+    expect(model.tokenizer.vocabSize).toBe(50257);
+  });
+
+  test('has the fingerprint that a fresh computation gives', () => {
+    expect(reported).toEqual({ count: 50257, fingerprint: expected });
+  });
+
+  test('is known by that fingerprint and no other', async () => {
+    const known = tokenizerFor(50257, { count: 50257, fingerprint: expected });
+    expect([...known.encode('Hello world')]).toEqual([15496, 995]);
+    const other = tokenizerFor(50257, { count: 50257, fingerprint: '0123456789abcdef' });
+    const error = await failure('TOKENIZER_MISSING', () => other.encode('Hello'));
+    expect(error.message).toContain('50257 tokens is not GPT-2');
+  });
+
+  test('gives the model its tokenizer', async () => {
+    await using model = await loadModel(path, { cacheDir, threads: 1 });
+    expect([...model.tokenizer.encode('Hello world')]).toEqual([15496, 995]);
+    expect(model.tokenizer.decode([15496, 995])).toBe('Hello world');
+    expect(model.tokenizer.endOfText).toBe(50256);
+  });
+
+  test('that is absent leaves a tokenizer that says so', async () => {
+    const folder = changedFixture(join(cacheDir, 'without'), 'odd-heads', {});
+    await using model = await loadModel(folder, { cacheDir, threads: 1 });
+    expect(model.tokenizer.vocabSize).toBe(97);
+    for (const call of [
+      () => model.tokenizer.encode('a'),
+      () => model.tokenizer.decode([1]),
+      () => model.tokenizer.decodeToken(1),
+      () => model.tokenizer.count('a'),
+      () => model.tokenizer.endOfText,
+      () => model.logits('a'),
+      () => model.generate('a'),
+      () => model.stream('a').next(),
+    ]) {
+      const { message } = await failure('TOKENIZER_MISSING', call);
+      expect(message).toContain('vocab.json');
+    }
+  });
+});
