@@ -1,102 +1,109 @@
-// Writes an untrained GPT-2 as a Hugging Face folder: config.json, model.safetensors, vocab.json and
-// merges.txt. It has the real vocabulary and random weights, so it shows everything but sense.
-
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gpt2Vocabulary } from './gpt2-vocabulary.mjs';
 
-const vocabSize = 50257;
+/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+export function seededRandom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
 
-/** @param {{ folder: string, layers: number, heads: number, width: number, context: number, seed: number }} options */
-export async function writeRandomCheckpoint({ folder, layers, heads, width, context, seed }) {
-  await mkdir(folder, { recursive: true });
+/**
+ * Writes a checkpoint folder in Hugging Face's form: a GPT-2 with random weights and with GPT-2's own
+ * vocabulary.
+ *
+ * @param {object} shape
+ * @param {boolean} [shape.saturated] Biases keep the input of every GELU so far from 0 that its output is
+ *   the input or 0, whichever way GELU is computed.
+ */
+export async function writeRandomCheckpoint(
+  folder,
+  { width, heads, layers, context, seed, saturated = false },
+) {
   const { vocab, merges } = gpt2Vocabulary();
-  await writeFile(join(folder, 'vocab.json'), JSON.stringify(vocab));
-  await writeFile(join(folder, 'merges.txt'), `#version: 0.2\n${merges.join('\n')}\n`);
+  const vocabSize = Object.keys(vocab).length;
   const config = {
     model_type: 'gpt2',
-    architectures: ['GPT2LMHeadModel'],
     activation_function: 'gelu_new',
-    n_layer: layers,
-    n_head: heads,
-    n_embd: width,
-    n_positions: context,
-    n_ctx: context,
     vocab_size: vocabSize,
+    n_positions: context,
+    n_embd: width,
+    n_head: heads,
+    n_layer: layers,
     layer_norm_epsilon: 1e-5,
-    bos_token_id: vocabSize - 1,
-    eos_token_id: vocabSize - 1,
+    eos_token_id: vocab['<|endoftext|>'],
+    tie_word_embeddings: true,
   };
-  await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  await writeFile(join(folder, 'vocab.json'), JSON.stringify(vocab));
+  await writeFile(join(folder, 'merges.txt'), `#version: 0.2\n${merges.join('\n')}\n`);
   await writeFile(
     join(folder, 'model.safetensors'),
-    safetensors(tensors(config), normalNumbers(seed)),
+    safetensors(randomTensors(config, saturated, seededRandom(seed))),
   );
 }
 
-// [name, shape, standard deviation, or the constant that fills it]; the deviations are GPT-2's own.
-function tensors({ n_layer: layers, n_embd: width, n_positions: context }) {
-  const residual = 0.02 / Math.sqrt(2 * layers);
-  const norm = (name) => [
-    [`${name}.weight`, [width], { fill: 1 }],
-    [`${name}.bias`, [width], { fill: 0 }],
+/** A tensor is [name, shape, numbers]. Scales are such that no part of the model is without effect. */
+function randomTensors({ vocab_size, n_positions, n_embd: width, n_layer }, saturated, random) {
+  const tensor = (name, shape, scale, mean = 0) => {
+    const numbers = new Float32Array(shape.reduce((product, length) => product * length, 1));
+    // The sum of three has about the shape of a normal distribution; its deviation is a half.
+    for (let index = 0; index < numbers.length; index++) {
+      numbers[index] = mean + scale * 2 * (random() + random() + random() - 1.5);
+    }
+    return [name, shape, numbers];
+  };
+  const linear = (name, inputs, outputs) => [
+    tensor(`${name}.weight`, [inputs, outputs], 1 / Math.sqrt(inputs)),
+    tensor(`${name}.bias`, [outputs], 0.1),
   ];
-  const linear = (name, from, to, deviation) => [
-    [`${name}.weight`, [from, to], { deviation }],
-    [`${name}.bias`, [to], { fill: 0 }],
+  const feedForwardUp = (name, outputs) => {
+    const [weight, bias] = linear(name, width, outputs);
+    const [, , numbers] = bias;
+    // Mostly the input, so that nearly every weight counts.
+    if (saturated) for (const index of numbers.keys()) numbers[index] += index % 8 ? 18 : -18;
+    return [weight, bias];
+  };
+  const norm = (name) => [
+    tensor(`${name}.weight`, [width], 0.2, 1),
+    tensor(`${name}.bias`, [width], 0.1),
   ];
   return [
-    ['wte.weight', [vocabSize, width], { deviation: 0.02 }],
-    ['wpe.weight', [context, width], { deviation: 0.01 }],
-    ...Array.from({ length: layers }, (_, i) => [
-      ...norm(`h.${i}.ln_1`),
-      ...linear(`h.${i}.attn.c_attn`, width, 3 * width, 0.02),
-      ...linear(`h.${i}.attn.c_proj`, width, width, residual),
-      ...norm(`h.${i}.ln_2`),
-      ...linear(`h.${i}.mlp.c_fc`, width, 4 * width, 0.02),
-      ...linear(`h.${i}.mlp.c_proj`, 4 * width, width, residual),
+    tensor('wte.weight', [vocab_size, width], 0.15),
+    tensor('wpe.weight', [n_positions, width], 0.05),
+    ...Array.from({ length: n_layer }, (_, layer) => [
+      ...norm(`h.${layer}.ln_1`),
+      ...linear(`h.${layer}.attn.c_attn`, width, 3 * width),
+      ...linear(`h.${layer}.attn.c_proj`, width, width),
+      ...norm(`h.${layer}.ln_2`),
+      ...feedForwardUp(`h.${layer}.mlp.c_fc`, 4 * width),
+      ...linear(`h.${layer}.mlp.c_proj`, 4 * width, width),
     ]).flat(),
     ...norm('ln_f'),
   ];
 }
 
-function safetensors(list, nextNormal) {
-  const header = {};
-  let offset = 0;
-  for (const [name, shape] of list) {
-    const length = shape.reduce((a, b) => a * b, 4);
-    header[name] = {
-      dtype: 'F32',
-      shape,
-      data_offsets: [offset, offset + length],
-    };
-    offset += length;
-  }
-  // Padded with spaces so that the numbers start at a multiple of 8.
-  let json = JSON.stringify(header);
-  json = json.padEnd(Math.ceil(json.length / 8) * 8);
-  const file = new Uint8Array(8 + json.length + offset);
-  new DataView(file.buffer).setBigUint64(0, BigInt(json.length), true);
-  file.set(new TextEncoder().encode(json), 8);
-  const numbers = new Float32Array(file.buffer, 8 + json.length);
-  let at = 0;
-  for (const [, shape, { fill, deviation }] of list) {
-    const end = at + shape.reduce((a, b) => a * b);
-    if (fill !== undefined) numbers.fill(fill, at, end);
-    else for (let i = at; i < end; i++) numbers[i] = deviation * nextNormal();
-    at = end;
-  }
-  return file;
-}
-
-/** Standard normal numbers (Box & Muller 1958) from a 32-bit generator (xorshift, Marsaglia 2003). */
-function normalNumbers(seed) {
-  let state = seed | 1;
-  const uniform = () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return ((state >>> 0) + 0.5) / 2 ** 32;
-  };
-  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+function safetensors(tensors) {
+  let end = 0;
+  const header = Object.fromEntries(
+    tensors.map(([name, shape, numbers]) => {
+      const start = end;
+      end += numbers.byteLength;
+      return [name, { dtype: 'F32', shape, data_offsets: [start, end] }];
+    }),
+  );
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([
+    length,
+    json,
+    ...tensors.map(([, , numbers]) => Buffer.from(numbers.buffer)),
+  ]);
 }

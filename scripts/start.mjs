@@ -25,8 +25,7 @@ function run(...args) {
 
 try {
   console.error('Making an untrained GPT-2 (2 layers × width 128, the real vocabulary) …');
-  await writeRandomCheckpoint({
-    folder: checkpoint,
+  await writeRandomCheckpoint(checkpoint, {
     layers: 2,
     heads: 4,
     width: 128,

@@ -47,8 +47,7 @@ try {
   );
   await writeFile(join(folder, 'package.json'), '{ "private": true }');
   npm(['install', '--no-audit', '--no-fund', '--silent', join(folder, filename)], folder);
-  await writeRandomCheckpoint({
-    folder: join(folder, 'checkpoint'),
+  await writeRandomCheckpoint(join(folder, 'checkpoint'), {
     layers: 2,
     heads: 2,
     width: 32,

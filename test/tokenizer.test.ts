@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -7,7 +8,7 @@ import { loadModel, type Tokenizer } from '../dist/index.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
-import { rankedTokens, spelledTokens } from './gpt2-vocabulary.js';
+import { mergesTxt, rankedTokens, spelledTokens } from './gpt2-vocabulary.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const tokenizer: Tokenizer = new Gpt2Tokenizer();
@@ -230,6 +231,30 @@ describe('a single token', () => {
     ] as const) {
       expect(encode(word)).toEqual([id]);
     }
+  });
+});
+
+// The SHA-256 sums of encoder.json and vocab.bpe, as https://github.com/openai/tiktoken has them in
+// tiktoken_ext/openai_public.py.
+describe('the vocabulary files made from the ranks are OpenAI’s, byte for byte:', () => {
+  const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+  test('encoder.json', () => {
+    const inAscii = (token: string) =>
+      JSON.stringify(token).replace(
+        /[\u007f-\uffff]/g,
+        (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      );
+    const entries = spelledTokens().map((token, id) => `${inAscii(token)}: ${id}`);
+    expect(sha256(`{${entries.join(', ')}}`)).toBe(
+      '196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783',
+    );
+  });
+
+  test('vocab.bpe', () => {
+    expect(sha256(mergesTxt())).toBe(
+      '1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5',
+    );
   });
 });
 
