@@ -8,7 +8,6 @@
 #include "addon_data.h"
 #include "arguments.h"
 #include "cancellation.h"
-#include "cpu_count.h"
 #include "encode_tensor.h"
 #include "gguf_object.h"
 #include "model_object.h"
@@ -62,12 +61,6 @@ void stopEngines(const Napi::CallbackInfo& info) {
   AddonData::of(info.Env()).delivery.stopEngines();
 }
 
-Napi::Value devices(const Napi::CallbackInfo& info) {
-  Napi::Array names = Napi::Array::New(info.Env());
-  for (const std::string& name : Device::available()) names.Set(names.Length(), name);
-  return names;
-}
-
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   // ggml's lines belong neither on the host's stdout nor on its stderr.
   ggml_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
@@ -84,8 +77,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("encodeTensor", Napi::Function::New<encodeTensor>(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
   exports.Set("stopEngines", Napi::Function::New<stopEngines>(env));
-  exports.Set("devices", Napi::Function::New<devices>(env));
-  exports.Set("physicalCpuCount", Napi::Number::New(env, physicalCpuCount()));
   return exports;
 }
 

@@ -1,8 +1,7 @@
 #include "arguments.h"
 
-#include <string_view>
-
 #include "cancellation.h"
+#include "tensor_type.h"
 
 namespace gpt2::binding {
 
@@ -43,16 +42,7 @@ std::vector<uint32_t> toTokens(const Napi::Value& value) {
 }
 
 ggml_type toTensorType(const Napi::Value& value) {
-  const std::string name = toString(value);
-  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
-    const auto type = static_cast<ggml_type>(i);
-    const char* known = ggml_type_name(type);
-    if (known == nullptr || ggml_blck_size(type) == 0) continue;
-    // ggml writes the k-quants with a capital K.
-    std::string lower(known);
-    if (lower.back() == 'K') lower.back() = 'k';
-    if (lower == name) return type;
-  }
+  if (const auto type = typeFromName(toString(value))) return *type;
   reject(value, "the name of a tensor type");
 }
 

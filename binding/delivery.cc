@@ -17,10 +17,14 @@ Delivery::Delivery(Napi::Env env)
   channel_.Unref(env);
   // Hooks run in the reverse order of their registration: this one before the channel's own, so
   // that the engines are at rest when the channel closes.
-  env.AddCleanupHook([](Delivery* delivery) { delivery->stopEngines(); }, this);
+  // Releasing the channel from its own finalizer or later would deadlock.
+  env.AddCleanupHook(
+      [](Delivery* delivery) {
+        delivery->stopEngines();
+        delivery->channel_.Release();
+      },
+      this);
 }
-
-Delivery::~Delivery() { channel_.Release(); }
 
 void Delivery::stopEngines() {
   std::vector<std::shared_ptr<Engine>> alive;

@@ -36,7 +36,7 @@ class Delivery {
   using Result = std::function<Napi::Value(Napi::Env, Task&)>;
 
   explicit Delivery(Napi::Env env);
-  ~Delivery();
+  ~Delivery() = default;
   Delivery(const Delivery&) = delete;
   Delivery& operator=(const Delivery&) = delete;
 

@@ -2,6 +2,7 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "tensor_type.h"
 
 namespace gpt2::binding {
 
@@ -62,12 +63,6 @@ Napi::Value toJavaScript(Napi::Env env, const GgufFile& file) {
 }
 
 }  // namespace
-
-std::string typeName(ggml_type type) {
-  std::string name = ggml_type_name(type);
-  if (name.back() == 'K') name.back() = 'k';
-  return name;
-}
 
 Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

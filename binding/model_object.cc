@@ -4,8 +4,8 @@
 
 #include "addon_data.h"
 #include "arguments.h"
-#include "gguf_object.h"
 #include "session_object.h"
+#include "tensor_type.h"
 #include "vocabulary.h"
 
 namespace gpt2::binding {
@@ -88,7 +88,6 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("cacheType", typeName(model.cacheType()));
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
-  if (const auto endOfText = model.endOfText()) setNumber("endOfText", *endOfText);
   if (const auto vocabulary = summarizeVocabulary(weights.file())) {
     Napi::Object summary = Napi::Object::New(env);
     summary.Set("count", static_cast<double>(vocabulary->count));

@@ -47,12 +47,13 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   const SessionSeed& seed = *info[0].As<Napi::External<SessionSeed>>().Data();
   running_ = seed.running;
   session_ = running_->model->createSession();
+  if (seed.original) {
+    running_->engine->post(std::make_shared<CancelFlag>(false),
+                           [from = seed.original, to = session_](const CancelFlag& flag) {
+                             if (!flag) to->copyFrom(*from);
+                           });
+  }
   running_->sessions.insert(this);
-  if (!seed.original) return;
-  running_->engine->post(std::make_shared<CancelFlag>(false),
-                         [from = seed.original, to = session_](const CancelFlag& flag) {
-                           if (!flag) to->copyFrom(*from);
-                         });
 }
 
 void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }

@@ -29,7 +29,6 @@ export interface NativeModelDescription {
   headIsTied: boolean;
   device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
   threads: number;
-  endOfText?: number;
   /** the tokens in the file's metadata: how many, and an FNV-1a hash over them in hexadecimal */
   vocabulary?: { count: number; fingerprint: string };
 }
@@ -96,7 +95,6 @@ export interface GgufDescription {
 
 export interface Addon {
   readonly version: string;
-  readonly physicalCpuCount: number;
   readonly Cancellation: new () => NativeCancellation;
   openModel(
     path: string,
@@ -115,7 +113,6 @@ export interface Addon {
   ): Promise<Uint8Array>;
   /** elements and bytes of one block */
   blockSize(type: TensorType): [elements: number, bytes: number];
-  devices(): string[];
   /** Stops the work of this thread's models for good, and waits until it has ended. */
   stopEngines(): void;
 }
@@ -155,8 +152,8 @@ function load(): Addon {
 }
 
 /**
- * Makes a native call that an AbortSignal can stop, and turns its errors into ours.
- * A call whose signal is aborted before it ends rejects with the signal's reason.
+ * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with
+ * the signal's reason at once; the native work notices a moment later, and its result is dropped.
  */
 export async function callNative<T>(
   signal: AbortSignal | undefined,
@@ -164,16 +161,32 @@ export async function callNative<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const cancellation = signal && new addon.Cancellation();
-  const stopListening = signal && cancellation && onAbort(signal, () => cancellation.cancel());
-  try {
-    const result = await start(cancellation);
-    signal?.throwIfAborted();
-    return result;
-  } catch (error) {
-    if (signal?.aborted) throw signal.reason;
+  const running = (async () => await start(cancellation))().catch((error) => {
     throw toGpt2Error(error);
+  });
+  return signal
+    ? await unlessAborted(signal, running, () => cancellation?.cancel())
+    : await running;
+}
+
+/** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */
+export async function unlessAborted<T>(
+  signal: AbortSignal,
+  promise: Promise<T>,
+  stop?: () => void,
+): Promise<T> {
+  signal.throwIfAborted();
+  let stopListening = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stopListening = onAbort(signal, () => {
+      stop?.();
+      reject(signal.reason);
+    });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
   } finally {
-    stopListening?.();
+    stopListening();
   }
 }
 
@@ -186,12 +199,17 @@ function onAbort(signal: AbortSignal, action: () => void): () => void {
   let actions = abortActions.get(signal);
   if (!actions) {
     const all = new Set<() => void>();
-    signal.addEventListener('abort', () => all.forEach((each) => each()), { once: true });
+    const runAll = () => {
+      for (const each of all) each();
+    };
+    signal.addEventListener('abort', runAll, { once: true });
     abortActions.set(signal, all);
     actions = all;
   }
   actions.add(action);
-  return () => actions.delete(action);
+  return () => {
+    actions.delete(action);
+  };
 }
 
 function isNativeError(error: unknown): error is Error & { code: string } {

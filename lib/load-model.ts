@@ -91,19 +91,18 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     onProgress,
   });
   onProgress?.({ stage: 'load', done: 0, total: size });
-  const native = await callNative(signal, (cancellation) =>
-    addon.openModel(
-      path,
-      {
-        device,
-        threads: threads ?? 0,
-        contextLength: contextLength ?? 0,
-        cacheType,
-        mmap,
-      },
-      cancellation,
-    ),
-  );
+  const nativeOptions = {
+    device,
+    threads: threads ?? 0,
+    contextLength: contextLength ?? 0,
+    cacheType,
+    mmap,
+  };
+  const native = await callNative(signal, async (cancellation) => {
+    const opened = await addon.openModel(path, nativeOptions, cancellation);
+    if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
+    return opened;
+  });
   onProgress?.({ stage: 'load', done: size, total: size });
   return new Model(native);
 }
@@ -130,7 +129,10 @@ export async function findModelFile(
       `Expected the path of a GGUF file or of a checkpoint folder, but there is nothing at ${given}`,
     );
   });
-  if (!found.isDirectory()) return { path: given, size: found.size };
+  if (found.isFile()) return { path: given, size: found.size };
+  if (!found.isDirectory()) {
+    throw new Gpt2Error('FILE_UNREADABLE', `${given}: neither a file nor a folder`);
+  }
   const path = await cachedConversion(given, resolve(cacheFolder), {
     type,
     signal,

@@ -48,7 +48,7 @@ export class Model implements AsyncDisposable {
 
   /** @internal Use `loadModel`. */
   constructor(native: NativeModel) {
-    const { device, threads, vocabulary, endOfText: _, ...config } = native.describe();
+    const { device, threads, vocabulary, ...config } = native.describe();
     this.#native = native;
     this.config = Object.freeze(config);
     this.device = device;

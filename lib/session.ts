@@ -1,4 +1,4 @@
-import { callNative, type NativeSession } from './addon.js';
+import { callNative, type NativeSession, unlessAborted } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
@@ -23,7 +23,8 @@ export interface EvaluateOptions {
 /**
  * A sequence of tokens with its keys and values: what was evaluated once is not evaluated again.
  *
- * Calls on one session queue up. A call that fails or is aborted leaves the session as it was.
+ * Calls on one session queue up. A call that fails or is aborted leaves the session as it was; a stream
+ * that ends early leaves the prompt and the tokens that it had handed out.
  *
  * @example
  * const session = model.createSession();
@@ -35,8 +36,9 @@ export class Session implements Disposable {
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
-  #last: Promise<unknown> = Promise.resolve();
-  #disposed = false;
+  #last: Promise<void> = Promise.resolve();
+  // Aborted by dispose(), which stops the calls under way and those that wait.
+  readonly #disposal = new AbortController();
 
   /** @internal Use {@link Model.createSession}. */
   constructor(model: Model, native: NativeSession, tokens: number[] = []) {
@@ -70,7 +72,7 @@ export class Session implements Disposable {
     const { contextLength, vocabSize } = this.#model.config;
     const tokens = someTokens(input, this.#model.tokenizer, contextLength);
     const indices = positionIndices(positions, tokens.length);
-    return this.#enqueue(async () => {
+    return this.#enqueue(signal, async (signal) => {
       const data = allocateLogits(indices.length, vocabSize);
       await callNative(signal, (cancellation) =>
         this.#native.evaluate(this.length, tokens, indices, data, cancellation),
@@ -89,13 +91,14 @@ export class Session implements Disposable {
    */
   async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
     const settings = generationSettings('generate', options);
-    const tokens = this.#promptTokens(prompt);
-    return this.#enqueue(async () => {
-      const keep = this.#keep(tokens);
+    const promptTokens = this.#promptTokens(prompt);
+    return this.#enqueue(settings.signal, async (signal) => {
+      const tokens = promptTokens();
+      const keep = this.length;
       const generation = await gather(
         (onToken, cancellation) =>
           this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
-        settings,
+        { ...settings, signal },
         this.#model.textTokenizer,
       );
       for (const token of tokens) this.#tokens.push(token);
@@ -116,21 +119,23 @@ export class Session implements Disposable {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
-    const tokens = this.#promptTokens(prompt);
-    const release = await this.#turn();
+    const promptTokens = this.#promptTokens(prompt);
+    const signal = this.#stopSignal(settings.signal);
+    const release = await this.#turn(signal);
     try {
       this.#check();
-      const keep = this.#keep(tokens);
-      let begun = false;
+      const tokens = promptTokens();
+      const keep = this.length;
+      let isPromptAdded = false;
       yield* streamParts(
         (onToken, cancellation) =>
           this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
-        settings,
+        { ...settings, signal },
         this.#model.textTokenizer,
         (part) => {
-          if (!begun) this.#tokens.push(...tokens);
-          begun = true;
-          this.#tokens.push(...part);
+          if (!isPromptAdded) for (const token of tokens) this.#tokens.push(token);
+          isPromptAdded = true;
+          for (const token of part) this.#tokens.push(token);
         },
       );
     } finally {
@@ -163,10 +168,10 @@ export class Session implements Disposable {
     return new Session(this.#model, this.#native.fork(), [...this.#tokens]);
   }
 
-  /** Frees the keys and values, at once or when the call under way has ended. */
+  /** Frees the keys and values. Calls under way stop and reject with DISPOSED. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+    if (this.#disposal.signal.aborted) return;
+    this.#disposal.abort(new Gpt2Error('DISPOSED', 'The session was disposed.'));
     this.#native.dispose();
   }
 
@@ -176,7 +181,7 @@ export class Session implements Disposable {
 
   #check(): void {
     this.#model.checkAlive();
-    if (this.#disposed) throw new Gpt2Error('DISPOSED', 'The session was disposed.');
+    this.#disposal.signal.throwIfAborted();
   }
 
   #checkIdle(call: string): void {
@@ -187,42 +192,64 @@ export class Session implements Disposable {
     );
   }
 
-  #promptTokens(prompt: Input): Uint32Array {
+  /**
+   * The tokens of a prompt, read now; but whether an empty text starts or continues is known only when its
+   * turn comes.
+   */
+  #promptTokens(prompt: Input): () => Uint32Array {
     this.#check();
-    if (prompt === '' && this.length > 0) return new Uint32Array(0);
-    return inputTokens(prompt, this.#model.tokenizer, this.#model.config.contextLength);
-  }
-
-  /** The tokens to keep for a generation, of which there must be some. */
-  #keep(prompt: Uint32Array): number {
-    if (this.length + prompt.length === 0) {
-      throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
+    const { tokenizer, config } = this.#model;
+    if (prompt === '') {
+      return () => (this.length > 0 ? new Uint32Array(0) : Uint32Array.of(tokenizer.endOfText));
     }
-    return this.length;
+    const tokens = inputTokens(prompt, tokenizer, config.contextLength);
+    return () => {
+      if (this.length + tokens.length > 0) return tokens;
+      throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
+    };
   }
 
-  async #enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const release = await this.#turn();
+  #stopSignal(signal: AbortSignal | undefined): AbortSignal {
+    const disposal = this.#disposal.signal;
+    return signal ? AbortSignal.any([signal, disposal]) : disposal;
+  }
+
+  async #enqueue<T>(
+    callSignal: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const signal = this.#stopSignal(callSignal);
+    const release = await this.#turn(signal);
     try {
       this.#check();
-      return await work();
+      return await work(signal);
     } finally {
       release();
     }
   }
 
-  /** Waits for the calls before this one; the function it resolves to lets the next one begin. */
-  async #turn(): Promise<() => void> {
+  /**
+   * Waits for the calls before this one; the function it resolves to lets the next one begin. A call that
+   * is stopped while it waits rejects at once and gives up its place.
+   */
+  async #turn(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
     const before = this.#last;
     let end = () => {};
     this.#last = new Promise<void>((resolve) => {
       end = resolve;
     });
     this.#running++;
-    await before;
-    return () => {
+    const release = () => {
       this.#running--;
       end();
     };
+    try {
+      await unlessAborted(signal, before);
+    } catch (error) {
+      before.then(release);
+      throw error;
+    }
+    return release;
   }
 }

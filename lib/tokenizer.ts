@@ -35,6 +35,7 @@ export interface Tokenizer {
   count(text: string): number;
 }
 
+const gpt2VocabSize = 50_257;
 const endOfTextToken = '<|endoftext|>';
 
 // GPT-2's own pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with one change of
@@ -45,29 +46,20 @@ const wordPattern =
 
 /** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
 export class Gpt2Tokenizer implements Tokenizer {
+  readonly vocabSize: number;
   readonly #bytes: readonly Uint8Array[];
   readonly #core: BytePairEncodingCore;
 
-  constructor() {
-    // Half a megabyte: read when the first tokenizer is made, not when the package is.
-    const ranks: readonly (string | readonly number[])[] =
-      require('gpt-tokenizer/bpeRanks/r50k_base').default;
-    this.#core = new BytePairEncodingCore({
-      bytePairRankDecoder: ranks,
-      tokenSplitRegex: wordPattern,
-    });
-    const encoder = new TextEncoder();
-    this.#bytes = [...ranks, endOfTextToken].map((token) =>
-      typeof token === 'string' ? encoder.encode(token) : Uint8Array.from(token),
-    );
-  }
-
-  get vocabSize(): number {
-    return this.#bytes.length;
+  /** @param vocabSize the model's: ids beyond GPT-2's 50,257 only fill up its embedding, and have no text */
+  constructor(vocabSize = gpt2VocabSize) {
+    this.vocabSize = vocabSize;
+    shared ??= readVocabulary();
+    this.#core = shared.core;
+    this.#bytes = shared.bytes;
   }
 
   get endOfText(): number {
-    return this.#bytes.length - 1;
+    return gpt2VocabSize - 1;
   }
 
   encode(text: string, options?: EncodeOptions): Uint32Array {
@@ -93,6 +85,8 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   #bytesOf(token: number): Uint8Array {
+    const isPadding = Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize;
+    if (isPadding) return new Uint8Array(0);
     const bytes = typeof token === 'number' ? this.#bytes[token] : undefined;
     if (!bytes) {
       throw new Gpt2Error(
@@ -137,6 +131,27 @@ export class Gpt2Tokenizer implements Tokenizer {
     }
     return allowedSpecial.length > 0;
   }
+}
+
+interface Vocabulary {
+  core: BytePairEncodingCore;
+  /** of each token, `<|endoftext|>` last */
+  bytes: readonly Uint8Array[];
+}
+
+let shared: Vocabulary | undefined;
+
+// Half a megabyte: read when the first tokenizer is made, not when the package is.
+function readVocabulary(): Vocabulary {
+  const ranks: readonly (string | readonly number[])[] =
+    require('gpt-tokenizer/bpeRanks/r50k_base').default;
+  const encoder = new TextEncoder();
+  return {
+    core: new BytePairEncodingCore({ bytePairRankDecoder: ranks, tokenSplitRegex: wordPattern }),
+    bytes: [...ranks, endOfTextToken].map((token) =>
+      typeof token === 'string' ? encoder.encode(token) : Uint8Array.from(token),
+    ),
+  };
 }
 
 /** Stands where a model has no tokenizer: its calls say what is missing. */
@@ -198,7 +213,6 @@ export class TextStreamDecoder {
 
 // FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them; a test works it out anew.
 const gpt2Fingerprint = '9afb947b6443b4b9';
-let shared: Gpt2Tokenizer | undefined;
 
 /** The tokenizer for a model whose file names these tokens. */
 export function tokenizerFor(
@@ -211,12 +225,11 @@ export function tokenizerFor(
       'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
     );
   }
-  if (vocabulary.fingerprint !== gpt2Fingerprint) {
+  if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
     return new MissingTokenizer(
       vocabSize,
       `its vocabulary of ${vocabulary.count} tokens is not GPT-2's`,
     );
   }
-  shared ??= new Gpt2Tokenizer();
-  return shared;
+  return new Gpt2Tokenizer(vocabSize);
 }

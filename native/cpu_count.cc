@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <string>
@@ -41,16 +42,36 @@ int coreCount() {
   return static_cast<int>(cores.size());
 }
 
-// CPUs' worth of time that the control group grants; 0 if it sets no limit.
-// Version 2: "quota period" or "max period" in cpu.max; version 1: two files, quota -1 for no
-// limit.
-double cgroupLimit() {
+// CPUs' worth of time that a version 2 control group grants; 0 if it sets no limit.
+double quotaOf(const std::string& group) {
   std::string quota;
   double period = 0;
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period) {
-    return quota == "max" || period <= 0 ? 0 : std::stod(quota) / period;
+  std::ifstream file("/sys/fs/cgroup" + group + "/cpu.max");
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+  return std::atof(quota.c_str()) / period;
+}
+
+// CPUs' worth of time that the control groups grant, the process's own and those around it; 0 if
+// none sets a limit.
+double cgroupLimit() {
+  double limit = 0;
+  std::string group;
+  std::ifstream membership("/proc/self/cgroup");
+  for (std::string line; std::getline(membership, line);) {
+    if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
   }
+  for (;;) {
+    if (const double quota = quotaOf(group); quota > 0) {
+      limit = limit > 0 ? std::min(limit, quota) : quota;
+    }
+    const size_t slash = group.rfind('/');
+    if (slash == std::string::npos) break;
+    group.resize(slash);
+  }
+  if (limit > 0) return limit;
+
   double quotaMicroseconds = 0;
+  double period = 0;
   std::ifstream quotaFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
   std::ifstream periodFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   if (quotaFile >> quotaMicroseconds && periodFile >> period && quotaMicroseconds > 0 &&

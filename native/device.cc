@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <thread>
 #include <utility>
 
 #include "error.h"
@@ -25,6 +26,28 @@ bool isGpu(ggml_backend_dev_t device) {
 
 bool isCancelled(void* flag) {
   return static_cast<const CancelFlag*>(flag)->load(std::memory_order_relaxed);
+}
+
+// ggml ends the process if a thread of its pool cannot be started, so as many are tried first.
+void checkThreadsStart(int count) {
+  std::atomic<bool> go{false};
+  std::vector<std::thread> threads;
+  const char* failure = nullptr;
+  try {
+    for (int i = 1; i < count; ++i) {
+      threads.emplace_back([&go] {
+        while (!go) std::this_thread::yield();
+      });
+    }
+  } catch (const std::exception&) {
+    failure = "the system does not grant as many";
+  }
+  go = true;
+  for (std::thread& thread : threads) thread.join();
+  if (failure != nullptr) {
+    throw Error(code::kOutOfMemory,
+                std::to_string(count) + " threads cannot be started: " + failure);
+  }
 }
 
 }  // namespace
@@ -59,12 +82,11 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
     name_ = "cpu";
   }
 
+  checkThreadsStart(threads_);
   ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
   threadpool_.reset(ggml_threadpool_new(&params));
   backend_.reset(ggml_backend_cpu_init());
   if (!threadpool_ || !backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");
-  ggml_backend_cpu_set_n_threads(backend_.get(), threads_);
-  ggml_backend_cpu_set_threadpool(backend_.get(), threadpool_.get());
 }
 
 std::vector<std::string> Device::available() {
@@ -91,19 +113,28 @@ AllocatorPtr Device::makeAllocator() const {
   return allocator;
 }
 
-void Device::allocate(ggml_gallocr_t allocator, ggml_cgraph* graph) {
-  if (!ggml_gallocr_alloc_graph(allocator, graph)) {
-    throw Error(code::kOutOfMemory, "no memory for the activations");
-  }
+void Device::allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const {
+  if (ggml_gallocr_alloc_graph(allocator.get(), graph)) return;
+  // What failed to get its memory believes from now on that it has it.
+  allocator = makeAllocator();
+  throw Error(code::kOutOfMemory, "no memory for the activations");
 }
 
-void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) const {
+void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
+  ggml_status status = GGML_STATUS_SUCCESS;
   if (isCpu()) {
-    ggml_backend_cpu_set_abort_callback(backend_.get(),
-                                        cancelled == nullptr ? nullptr : isCancelled,
-                                        const_cast<CancelFlag*>(cancelled));
+    ggml_cplan plan = ggml_graph_plan(graph, threads_, threadpool_.get());
+    if (work_.size() < plan.work_size) work_.resize(plan.work_size);
+    plan.work_data = work_.data();
+    if (cancelled != nullptr) {
+      plan.abort_callback = isCancelled;
+      plan.abort_callback_data = const_cast<CancelFlag*>(cancelled);
+    }
+    status = ggml_graph_compute(graph, &plan);
+  } else {
+    checkSupported(graph);
+    status = ggml_backend_graph_compute(backend_.get(), graph);
   }
-  const ggml_status status = ggml_backend_graph_compute(backend_.get(), graph);
   if (status == GGML_STATUS_ABORTED || (cancelled != nullptr && cancelled->load())) {
     throw Error(code::kAborted, "the work was stopped");
   }
@@ -112,6 +143,16 @@ void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) const {
   }
   if (status != GGML_STATUS_SUCCESS) {
     throw Error(code::kInternal, "the computation failed on the device \"" + name_ + "\"");
+  }
+}
+
+// A GPU backend ends the process at an operation it does not have.
+void Device::checkSupported(ggml_cgraph* graph) const {
+  for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+    const ggml_tensor* node = ggml_graph_node(graph, i);
+    if (ggml_backend_supports_op(backend_.get(), node)) continue;
+    throw Error(code::kDeviceUnavailable, "the device \"" + name_ + "\" has no " +
+                                              ggml_op_desc(node) + " for this model's types");
   }
 }
 

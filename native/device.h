@@ -47,7 +47,6 @@ class Device {
   // Throws DEVICE_UNAVAILABLE.
   Device(std::string name, int threads);
 
-  ggml_backend_t backend() const noexcept { return backend_.get(); }
   const std::string& name() const noexcept { return name_; }
   int threads() const noexcept { return threads_; }
   bool isCpu() const noexcept { return threadpool_ != nullptr; }
@@ -62,16 +61,20 @@ class Device {
   AllocatorPtr makeAllocator() const;
 
   // Gives a graph's tensors their memory. Throws OUT_OF_MEMORY.
-  static void allocate(ggml_gallocr_t allocator, ggml_cgraph* graph);
+  void allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const;
 
-  // Runs a graph. Throws ABORTED when `cancelled` was set meanwhile.
-  void compute(ggml_cgraph* graph, const CancelFlag* cancelled) const;
+  // Runs a graph. Throws ABORTED when `cancelled` was set meanwhile, OUT_OF_MEMORY, and
+  // DEVICE_UNAVAILABLE for an operation that a GPU backend does not have.
+  void compute(ggml_cgraph* graph, const CancelFlag* cancelled);
 
  private:
+  void checkSupported(ggml_cgraph* graph) const;
+
   std::string name_;
   int threads_;
   ThreadpoolPtr threadpool_;  // outlives the backend that uses it
   BackendPtr backend_;
+  std::vector<uint8_t> work_;  // the CPU backend's scratch
 };
 
 }  // namespace gpt2

@@ -2,22 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 
 #include "error.h"
+#include "tensor_type.h"
 
 namespace gpt2 {
 
 namespace {
-
-void widen(ggml_type type, const uint8_t* from, float* to, int64_t count) {
-  if (type == GGML_TYPE_F32) {
-    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
-  } else {
-    ggml_get_type_traits(type)->to_float(from, to, count);
-  }
-}
 
 // In tiles, since a walk down a column touches a new cache line at every step.
 // from: [rows][columns] → to: [columns][rows]
@@ -35,15 +26,13 @@ void transposeInto(const T* from, int64_t rows, int64_t columns, T* to) {
   }
 }
 
-// A number that the type cannot hold would become an infinity, or vanish in a block's scale.
-void checkRange(const std::vector<float>& numbers, ggml_type type) {
-  constexpr float kLargestF16 = 65504;
-  const float largest = type == GGML_TYPE_F16 ? kLargestF16 : std::numeric_limits<float>::max();
-  for (const float number : numbers) {
-    if (std::abs(number) <= largest) continue;
-    throw Error(code::kInvalidFile, "it holds the number " + std::to_string(number) + ", which " +
-                                        ggml_type_name(type) + " cannot");
+// A number that the type cannot hold would become an infinity, spoil the scale of its block or
+// vanish.
+void checkFinite(const float* numbers, size_t count, ggml_type type) {
+  if (std::all_of(numbers, numbers + count, [](float number) { return std::isfinite(number); })) {
+    return;
   }
+  throw Error(code::kInvalidFile, "it holds numbers that are not finite in " + typeName(type));
 }
 
 }  // namespace
@@ -71,7 +60,7 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
     std::vector<uint8_t> aligned(source.data, source.data + source.byteSize);
     widen(source.type, aligned.data(), numbers.data(), count);
   }
-  if (type != source.type) checkRange(numbers, type);
+  if (type != source.type) checkFinite(numbers.data(), numbers.size(), source.type);
   if (source.transpose) {
     std::vector<float> transposed(numbers.size());
     transposeInto(numbers.data(), source.rows, source.columns, transposed.data());
@@ -79,6 +68,10 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
   }
   std::vector<uint8_t> encoded(ggml_row_size(type, rowLength) * static_cast<size_t>(rows));
   ggml_quantize_chunk(type, numbers.data(), encoded.data(), 0, rows, rowLength, nullptr);
+  if (type != source.type) {
+    widen(type, encoded.data(), numbers.data(), count);
+    checkFinite(numbers.data(), numbers.size(), type);
+  }
   return encoded;
 }
 

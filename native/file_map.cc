@@ -118,7 +118,8 @@ struct Descriptor {
 }  // namespace
 
 FileMap::FileMap(const std::string& path, bool map) {
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // Without O_NONBLOCK, a named pipe would hold up the call until somebody writes to it.
+  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.value < 0) {
     throw Error(errno == ENOENT || errno == ENOTDIR ? code::kFileNotFound : code::kFileUnreadable,
                 path + ": " + reason(errno));

@@ -1,5 +1,8 @@
 #include "forward_pass.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "error.h"
 #include "ops_stock.h"
 #include "transformer.h"
@@ -13,9 +16,22 @@ namespace {
 constexpr size_t kNodesPerLayer = 48;
 constexpr size_t kNodesBeside = 16;
 
+// A token attends to itself and all before it. For `count` tokens from position `start` on:
+// [start + count, count].
+std::vector<float> causalMask(int64_t start, int64_t count) {
+  const auto positions = static_cast<size_t>(start + count);
+  std::vector<float> mask(positions * static_cast<size_t>(count));
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+    const auto row = mask.begin() + static_cast<std::ptrdiff_t>(i * positions);
+    std::fill(row + static_cast<std::ptrdiff_t>(static_cast<size_t>(start) + i + 1),
+              row + static_cast<std::ptrdiff_t>(positions), -INFINITY);
+  }
+  return mask;
+}
+
 }  // namespace
 
-ForwardPass::ForwardPass(const Weights& weights, const Device& device)
+ForwardPass::ForwardPass(const Weights& weights, Device& device)
     : weights_(weights),
       device_(device),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
@@ -52,11 +68,18 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
   const ContextPtr context = makeGraphContext();
   ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
   ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
-  StockOps ops(context.get(), graph, h, &session.cache(), start);
+  ggml_tensor* mask = nullptr;
+  std::vector<Input> inputs{{input, embeddings.data()}};
+  const std::vector<float> causal = causalMask(start, count);
+  if (count > 1) {
+    mask = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, start + count, count);
+    inputs.push_back({mask, causal.data()});
+  }
+  StockOps ops(context.get(), graph, h, &session.cache(), start, mask);
   ggml_tensor* output = transformer(ops, weights_, input);
 
   hidden_.resize(embeddings.size());
-  compute(graph, input, embeddings.data(), output, hidden_.data(), cancelled);
+  compute(graph, inputs, output, hidden_.data(), cancelled);
   session.markEvaluated(start + count);
   return hidden_.data();
 }
@@ -67,17 +90,19 @@ void ForwardPass::logits(const float* hidden, int64_t count, float* out,
   ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
-  StockOps ops(context.get(), graph, h, nullptr, 0);
-  compute(graph, input, hidden, head(ops, weights_, input), out, cancelled);
+  StockOps ops(context.get(), graph, h, nullptr, 0, nullptr);
+  compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
 }
 
-void ForwardPass::compute(ggml_cgraph* graph, ggml_tensor* input, const float* in,
-                          ggml_tensor* output, float* out, const CancelFlag* cancelled) {
-  ggml_set_input(input);
+void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
+                          float* out, const CancelFlag* cancelled) {
+  for (const Input& input : inputs) ggml_set_input(input.tensor);
   ggml_set_output(output);
   ggml_build_forward_expand(graph, output);
-  Device::allocate(allocator_.get(), graph);
-  ggml_backend_tensor_set(input, in, 0, ggml_nbytes(input));
+  device_.allocate(allocator_, graph);
+  for (const Input& input : inputs) {
+    ggml_backend_tensor_set(input.tensor, input.data, 0, ggml_nbytes(input.tensor));
+  }
   device_.compute(graph, cancelled);
   ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
 }

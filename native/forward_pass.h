@@ -18,7 +18,7 @@ class ForwardPass {
   // Rows of one pass of the head at most: bounds the copy of the logits.
   static constexpr int64_t kHeadRows = 64;
 
-  ForwardPass(const Weights& weights, const Device& device);
+  ForwardPass(const Weights& weights, Device& device);
 
   // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its
   // cache must have room. Returns their hidden states, [width, count], valid until the next call.
@@ -32,13 +32,18 @@ class ForwardPass {
   size_t byteSize() const noexcept;
 
  private:
+  struct Input {
+    ggml_tensor* tensor;
+    const float* data;
+  };
+
   ContextPtr makeGraphContext();
-  // Fills `input` from `in`, computes the graph and copies `output` to `out`.
-  void compute(ggml_cgraph* graph, ggml_tensor* input, const float* in, ggml_tensor* output,
+  // Fills the inputs, computes the graph and copies `output` to `out`.
+  void compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
                float* out, const CancelFlag* cancelled);
 
   const Weights& weights_;
-  const Device& device_;
+  Device& device_;
   size_t nodeLimit_;
   std::vector<uint8_t> graphMemory_;
   AllocatorPtr allocator_;

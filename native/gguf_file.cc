@@ -177,9 +177,10 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
   uint64_t alignment = kDefaultAlignment;
   if (const MetadataValue* value = find("general.alignment")) {
     const double number = value->number().value_or(0);
-    if (!(number >= 1 && number <= 1 << 20)) reject("general.alignment is not a power of two");
-    alignment = static_cast<uint64_t>(number);
-    if ((alignment & (alignment - 1)) != 0) reject("general.alignment is not a power of two");
+    alignment = number >= 8 && number <= 1 << 20 ? static_cast<uint64_t>(number) : 0;
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+      reject("general.alignment is not a power of two of at least 8");
+    }
   }
 
   std::vector<uint64_t> offsets;

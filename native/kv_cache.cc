@@ -13,7 +13,7 @@ constexpr int64_t kSmallestCapacity = 64;
 
 }  // namespace
 
-KvCache::KvCache(const Device& device, const Hyperparameters& hyperparameters, ggml_type type)
+KvCache::KvCache(Device& device, const Hyperparameters& hyperparameters, ggml_type type)
     : device_(&device), hyperparameters_(&hyperparameters), type_(type) {}
 
 size_t KvCache::byteSize() const noexcept {
@@ -73,9 +73,9 @@ void KvCache::copy(const KvCache& from, int64_t used) {
                               ggml_cpy(context.get(), from.valueSlot(context.get(), i, 0, used),
                                        valueSlot(context.get(), i, 0, used)));
   }
-  const AllocatorPtr allocator =
+  AllocatorPtr allocator =
       device_->makeAllocator();  // nothing to allocate: it binds the views
-  Device::allocate(allocator.get(), graph);
+  device_->allocate(allocator, graph);
   device_->compute(graph, nullptr);
 }
 

@@ -14,7 +14,7 @@ namespace gpt2 {
 // that the sum over positions runs over contiguous numbers.
 class KvCache {
  public:
-  KvCache(const Device& device, const Hyperparameters& hyperparameters, ggml_type type);
+  KvCache(Device& device, const Hyperparameters& hyperparameters, ggml_type type);
 
   int64_t capacity() const noexcept { return capacity_; }
   size_t byteSize() const noexcept;
@@ -43,7 +43,7 @@ class KvCache {
   Storage allocate(int64_t capacity) const;
   void copy(const KvCache& from, int64_t used);
 
-  const Device* device_;
+  Device* device_;
   const Hyperparameters* hyperparameters_;
   ggml_type type_;
   int64_t capacity_ = 0;

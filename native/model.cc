@@ -47,7 +47,7 @@ size_t Model::anonymousBytes() const noexcept {
   return weights_.anonymousBytes() + forwardPass_.byteSize();
 }
 
-std::unique_ptr<Session> Model::createSession() const {
+std::unique_ptr<Session> Model::createSession() {
   return std::make_unique<Session>(KvCache(device_, weights_.hyperparameters(), cacheType_));
 }
 

@@ -53,7 +53,7 @@ class Model {
   std::optional<uint32_t> endOfText() const;
   size_t anonymousBytes() const noexcept;
 
-  std::unique_ptr<Session> createSession() const;
+  std::unique_ptr<Session> createSession();
 
   // Keeps the session's first `keep` tokens, appends `tokens` (at least one) and evaluates.
   // positions: whole numbers in [0, tokens.size()); out: [vocabulary, positions.size()], the logits

@@ -60,8 +60,7 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
   // [positions, tokens, heads]
   const int64_t positions = start_ + tokens;
   ggml_tensor* scores = ggml_mul_mat(context_, cache_->keys(context_, layer, positions), queries);
-  scores = ggml_diag_mask_inf_inplace(context_, scores, static_cast<int>(start_));
-  scores = ggml_soft_max_ext_inplace(context_, scores, nullptr,
+  scores = ggml_soft_max_ext_inplace(context_, scores, mask_,
                                      1.0F / std::sqrt(static_cast<float>(headSize)), 0.0F);
 
   // [head size, tokens, heads] → [width, tokens]

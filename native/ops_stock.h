@@ -9,13 +9,16 @@ namespace gpt2 {
 class StockOps final : public Ops {
  public:
   // Adds nodes to `graph`, whose tensors live in `context`, for positions from `start` on.
+  // mask: [start + tokens, tokens], 0 where a token may attend and −∞ elsewhere; null for a single
+  // token, which may attend to all.
   StockOps(ggml_context* context, ggml_cgraph* graph, const Hyperparameters& hyperparameters,
-           const KvCache* cache, int64_t start)
+           const KvCache* cache, int64_t start, ggml_tensor* mask)
       : context_(context),
         graph_(graph),
         hyperparameters_(hyperparameters),
         cache_(cache),
-        start_(start) {}
+        start_(start),
+        mask_(mask) {}
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
   ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
@@ -30,6 +33,7 @@ class StockOps final : public Ops {
   const Hyperparameters& hyperparameters_;
   const KvCache* cache_;
   int64_t start_;
+  ggml_tensor* mask_;
 };
 
 }  // namespace gpt2

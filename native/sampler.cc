@@ -67,10 +67,9 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
         code::kNotFinite,
         "the model's logits are not all finite numbers, so no token can be drawn from them");
   }
-  if (options_.temperature == 0) return best;
-
-  const float largest = logits[best];
   const double scale = 1 / options_.temperature;
+  if (std::isinf(scale)) return best;  // 0, or as good as 0
+  const float largest = logits[best];
   candidates_.resize(vocabSize);
   for (size_t i = 0; i < vocabSize; ++i) candidates_[i] = {logits[i], static_cast<uint32_t>(i)};
 

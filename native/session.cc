@@ -16,8 +16,8 @@ void Session::rewind(int64_t length) {
 }
 
 void Session::copyFrom(const Session& other) {
-  tokens_ = other.tokens_;
   evaluated_ = 0;
+  tokens_ = other.tokens_;
   try {
     cache_.copyFrom(other.cache_, other.evaluated_);
     evaluated_ = other.evaluated_;

@@ -11,16 +11,20 @@ std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file) {
   }
   constexpr uint64_t kPrime = 0x100000001b3;
   uint64_t hash = 0xcbf29ce484222325;
+  uint64_t count = 0;
   tokens->forEachString([&](std::string_view token) {
+    constexpr std::string_view kPadding = "[PAD";
+    if (token.substr(0, kPadding.size()) == kPadding) return;
     for (const char c : token) hash = (hash ^ static_cast<uint8_t>(c)) * kPrime;
     hash *= kPrime;
+    ++count;
   });
   constexpr int kDigits = 16;
   std::string fingerprint(kDigits, '0');
   for (int i = kDigits - 1; i >= 0; --i, hash >>= 4U) {
     fingerprint[static_cast<size_t>(i)] = "0123456789abcdef"[hash & 0xfU];
   }
-  return VocabularySummary{tokens->count, fingerprint};
+  return VocabularySummary{count, fingerprint};
 }
 
 }  // namespace gpt2

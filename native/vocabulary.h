@@ -8,7 +8,8 @@
 
 namespace gpt2 {
 
-// Enough of a file's vocabulary to know which one it is.
+// Enough of a file's vocabulary to know which one it is. Tokens that only fill it up to the size of
+// the embedding, spelt [PAD…] as llama.cpp's converter does, do not count.
 struct VocabularySummary {
   uint64_t count;
   std::string fingerprint;  // 16 hexadecimal digits

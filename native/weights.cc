@@ -1,10 +1,10 @@
 #include "weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "error.h"
+#include "tensor_type.h"
 
 namespace gpt2 {
 
@@ -22,32 +22,16 @@ size_t tensorLimit(const Hyperparameters& h) {
   return kPerLayer * static_cast<size_t>(h.layerCount) + 4;
 }
 
-// To f32; `out` holds the tensor's element count.
-void widen(const TensorInfo& tensor, float* out) {
-  if (tensor.type == GGML_TYPE_F32) {
-    std::memcpy(out, tensor.data, tensor.byteSize);
-  } else {
-    ggml_get_type_traits(tensor.type)
-        ->to_float(tensor.data, out, tensor.shape[0] * tensor.shape[1]);
-  }
-}
-
 }  // namespace
 
 EmbeddingTable::EmbeddingTable(const TensorInfo& tensor)
     : data_(tensor.data),
+      type_(tensor.type),
       rowLength_(tensor.shape[0]),
-      rowBytes_(ggml_row_size(tensor.type, tensor.shape[0])),
-      toFloat_(tensor.type == GGML_TYPE_F32 ? nullptr
-                                            : ggml_get_type_traits(tensor.type)->to_float) {}
+      rowBytes_(ggml_row_size(tensor.type, tensor.shape[0])) {}
 
 void EmbeddingTable::copyRow(int64_t index, float* out) const {
-  const uint8_t* row = data_ + static_cast<size_t>(index) * rowBytes_;
-  if (toFloat_ == nullptr) {
-    std::memcpy(out, row, rowBytes_);
-  } else {
-    toFloat_(row, out, rowLength_);
-  }
+  widen(type_, data_ + static_cast<size_t>(index) * rowBytes_, out, rowLength_);
 }
 
 Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device)
@@ -111,7 +95,7 @@ const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t 
                   ", " + std::to_string(tensor->shape[1]) +
                   (tensor->dimensionCount > 2 ? ", …]" : "]"));
   }
-  if (tensor->type != GGML_TYPE_F32 && ggml_get_type_traits(tensor->type)->to_float == nullptr) {
+  if (!canWiden(tensor->type)) {
     throw Error(code::kUnsupportedModel, file_->path() + ": the tensor \"" + name +
                                              "\" is of type " + ggml_type_name(tensor->type) +
                                              ", which is not a type for weights");
@@ -194,7 +178,7 @@ void Weights::upload(const Device& device) {
       ggml_backend_tensor_set(tensor, info->data, 0, info->byteSize);
     } else {
       widened.resize(static_cast<size_t>(ggml_nelements(tensor)));
-      widen(*info, widened.data());
+      widen(info->type, info->data, widened.data(), ggml_nelements(tensor));
       ggml_backend_tensor_set(tensor, widened.data(), 0, ggml_nbytes(tensor));
     }
   }

@@ -44,9 +44,9 @@ class EmbeddingTable {
 
  private:
   const uint8_t* data_ = nullptr;
+  ggml_type type_ = GGML_TYPE_F32;
   int64_t rowLength_ = 0;
   size_t rowBytes_ = 0;
-  ggml_to_float_t toFloat_ = nullptr;  // null: the rows are f32 already
 };
 
 // A model's weights, bound to its file: on the CPU the matrices stay where they are mapped, on a

@@ -17,6 +17,7 @@ const npm = (args, cwd) =>
 
 function run(program, args, cwd = folder) {
   return execFileSync(program, args, {
+    shell: program.endsWith('.cmd'),
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -99,8 +99,13 @@ async function unpackTree(tarball, scratch) {
 }
 
 function run(program, args) {
+  // From a git hook come variables that point git at the repository around us.
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_')),
+  );
   try {
     return execFileSync(program, args, {
+      env,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'inherit'],
       maxBuffer: 1 << 26,

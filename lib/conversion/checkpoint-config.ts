@@ -71,8 +71,8 @@ export async function readCheckpointConfig(folder: string): Promise<CheckpointCo
   };
 }
 
-// Each setting that changes what is computed, the values that the engine computes (the first is what a
-// config that leaves it out means), and nothing else.
+// Each setting that changes what is computed, with the values that the engine computes; one of them is
+// what a config that leaves the setting out means.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
   activation_function: ['gelu_new', 'gelu_pytorch_tanh'],

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import type { CheckpointConfig } from './checkpoint-config.js';
@@ -48,6 +49,9 @@ export async function openCheckpoint(
 
 /** The names of a folder's weight files: one, or the shards that its index lists. */
 export async function weightFiles(folder: string): Promise<string[]> {
+  // The single file first, as Hugging Face's loader does: an index may be left over.
+  const single = await stat(join(folder, 'model.safetensors')).catch(() => undefined);
+  if (single) return ['model.safetensors'];
   const indexPath = join(folder, 'model.safetensors.index.json');
   const index = await readJsonObject(indexPath);
   if (!index) return ['model.safetensors'];

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { Gpt2Error } from '../errors.js';
 import type { TensorType } from '../tensor-types.js';
 import { weightFiles } from './checkpoint-tensors.js';
 import { type ConvertOptions, convert } from './convert.js';
@@ -35,12 +36,22 @@ export async function cachedConversion(
   options: ConvertOptions,
 ): Promise<string> {
   const path = join(cacheFolder, await cacheName(folder, options.type));
-  const isThere = await stat(path).then(
+  if (await exists(path)) return path;
+  try {
+    await convert(folder, path, options);
+  } catch (error) {
+    // Windows does not replace a file that another process has mapped; that one is as good.
+    const isUnwritable = error instanceof Gpt2Error && error.code === 'FILE_UNWRITABLE';
+    if (!isUnwritable || !(await exists(path))) throw error;
+  }
+  return path;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
     () => true,
     () => false,
   );
-  if (!isThere) await convert(folder, path, options);
-  return path;
 }
 
 /** A name that changes with the folder's path, its files' sizes and times, the type and the format. */
