@@ -538,7 +538,39 @@ describe('files that are damaged', () => {
   });
 });
 
+describe('numbers that the wanted type cannot hold are refused, with the tensor’s name:', () => {
+  test.each([
+    ['f16', 1e5],
+    ['q8_0', 3e7],
+    ['q5_1', 3e7],
+    ['q4_0', 3e7],
+    ['q4_k', 1e12],
+    ['f16', Number.NaN],
+    ['q8_0', Number.POSITIVE_INFINITY],
+  ] as const)('%s and %d', async (type, number) => {
+    const folder = changedFixture(freshFolder(root), 'wide', {
+      change: (tensors) => {
+        const weight = tensors.get('h.1.mlp.c_fc.weight') as StoredTensor;
+        const numbers = numbersOf(weight);
+        numbers[1000] = number;
+        tensors.set('h.1.mlp.c_fc.weight', f32Tensor(weight.shape, numbers));
+      },
+    });
+    const target = join(folder, 'model.gguf');
+    const { message } = await failure('INVALID_FILE', () => convert(folder, target, { type }));
+    expect(message).toContain('"blk.1.ffn_up.weight"');
+    expect(existsSync(target)).toBe(false);
+  });
+});
+
 describe('the index of shards', () => {
+  test('is not read beside a single file, which it may have outlived', async () => {
+    const folder = freshFolder(root);
+    cpSync(fixtureFolder('odd-heads'), folder, { recursive: true });
+    writeFileSync(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": "b.gone"}}');
+    await convert(folder, join(folder, 'model.gguf'));
+  });
+
   let folder: string;
   let indexPath: string;
   beforeEach(() => {

@@ -60,6 +60,11 @@ describe('what is drawn', () => {
     expect(finishReason).toBe('length');
   });
 
+  test('at a temperature that is as good as 0 is the same', async () => {
+    const { tokens } = await model.generate(prompt, { temperature: 1e-310, maxTokens: 10 });
+    expect([...tokens]).toEqual(await likeliestTokens(prompt, 10));
+  });
+
   test('from the likeliest alone is the likeliest', async () => {
     const greedy = await model.generate(prompt, { temperature: 0, maxTokens: 20 });
     for (const options of [{ topK: 1 }, { topP: 1e-9 }, { temperature: 1e-6 }]) {

@@ -296,6 +296,34 @@ describe('rewind and fork', () => {
 });
 
 describe('calls on one session', () => {
+  test('that are aborted while they wait reject at once', async () => {
+    using session = model.createSession();
+    const order: string[] = [];
+    const first = session.evaluate(tokens).then(() => order.push('first'));
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const second = session.evaluate([1], { signal: controller.signal }).catch((error) => {
+      expect(error).toBe(reason);
+      order.push('second');
+    });
+    await begun();
+    controller.abort(reason);
+    const third = session.generate('', { maxTokens: 0 }).then(() => order.push('third'));
+    await Promise.all([first, second, third]);
+    expect(order).toEqual(['second', 'first', 'third']);
+    expect(session.length).toBe(300);
+  });
+
+  test('decide whether an empty prompt starts or continues when their turn comes', async () => {
+    using session = model.createSession();
+    const first = session.evaluate([7, 8]);
+    const second = session.generate('', { maxTokens: 2, temperature: 0 });
+    await first;
+    const { tokens: continued, usage } = await second;
+    expect(usage.promptTokens).toBe(2);
+    expect([...session.tokens]).toEqual([7, 8, ...continued]);
+  });
+
   test('queue up', async () => {
     using session = model.createSession();
     const calls = [
@@ -385,14 +413,15 @@ describe('disposal', () => {
     expect([...escaped.tokens]).toEqual([1, 2]);
   });
 
-  test('of a session lets the call under way end and refuses those that wait', async () => {
+  test('of a session stops the call under way and refuses those that wait', async () => {
     const session = model.createSession();
     const first = session.evaluate(tokens.slice(0, 299));
     const second = session.evaluate([1]);
     await begun();
     session.dispose();
-    expectClose((await first).data, goldenRows(298, 299));
+    await failure('DISPOSED', () => first);
     await failure('DISPOSED', () => second);
+    expectClose((await model.logits(tokens)).data, goldenRows(299, 300));
   });
 
   test('of a session at any moment does no harm', async () => {

@@ -310,6 +310,17 @@ describe('the vocabulary in a model’s file', () => {
     expect(model.tokenizer.endOfText).toBe(50256);
   });
 
+  test('may be padded to a larger embedding: the padding has no text', () => {
+    const vocabulary = { count: 50257, fingerprint: expected };
+    const padded = tokenizerFor(50304, vocabulary);
+    expect(padded.vocabSize).toBe(50304);
+    expect(padded.endOfText).toBe(50256);
+    expect([...padded.encode('Hello world')]).toEqual([15496, 995]);
+    expect(padded.decode([15496, 50257, 50303, 995])).toBe('Hello world');
+    expect(() => padded.decode([50304])).toThrow('from 0 to 50303');
+    expect(() => tokenizerFor(50256, vocabulary).encode('Hello')).toThrow('not GPT-2');
+  });
+
   test('that is absent leaves a tokenizer that says so', async () => {
     const folder = changedFixture(join(cacheDir, 'without'), 'odd-heads', {});
     await using model = await loadModel(folder, { cacheDir, threads: 1 });
