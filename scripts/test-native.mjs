@@ -27,7 +27,10 @@ run(
   join(root, 'native'),
   '-B',
   build,
-  `-DCMAKE_BUILD_TYPE=${sanitize ? 'RelWithDebInfo' : 'Release'}`,
+  '-DCMAKE_BUILD_TYPE=Release',
+  ...(sanitize
+    ? ['-DCMAKE_C_FLAGS_RELEASE=-O1 -g1 -DNDEBUG', '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1 -DNDEBUG']
+    : []),
   `-DGPT2_SANITIZE=${sanitize ? 'ON' : 'OFF'}`,
   `-DGGML_SOURCE_DIR=${ggml}`,
 );

@@ -1,1 +1,208 @@
-int main(){}
+#include "engine.h"
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+using gpt2::CancelFlag;
+using gpt2::Engine;
+namespace code = gpt2::code;
+
+namespace {
+
+std::shared_ptr<CancelFlag> makeFlag() { return std::make_shared<CancelFlag>(false); }
+
+// Jobs must not throw, so they note what they see and the test checks it after join().
+struct Gate {
+  std::promise<void> opened;
+  std::promise<void> reached;
+
+  // For a job: says that it runs, and waits for the test.
+  void pass() {
+    reached.set_value();
+    opened.get_future().wait();
+  }
+};
+
+}  // namespace
+
+TEST(runsJobsInTheOrderTheyCame) {
+  std::vector<int> order;
+  std::promise<void> done;
+  Engine engine;
+  for (int i = 0; i < 1000; ++i) {
+    engine.post(makeFlag(), [&order, i](const CancelFlag&) { order.push_back(i); });
+  }
+  engine.post(makeFlag(), [&done](const CancelFlag&) { done.set_value(); });
+  done.get_future().wait();
+  engine.join();
+  CHECK_EQUAL(order.size(), 1000U);
+  for (int i = 0; i < 1000; ++i) CHECK_EQUAL(order[static_cast<size_t>(i)], i);
+}
+
+TEST(runsJobsOneAtATimeOnAThreadOfItsOwn) {
+  std::vector<std::thread::id> threads;
+  int running = 0;
+  bool alone = true;
+  Engine engine;
+  for (int i = 0; i < 50; ++i) {
+    engine.post(makeFlag(), [&](const CancelFlag&) {
+      alone = alone && ++running == 1;
+      threads.push_back(std::this_thread::get_id());
+      --running;
+    });
+  }
+  engine.join();
+  CHECK(alone);
+  CHECK_EQUAL(threads.size(), 50U);
+  for (const std::thread::id id : threads) {
+    CHECK(id == threads[0]);
+    CHECK(id != std::this_thread::get_id());
+  }
+}
+
+TEST(runsJobsFromSeveralThreads) {
+  int count = 0;  // without a lock: only the engine's thread touches it
+  Engine engine;
+  std::vector<std::thread> posters;
+  for (int t = 0; t < 4; ++t) {
+    posters.emplace_back([&] {
+      for (int i = 0; i < 250; ++i) engine.post(makeFlag(), [&](const CancelFlag&) { ++count; });
+    });
+  }
+  for (std::thread& poster : posters) poster.join();
+  engine.join();
+  CHECK_EQUAL(count, 1000);
+}
+
+TEST(givesEachJobItsOwnFlag) {
+  const auto set = makeFlag();
+  const auto unset = makeFlag();
+  *set = true;
+  std::vector<bool> seen;
+  std::promise<void> done;
+  Engine engine;
+  engine.post(set, [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  engine.post(unset, [&](const CancelFlag& cancelled) {
+    seen.push_back(cancelled);
+    done.set_value();
+  });
+  done.get_future().wait();
+  CHECK(seen == (std::vector<bool>{true, false}));
+}
+
+TEST(stopSetsTheFlagsOfRunningAndWaitingJobs) {
+  Gate gate;
+  std::vector<bool> before;
+  std::vector<bool> after;
+  std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag(), makeFlag()};
+  Engine engine;
+  engine.post(flags[0], [&](const CancelFlag& cancelled) {
+    before.push_back(cancelled);
+    gate.pass();
+    after.push_back(cancelled);
+  });
+  for (size_t i = 1; i < flags.size(); ++i) {
+    engine.post(flags[i], [&](const CancelFlag& cancelled) { after.push_back(cancelled); });
+  }
+  gate.reached.get_future().wait();
+  CHECK(!engine.stopped());
+  engine.stop();
+  CHECK(engine.stopped());
+  for (const auto& flag : flags) CHECK(flag->load());
+  gate.opened.set_value();
+  engine.join();
+  CHECK(before == std::vector<bool>{false});
+  CHECK(after == (std::vector<bool>{true, true, true}));
+}
+
+TEST(stopLeavesTheFlagsOfFinishedJobs) {
+  std::promise<void> done;
+  const auto finished = makeFlag();
+  Engine engine;
+  engine.post(finished, [](const CancelFlag&) {});
+  engine.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); });
+  done.get_future().wait();
+  engine.join();
+  CHECK(!finished->load());
+}
+
+TEST(runsTheLastFunctionAfterAllJobsAndOnce) {
+  Gate gate;
+  std::vector<int> order;
+  std::thread::id jobThread;
+  std::thread::id lastThread;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) {
+    gate.pass();
+    jobThread = std::this_thread::get_id();
+    order.push_back(0);
+  });
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
+  gate.reached.get_future().wait();
+  engine.stop([&] {
+    lastThread = std::this_thread::get_id();
+    order.push_back(2);
+  });
+  engine.stop([&] { order.push_back(3); });  // not the first call: never runs
+  gate.opened.set_value();
+  engine.join();
+  CHECK(order == (std::vector<int>{0, 1, 2}));
+  CHECK(jobThread == lastThread);
+}
+
+TEST(runsTheLastFunctionWithoutAnyJob) {
+  bool ran = false;
+  Engine engine;
+  engine.stop([&] { ran = true; });
+  engine.join();
+  CHECK(ran);
+}
+
+TEST(postAfterStopThrows) {
+  bool ran = false;
+  Engine engine;
+  engine.stop();
+  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
+  engine.join();
+  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
+  CHECK(!ran);
+}
+
+TEST(joinStopsAndMayBeCalledAgain) {
+  Engine engine;
+  engine.join();
+  CHECK(engine.stopped());
+  engine.join();
+  engine.stop();
+  engine.join();
+}
+
+TEST(aDestroyedEngineCancelsAndWaits) {
+  const auto flag = makeFlag();
+  std::promise<void> reached;
+  bool sawCancel = false;
+  bool secondRan = false;
+  {
+    Engine engine;
+    engine.post(flag, [&](const CancelFlag& cancelled) {
+      reached.set_value();
+      // Ends only once the destructor has set the flag; ctest's time limit ends a test that hangs
+      // here.
+      while (!cancelled) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      sawCancel = true;
+    });
+    engine.post(makeFlag(), [&](const CancelFlag& cancelled) { secondRan = cancelled; });
+    reached.get_future().wait();
+  }
+  CHECK(sawCancel);
+  CHECK(secondRan);
+}
+
+TEST(anEngineMayBeDestroyedAtOnce) {
+  for (int i = 0; i < 100; ++i) const Engine engine;
+}

@@ -1,0 +1,326 @@
+// Which files are models that the engine computes, and which it must refuse.
+
+#include "hyperparameters.h"
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "gguf_builder.h"
+#include "loaded_model.h"
+#include "random_numbers.h"
+#include "reference_model.h"
+
+using gpt2::GgufFile;
+using gpt2::Hyperparameters;
+using gpt2::test::GgufBuilder;
+using gpt2::test::LoadedModel;
+using gpt2::test::RandomNumbers;
+using gpt2::test::randomTokens;
+using gpt2::test::raw;
+using gpt2::test::rawString;
+using gpt2::test::ReferenceModel;
+using gpt2::test::ReferenceShape;
+using gpt2::test::TemporaryFile;
+namespace code = gpt2::code;
+
+namespace {
+
+struct Value {
+  uint32_t type;
+  std::string bytes;
+};
+
+Value number(uint32_t value) { return {GgufBuilder::kUint32, raw(value)}; }
+Value number(float value) { return {GgufBuilder::kFloat32, raw(value)}; }
+Value text(const std::string& value) { return {GgufBuilder::kString, rawString(value)}; }
+
+// The metadata and tensors of a small model, to be changed one at a time.
+struct Draft {
+  std::map<std::string, Value> metadata{
+      {"general.architecture", text("gpt2")},
+      {"gpt2.context_length", number(48U)},
+      {"gpt2.embedding_length", number(24U)},
+      {"gpt2.block_count", number(2U)},
+      {"gpt2.attention.head_count", number(8U)},
+      {"gpt2.attention.layer_norm_epsilon", number(1e-5F)},
+  };
+  ReferenceModel model{ReferenceShape{}};
+
+  Draft& set(const std::string& key, const Value& value) {
+    metadata[key] = value;
+    return *this;
+  }
+  // A tensor of zeros.
+  Draft& add(const std::string& name, size_t in, size_t out, ggml_type type) {
+    const size_t size = std::max<size_t>(out, 1) * ggml_row_size(type, static_cast<int64_t>(in));
+    model.tensors()[name] = {in, out, type, std::string(size, '\0'), {}};
+    return *this;
+  }
+  std::string bytes() const {
+    GgufBuilder builder;
+    for (const auto& [key, value] : metadata) builder.metadata(key, value.type, value.bytes);
+    return model.addTensors(builder).bytes();
+  }
+};
+
+Draft with(const std::string& key, const Value& value) { return Draft().set(key, value); }
+
+Draft without(const std::string& key) {
+  Draft draft;
+  CHECK_EQUAL(draft.metadata.erase(key), 1U);
+  return draft;
+}
+
+// The error must be of this code and its message must tell what it is about.
+void checkRefused(const Draft& draft, const char* expectedCode, const std::string& reason) {
+  std::string message = "nothing";
+  try {
+    LoadedModel model(draft.bytes());
+  } catch (const gpt2::Error& error) {
+    message = std::string(error.code()) + ": " + error.what();
+  }
+  if (message.rfind(expectedCode, 0) != 0 || message.find(reason) == std::string::npos) {
+    gpt2::test::fail(__FILE__, __LINE__,
+                     "expected " + std::string(expectedCode) + " with \"" + reason +
+                         "\" but received " + message);
+  }
+}
+
+void checkAccepted(const Draft& draft) {
+  LoadedModel model(draft.bytes());
+  CHECK_EQUAL(model.evaluateAll(randomTokens(5, 61, 1)).size(), 5U * 61);
+}
+
+}  // namespace
+
+TEST(readsThem) {
+  const Draft draft;
+  const TemporaryFile path(draft.bytes());
+  const Hyperparameters h = Hyperparameters::read(GgufFile(path.path(), true));
+  CHECK_EQUAL(h.vocabSize, 61);
+  CHECK_EQUAL(h.contextLength, 48);
+  CHECK_EQUAL(h.embeddingLength, 24);
+  CHECK_EQUAL(h.headCount, 8);
+  CHECK_EQUAL(h.headSize(), 3);
+  CHECK_EQUAL(h.layerCount, 2);
+  CHECK_EQUAL(h.feedForwardLength, 96);
+  CHECK_EQUAL(h.layerNormEpsilon, 1e-5F);
+}
+
+TEST(readsThemFromAnyTypeOfNumber) {
+  checkAccepted(with("gpt2.context_length", {2, raw<uint16_t>(48)}));
+  checkAccepted(with("gpt2.embedding_length", {11, raw<int64_t>(24)}));
+  checkAccepted(with("gpt2.block_count", {0, "\2"}));
+  checkAccepted(with("gpt2.attention.head_count", {10, raw<uint64_t>(8)}));
+  checkAccepted(with("gpt2.attention.layer_norm_epsilon", {12, raw(1e-5)}));
+}
+
+TEST(acceptsWhatSaysTheSame) {
+  checkAccepted(with("gpt2.feed_forward_length", number(96U)));
+  checkAccepted(with("gpt2.attention.head_count_kv", number(8U)));
+  checkAccepted(with("gpt2.attention.key_length", number(3U)));
+  checkAccepted(with("gpt2.attention.value_length", number(3U)));
+  checkAccepted(with("gpt2.vocab_size", number(61U)));
+  checkAccepted(with("split.count", number(1U)));
+  checkAccepted(with("split.count", {2, raw<uint16_t>(0)}));  // parts that were put together again
+  checkAccepted(with("general.name", text("any")));
+  checkAccepted(with("gpt2_other.key", number(1U)));
+}
+
+TEST(refusesOtherArchitectures) {
+  checkRefused(without("general.architecture"), code::kInvalidFile, "general.architecture");
+  checkRefused(with("general.architecture", number(2U)), code::kInvalidFile,
+               "general.architecture");
+  for (const char* other : {"llama", "GPT2", "gpt2 ", "gptneox", ""}) {
+    checkRefused(with("general.architecture", text(other)), code::kUnsupportedModel,
+                 "\"" + std::string(other) + "\"");
+  }
+}
+
+// Settings that would change the computation must not be passed over.
+TEST(refusesSettingsThatItDoesNotKnow) {
+  for (const std::string key :
+       {"gpt2.rope.freq_base", "gpt2.attention.scale", "gpt2.use_parallel_residual", "gpt2.",
+        "gpt2.context_length2", "gpt2.attention.sliding_window"}) {
+    checkRefused(with(key, number(1U)), code::kUnsupportedModel, "\"" + key + "\"");
+  }
+  checkRefused(with("split.count", number(2U)), code::kUnsupportedModel, "split");
+}
+
+TEST(refusesWhatGpt2DoesNotHave) {
+  checkRefused(with("gpt2.attention.head_count_kv", number(2U)), code::kUnsupportedModel,
+               "head_count_kv");
+  checkRefused(with("gpt2.attention.key_length", number(4U)), code::kUnsupportedModel,
+               "key_length");
+  checkRefused(with("gpt2.attention.value_length", number(4U)), code::kUnsupportedModel,
+               "value_length");
+  checkRefused(with("gpt2.vocab_size", number(62U)), code::kUnsupportedModel, "vocab_size");
+}
+
+TEST(refusesNumbersThatAreMissingOrImpossible) {
+  for (const std::string key : {"gpt2.context_length", "gpt2.embedding_length", "gpt2.block_count",
+                                "gpt2.attention.head_count"}) {
+    checkRefused(without(key), code::kInvalidFile, key);
+    const Value impossible[] = {
+        number(0U),
+        number(0xffffffffU),
+        number(2.5F),
+        number(std::nanf("")),
+        number(std::numeric_limits<float>::infinity()),
+        text("24"),
+        {5, raw<int32_t>(-24)},
+        {10, raw(std::numeric_limits<uint64_t>::max())},
+        {GgufBuilder::kArray, raw<uint32_t>(4) + raw<uint64_t>(1) + raw<uint32_t>(24)},
+    };
+    for (const Value& value : impossible) checkRefused(with(key, value), code::kInvalidFile, key);
+  }
+  checkRefused(with("gpt2.feed_forward_length", number(0U)), code::kInvalidFile,
+               "gpt2.feed_forward_length");
+}
+
+TEST(refusesEpsilonsThatAreNoPositiveNumber) {
+  const std::string key = "gpt2.attention.layer_norm_epsilon";
+  checkRefused(without(key), code::kInvalidFile, key);
+  checkRefused(with(key, text("1e-5")), code::kInvalidFile, key);
+  for (const float epsilon :
+       {0.F, -0.F, -1e-5F, std::nanf(""), std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity()}) {
+    checkRefused(with(key, number(epsilon)), code::kInvalidFile, key);
+  }
+  checkRefused(with(key, {12, raw(1e-60)}), code::kInvalidFile, key);  // 0 in f32
+  checkRefused(with(key, {12, raw(1e60)}), code::kInvalidFile, key);
+}
+
+TEST(refusesHeadsThatDoNotDivideTheWidth) {
+  for (const uint32_t heads : {5U, 7U, 25U, 48U}) {
+    checkRefused(with("gpt2.attention.head_count", number(heads)), code::kInvalidFile,
+                 "not a multiple of the head count");
+  }
+}
+
+TEST(refusesMoreLayersThanTensors) {
+  for (const uint32_t layers : {100U, 0x7fffffffU}) {
+    checkRefused(with("gpt2.block_count", number(layers)), code::kInvalidFile,
+                 "gpt2.block_count is " + std::to_string(layers));
+  }
+  checkRefused(with("gpt2.block_count", number(3U)), code::kInvalidFile, "blk.2.");
+  checkRefused(with("gpt2.block_count", number(1U)), code::kUnsupportedModel, "blk.1.");
+}
+
+TEST(refusesNumbersThatDoNotFitTheTensors) {
+  checkRefused(with("gpt2.context_length", number(47U)), code::kInvalidFile, "position_embd");
+  checkRefused(with("gpt2.context_length", number(0x7fffffffU)), code::kInvalidFile,
+               "position_embd");
+  checkRefused(with("gpt2.embedding_length", number(32U)), code::kInvalidFile, "token_embd");
+  checkRefused(with("gpt2.embedding_length", number(0x7ffffff8U)), code::kInvalidFile,
+               "token_embd");
+  checkRefused(with("gpt2.feed_forward_length", number(95U)), code::kInvalidFile, "ffn_up");
+}
+
+// Every tensor but the biases is needed.
+TEST(refusesModelsWithoutOneOfTheirTensors) {
+  const Draft whole;
+  for (const auto& [name, tensor] : whole.model.tensors()) {
+    Draft draft;
+    draft.model.tensors().erase(name);
+    if (name.size() > 5 && name.compare(name.size() - 5, 5, ".bias") == 0) {
+      checkAccepted(draft);
+    } else {
+      checkRefused(draft, code::kInvalidFile, "\"" + name + "\" is missing");
+    }
+  }
+}
+
+TEST(refusesTensorsThatGpt2DoesNotHave) {
+  for (const std::string name : {"blk.0.attn_q.weight", "rope_freqs.weight", "output.bias",
+                                 "blk.2.attn_norm.weight", "blk.0.ffn_gate.weight", "x"}) {
+    checkRefused(Draft().add(name, 24, 24, GGML_TYPE_F32), code::kUnsupportedModel,
+                 "\"" + name + "\"");
+  }
+}
+
+TEST(refusesTensorsOfAnotherShape) {
+  const Draft whole;
+  for (const auto& [name, tensor] : whole.model.tensors()) {
+    // One more number in a row; and one more row, which for the vocabulary is just another
+    // vocabulary.
+    Draft longer;
+    longer.add(name, tensor.in + 1, tensor.out, GGML_TYPE_F32);
+    checkRefused(longer, code::kInvalidFile, "\"" + name + "\" to have the shape");
+    if (name == "token_embd.weight") continue;
+    Draft taller;
+    taller.add(name, tensor.in, tensor.out == 0 ? 2 : tensor.out + 1, GGML_TYPE_F32);
+    checkRefused(taller, code::kInvalidFile, "\"" + name + "\" to have the shape");
+  }
+  // The transposed matrix of a head has as many numbers.
+  checkRefused(Draft().add("output.weight", 61, 24, GGML_TYPE_F32), code::kInvalidFile,
+               "output.weight");
+  checkRefused(Draft().add("blk.0.attn_qkv.weight", 72, 24, GGML_TYPE_F32), code::kInvalidFile,
+               "attn_qkv");
+  // More dimensions, behind the right two.
+  for (const std::vector<uint64_t>& shape :
+       {std::vector<uint64_t>{24, 72, 2}, std::vector<uint64_t>{24, 72, 1, 2}}) {
+    ReferenceModel model{ReferenceShape{}};
+    GgufBuilder builder = model.metadata();
+    model.tensors().erase("blk.0.attn_qkv.weight");
+    model.addTensors(builder).tensor("blk.0.attn_qkv.weight", shape, GGML_TYPE_F32,
+                                     std::string(24 * 72 * 2 * sizeof(float), '\0'));
+    CHECK_ERROR(code::kInvalidFile, LoadedModel(builder.bytes()));
+  }
+}
+
+// These cannot be widened, or there is no dot product with them.
+TEST(refusesTypesThatAreNotForWeights) {
+  for (const ggml_type type : {GGML_TYPE_I8, GGML_TYPE_I16, GGML_TYPE_I32, GGML_TYPE_I64,
+                               GGML_TYPE_F64, GGML_TYPE_Q8_1, GGML_TYPE_Q8_K}) {
+    ReferenceShape shape{61, 48, 256, 8, 1};
+    for (const std::string name :
+         {"token_embd.weight", "position_embd.weight", "output.weight", "blk.0.attn_qkv.weight",
+          "blk.0.attn_norm.weight", "blk.0.ffn_up.bias", "output_norm.bias"}) {
+      shape.ownHead = true;
+      Draft draft;
+      draft.set("gpt2.embedding_length", number(256U)).set("gpt2.block_count", number(1U));
+      draft.model = ReferenceModel(shape);
+      const auto& tensor = draft.model.tensor(name);
+      draft.add(name, tensor.in, tensor.out, type);
+      checkRefused(draft, code::kUnsupportedModel, "\"" + name + "\" is of type");
+    }
+  }
+}
+
+// Copies of a valid model's file with bytes of its header changed: each is refused with a
+// gpt2::Error, or opens and computes.
+TEST(survivesChangedBytes) {
+  const ReferenceModel reference({7, 4, 4, 2, 1});
+  GgufBuilder builder = reference.metadata();
+  builder.strings("gpt2_native.absent_biases", {"blk.0.attn_qkv.bias", "output_norm.bias"})
+      .number("tokenizer.ggml.eos_token_id", 6U);
+  const std::string valid = reference.addTensors(builder).bytes();
+  const std::string firstTensor = reference.tensors().begin()->second.bytes;
+  const size_t headerSize = valid.find(firstTensor);
+  CHECK(headerSize < valid.size());
+  RandomNumbers random(7);
+  int opened = 0;
+  constexpr int kCopies = 1500;
+  for (int i = 0; i < kCopies; ++i) {
+    std::string bytes = valid;
+    for (uint64_t change = 1 + random.below(2); change > 0; --change) {
+      const size_t at = random.below(headerSize);
+      bytes[at] = static_cast<char>(random.below(2) == 0 ? random.below(256)
+                                                         : bytes[at] ^ (1 << random.below(8)));
+    }
+    try {
+      LoadedModel model(bytes);
+      model.evaluateAll({0});
+      ++opened;
+    } catch (const gpt2::Error& error) {
+      const std::string received = error.code();
+      CHECK(received == code::kInvalidFile || received == code::kUnsupportedModel);
+    }
+  }
+  CHECK(opened > kCopies / 50);
+}

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "model.h"
+#include "temporary_file.h"
+
+namespace gpt2::test {
+
+// Options for tests: on the CPU, whatever else the build knows.
+inline ModelOptions cpuOptions(int threads = 1) {
+  ModelOptions options;
+  options.device = "cpu";
+  options.threads = threads;
+  return options;
+}
+
+// A model opened from bytes, and the file that it maps.
+class LoadedModel {
+ public:
+  explicit LoadedModel(const std::string& bytes, const ModelOptions& options = cpuOptions())
+      : file_(bytes), model_(file_.path(), options) {}
+
+  Model& operator*() { return model_; }
+  Model* operator->() { return &model_; }
+  size_t vocabulary() const {
+    return static_cast<size_t>(model_.weights().hyperparameters().vocabSize);
+  }
+
+  // The logits at these positions, row after row.
+  std::vector<float> evaluate(Session& session, int64_t keep, const std::vector<uint32_t>& tokens,
+                              const std::vector<int64_t>& positions,
+                              const CancelFlag* cancelled = nullptr) {
+    std::vector<float> logits(positions.size() * vocabulary());
+    model_.evaluate(session, keep, tokens, positions, logits.data(), cancelled);
+    return logits;
+  }
+  // After every one of the tokens.
+  std::vector<float> evaluateAll(Session& session, int64_t keep,
+                                 const std::vector<uint32_t>& tokens,
+                                 const CancelFlag* cancelled = nullptr) {
+    std::vector<int64_t> positions(tokens.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    return evaluate(session, keep, tokens, positions, cancelled);
+  }
+  std::vector<float> evaluateAll(const std::vector<uint32_t>& tokens) {
+    return evaluateAll(*model_.createSession(), 0, tokens);
+  }
+  std::vector<float> evaluateLast(Session& session, int64_t keep,
+                                  const std::vector<uint32_t>& tokens) {
+    return evaluate(session, keep, tokens, {static_cast<int64_t>(tokens.size()) - 1});
+  }
+
+ private:
+  TemporaryFile file_;
+  Model model_;
+};
+
+}  // namespace gpt2::test

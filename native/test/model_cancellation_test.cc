@@ -1,0 +1,140 @@
+// A flag that another thread sets stops the work, and leaves a session that works.
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "session_checks.h"
+
+using gpt2::CancelFlag;
+using gpt2::test::checkSame;
+using gpt2::test::cpuOptions;
+using gpt2::test::distance;
+using gpt2::test::generate;
+using gpt2::test::Generated;
+using gpt2::test::greedy;
+using gpt2::test::kTolerance;
+using gpt2::test::kVocabulary;
+using gpt2::test::LoadedModel;
+using gpt2::test::randomTokens;
+using gpt2::test::ReferenceModel;
+using gpt2::test::ReferenceShape;
+using gpt2::test::slice;
+namespace code = gpt2::code;
+
+TEST(aFlagSetBeforehandStopsTheWork) {
+  LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file(), cpuOptions(2));
+  const std::vector<uint32_t> tokens = randomTokens(300, kVocabulary, 15);
+  const std::vector<float> expected = model.evaluateAll(tokens);
+  const CancelFlag cancelled(true);
+  const auto session = model->createSession();
+  CHECK_ERROR(code::kAborted, model.evaluateAll(*session, 0, tokens, &cancelled));
+  CHECK_ERROR(code::kAborted, generate(model, *session, 0, {1, 2}, greedy(5), &cancelled));
+  const CancelFlag unset(false);
+  CHECK(model.evaluateAll(*session, 0, tokens, &unset) == expected);
+  CHECK(model.evaluateAll(*session, 0, tokens) == expected);
+}
+
+// Within a graph too: of a chain of nodes the last is not reached.
+TEST(aFlagSetBeforehandStopsAGraph) {
+  for (const int threads : {1, 2}) {
+    gpt2::Device device("cpu", threads);
+    constexpr size_t kNodes = 50;
+    const gpt2::ContextPtr context = gpt2::makeTensorContext(kNodes + 20);
+    ggml_tensor* input = ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, 8);
+    ggml_tensor* output = input;
+    for (size_t i = 0; i < kNodes; ++i) output = ggml_neg(context.get(), output);
+    std::vector<uint8_t> memory(ggml_graph_overhead() + 1024);
+    ggml_init_params params{};
+    params.mem_size = memory.size();
+    params.mem_buffer = memory.data();
+    params.no_alloc = true;
+    const gpt2::ContextPtr graphContext(ggml_init(params));
+    ggml_cgraph* graph = ggml_new_graph(graphContext.get());
+    ggml_build_forward_expand(graph, output);
+    const gpt2::BufferPtr buffer = device.allocate(context.get());
+    const float before = 7;
+    const float numbers[8] = {1, 2, 3, 4, 5, 6, 8, 9};
+    float after = 0;
+    ggml_backend_tensor_set(input, numbers, 0, sizeof numbers);
+    ggml_backend_tensor_set(output, &before, 0, sizeof before);
+
+    const CancelFlag cancelled(true);
+    CHECK_ERROR(code::kAborted, device.compute(graph, &cancelled));
+    ggml_backend_tensor_get(output, &after, 0, sizeof after);
+    CHECK_EQUAL(after, 7);
+    device.compute(graph, nullptr);
+    ggml_backend_tensor_get(output, &after, 0, sizeof after);
+    CHECK_EQUAL(after, 1);
+  }
+}
+
+// What was appended stays, evaluated as far as it got; the next call does the rest.
+TEST(aStoppedEvaluationGoesOnWhereItWas) {
+  LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file());
+  const std::vector<uint32_t> tokens = randomTokens(300, kVocabulary, 16);
+  const CancelFlag cancelled(true);
+  const auto session = model->createSession();
+  model.evaluateAll(*session, 0, slice(tokens, 0, 10));
+  CHECK_ERROR(code::kAborted,
+              model.evaluate(*session, 10, slice(tokens, 10, 299), {0}, &cancelled));
+  CHECK_EQUAL(session->length(), 299);
+  CHECK(session->evaluated() < 299);
+  const std::vector<float> expected = model.evaluateLast(*model->createSession(), 0, tokens);
+  checkSame(model.evaluateLast(*session, 299, {tokens[299]}), expected);
+}
+
+// Set by another thread while the work goes on. The work takes a few hundred milliseconds; should
+// the machine hold the other thread up for longer than that, it is tried again.
+TEST(aFlagSetMeanwhileStopsTheWork) {
+  ReferenceShape shape{200, 1024, 192, 3, 4};
+  ReferenceModel reference(shape);
+  for (const int threads : {1, 2}) {
+    LoadedModel model(reference.file(), cpuOptions(threads));
+    const std::vector<uint32_t> tokens = randomTokens(1024, 200, 17);
+    const auto session = model->createSession();
+    bool stopped = false;
+    for (int attempt = 0; attempt < 10 && !stopped; ++attempt) {
+      CancelFlag cancelled(false);
+      std::thread other([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        cancelled = true;
+      });
+      try {
+        model.evaluateAll(*session, 0, tokens, &cancelled);
+      } catch (const gpt2::Error& error) {
+        stopped = std::string(error.code()) == code::kAborted;
+      }
+      other.join();
+    }
+    CHECK(stopped);
+    const std::vector<uint32_t> few = slice(tokens, 0, 40);
+    const std::vector<float> expected = model.evaluateLast(*model->createSession(), 0, few);
+    CHECK_NEAR(distance(model.evaluateLast(*session, 0, few).data(), expected).largest, 0,
+               kTolerance);
+  }
+}
+
+TEST(aGenerationIsStoppedBetweenTokens) {
+  LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}, 3).file());
+  const std::vector<uint32_t> prompt = randomTokens(20, kVocabulary, 18);
+  const std::vector<uint32_t> expected =
+      generate(model, *model->createSession(), 0, prompt, greedy(50)).tokens;
+
+  CancelFlag cancelled(false);
+  std::vector<uint32_t> heard;
+  const auto session = model->createSession();
+  CHECK_ERROR(code::kAborted, model->generate(
+                                  *session, 0, prompt, greedy(50),
+                                  [&](uint32_t token) {
+                                    heard.push_back(token);
+                                    cancelled = heard.size() == 10;
+                                  },
+                                  &cancelled));
+  CHECK_EQUAL(heard.size(), 10U);
+  CHECK_EQUAL(session->length(), 30);
+  const Generated rest = generate(model, *session, 30, {}, greedy(40));
+  heard.insert(heard.end(), rest.tokens.begin(), rest.tokens.end());
+  CHECK(heard == expected);
+}

@@ -1,0 +1,257 @@
+// Weights in every type that ggml can multiply with, against the reference model on the numbers
+// that these types stand for. What is left is the error of the activations, which ggml rounds to
+// the type that the dot product takes.
+
+#include <ggml-cpu.h>
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "loaded_model.h"
+#include "reference_model.h"
+
+using gpt2::ModelOptions;
+using gpt2::test::cpuOptions;
+using gpt2::test::Distance;
+using gpt2::test::distance;
+using gpt2::test::LoadedModel;
+using gpt2::test::RandomNumbers;
+using gpt2::test::randomTokens;
+using gpt2::test::raw;
+using gpt2::test::ReferenceModel;
+using gpt2::test::ReferenceShape;
+
+namespace {
+
+// Of one row of logits, in its standard deviations: the root mean square and the largest error.
+struct Bound {
+  double rootMeanSquare, largest;
+};
+
+// By the type that activations are rounded to. f16 keeps 11 bits, and some CPUs other than x86 sum
+// in it; bf16 keeps 8; the 8-bit types keep a 127th of the largest number of a block: of 32 (q8_0,
+// q8_1) or of 256 (q8_K).
+Bound boundFor(ggml_type activations) {
+  switch (activations) {
+    case GGML_TYPE_F32:
+      return {2e-5, 1e-4};
+    case GGML_TYPE_F16:
+#if defined(__x86_64__) || defined(_M_X64)
+      return {1e-3, 4e-3};
+#else
+      return {5e-3, 2e-2};
+#endif
+    case GGML_TYPE_BF16:
+      return {1e-2, 4e-2};
+    case GGML_TYPE_Q8_0:
+    case GGML_TYPE_Q8_1:
+      return {3e-2, 0.1};
+    case GGML_TYPE_Q8_K:
+      return {4e-2, 0.15};
+    default:
+      return {0, 0};
+  }
+}
+
+ReferenceShape shapeForAllBlocks() {
+  ReferenceShape shape{96, 40, 256, 8, 1};
+  shape.inner = 512;
+  return shape;
+}
+
+std::vector<ggml_type> typesWithDotProduct() {
+  std::vector<ggml_type> types;
+  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
+    const auto type = static_cast<ggml_type>(i);
+    if (ggml_get_type_traits_cpu(type)->vec_dot != nullptr) types.push_back(type);
+  }
+  return types;
+}
+
+// Types whose encoders spend seconds on a table before the first number.
+bool hasSlowEncoder(ggml_type type) {
+  return type == GGML_TYPE_IQ2_XXS || type == GGML_TYPE_IQ2_XS || type == GGML_TYPE_IQ2_S ||
+         type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
+}
+
+// Blocks of random bits, all of which mean numbers in these five types; only the scale of the
+// block, an f16, must be a sensible one. It comes first, but for iq1_m, where it is spread over the
+// upper four bits of each of the last four 16-bit words.
+std::string randomBlocks(ggml_type type, size_t elementCount, RandomNumbers& random) {
+  // Makes numbers as large as the reference model's own, about 0.1.
+  const bool isOneBit = type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
+  const double size = isOneBit ? 0.012 : 0.0018;
+  std::string bytes;
+  for (size_t i = 0; i < elementCount / static_cast<size_t>(ggml_blck_size(type)); ++i) {
+    std::string block(ggml_type_size(type), '\0');
+    for (char& byte : block) byte = static_cast<char>(random.below(256));
+    const std::string scale =
+        raw(ggml_fp32_to_fp16(static_cast<float>(size * (1 + random.symmetric() / 3))));
+    if (type == GGML_TYPE_IQ1_M) {
+      for (size_t nibble = 0; nibble < 4; ++nibble) {
+        char& upper = block[block.size() - 7 + 2 * nibble];
+        const int bits = scale[nibble / 2] >> (nibble % 2 * 4) & 0xf;
+        upper = static_cast<char>((upper & 0xf) | bits << 4);
+      }
+    } else {
+      block.replace(0, scale.size(), scale);
+    }
+    bytes += block;
+  }
+  return bytes;
+}
+
+void encode(ReferenceModel& reference, const std::string& name, ggml_type type) {
+  if (hasSlowEncoder(type)) {
+    RandomNumbers random(std::hash<std::string>()(name));
+    reference.setBytes(name, type,
+                       randomBlocks(type, reference.tensor(name).values.size(), random));
+  } else {
+    reference.encode(name, type);
+  }
+}
+
+void checkWithin(const char* what, ggml_type type, const Distance& error, const Bound& bound) {
+  if (error.rootMeanSquare <= bound.rootMeanSquare && error.largest <= bound.largest) return;
+  gpt2::test::fail(__FILE__, __LINE__,
+                   std::string(ggml_type_name(type)) + ", " + what + ": root mean square " +
+                       std::to_string(error.rootMeanSquare) + ", largest " +
+                       std::to_string(error.largest));
+}
+
+}  // namespace
+
+TEST(thereAreTypes) {
+  const std::vector<ggml_type> types = typesWithDotProduct();
+  const std::set<ggml_type> set(types.begin(), types.end());
+  CHECK(set.size() >= 28);
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0,
+                               GGML_TYPE_Q4_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ2_XXS}) {
+    CHECK_EQUAL(set.count(type), 1U);
+  }
+}
+
+TEST(everyTypeOfMatrix) {
+  const ReferenceModel numbers(shapeForAllBlocks());
+  const std::vector<uint32_t> tokens = randomTokens(9, 96, 1);
+  for (const ggml_type type : typesWithDotProduct()) {
+    ReferenceModel reference = numbers;
+    for (const auto& [name, tensor] : numbers.tensors()) {
+      if (tensor.out != 0) encode(reference, name, type);
+    }
+    const std::vector<std::vector<double>> expected = reference.logits(tokens);
+    ModelOptions options = cpuOptions();
+    options.cacheType = GGML_TYPE_F32;
+    LoadedModel model(reference.file(), options);
+    CHECK_EQUAL(model->weights().dominantType(), type);
+    const Bound bound = boundFor(ggml_get_type_traits_cpu(type)->vec_dot_type);
+
+    // All at once, and then one by one: ggml multiplies several rows by other code than one row.
+    const std::vector<float> together = model.evaluateAll(tokens);
+    const auto session = model->createSession();
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      checkWithin("together", type, distance(together.data() + row * 96, expected[row]), bound);
+      const std::vector<float> alone =
+          model.evaluateLast(*session, static_cast<int64_t>(row), {tokens[row]});
+      checkWithin("alone", type, distance(alone.data(), expected[row]), bound);
+    }
+  }
+}
+
+// As quantised models are made: each kind of matrix in a type of its own, vectors in f32.
+TEST(typesMixedInOneModel) {
+  ReferenceModel reference(shapeForAllBlocks());
+  const std::map<std::string, ggml_type> types{
+      {"token_embd.weight", GGML_TYPE_Q6_K},     {"position_embd.weight", GGML_TYPE_Q5_0},
+      {"blk.0.attn_qkv.weight", GGML_TYPE_Q5_K}, {"blk.0.attn_output.weight", GGML_TYPE_F16},
+      {"blk.0.ffn_up.weight", GGML_TYPE_BF16},   {"blk.0.ffn_down.weight", GGML_TYPE_Q4_1}};
+  for (const auto& [name, type] : types) reference.encode(name, type);
+  LoadedModel model(reference.file());
+  const std::vector<uint32_t> tokens = randomTokens(40, 96, 2);
+  const std::vector<std::vector<double>> expected = reference.logits(tokens);
+  const std::vector<float> logits = model.evaluateAll(tokens);
+  for (size_t row = 0; row < tokens.size(); ++row) {
+    checkWithin("mixed", GGML_TYPE_Q6_K, distance(logits.data() + row * 96, expected[row]),
+                boundFor(GGML_TYPE_Q8_K));
+  }
+}
+
+// Tables and vectors are widened, never multiplied with: the error is that of f32.
+TEST(tablesAndVectorsOfEveryType) {
+  ReferenceShape shape = shapeForAllBlocks();
+  shape.ownHead = true;
+  const ReferenceModel numbers(shape);
+  const std::vector<uint32_t> tokens = randomTokens(3, 96, 3);
+  for (const ggml_type type : typesWithDotProduct()) {
+    ReferenceModel reference = numbers;
+    for (const auto& [name, tensor] : numbers.tensors()) {
+      if (tensor.out == 0) encode(reference, name, type);
+    }
+    encode(reference, "token_embd.weight", type);
+    encode(reference, "position_embd.weight", type);
+    LoadedModel model(reference.file());
+    const std::vector<std::vector<double>> expected = reference.logits(tokens);
+    const std::vector<float> logits = model.evaluateAll(tokens);
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      const Distance error = distance(logits.data() + row * 96, expected[row]);
+      checkWithin("widened", type, error, boundFor(GGML_TYPE_F32));
+    }
+  }
+}
+
+// 7 heads of 5: rows that are no multiple of any register, in the types that allow them.
+TEST(oddWidthsInHalfPrecision) {
+  for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) {
+    ReferenceModel reference({83, 40, 35, 7, 2});
+    reference.encodeMatrices(type);
+    for (const auto& [name, tensor] : reference.tensors()) {
+      if (tensor.out == 0) reference.encode(name, GGML_TYPE_F16);
+    }
+    LoadedModel model(reference.file());
+    CHECK_EQUAL(model->cacheType(), GGML_TYPE_F16);
+    const std::vector<uint32_t> tokens = randomTokens(40, 83, 4);
+    const std::vector<std::vector<double>> expected = reference.logits(tokens);
+    const std::vector<float> logits = model.evaluateAll(tokens);
+    const Bound bound = boundFor(type);
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      checkWithin("odd width", type, distance(logits.data() + row * 83, expected[row]),
+                  {2 * bound.rootMeanSquare, 2 * bound.largest});
+    }
+  }
+}
+
+// A matrix that does not lie at a multiple of 32 bytes is copied to one that does.
+TEST(quantisedMatricesAtOtherAlignments) {
+  for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_F16}) {
+    ReferenceModel reference(shapeForAllBlocks());
+    reference.encodeMatrices(type);
+    const std::vector<uint32_t> tokens = randomTokens(5, 96, 5);
+    const std::vector<float> expected = LoadedModel(reference.file()).evaluateAll(tokens);
+    for (const uint32_t alignment : {8U, 16U}) {
+      gpt2::test::GgufBuilder builder = reference.metadata();
+      builder.number("general.alignment", alignment).string("shift", "four");
+      builder.alignment = alignment;
+      LoadedModel model(reference.addTensors(builder).bytes());
+      CHECK(model.evaluateAll(tokens) == expected);
+    }
+  }
+}
+
+TEST(quantisedModelsGiveTheSameBitsOnAnyNumberOfThreads) {
+  for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+    ReferenceModel reference(shapeForAllBlocks());
+    reference.encodeMatrices(type);
+    const std::vector<uint32_t> tokens = randomTokens(37, 96, 6);
+    std::vector<std::vector<float>> results;
+    for (const int threads : {1, 2, 3}) {
+      LoadedModel model(reference.file(), cpuOptions(threads));
+      results.push_back(model.evaluateAll(tokens));
+    }
+    CHECK(results[0] == results[1]);
+    CHECK(results[0] == results[2]);
+  }
+}

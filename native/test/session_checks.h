@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "check.h"
+#include "loaded_model.h"
+#include "reference_model.h"
+
+// What the tests of sessions share. Like check.h, for one file of a program.
+
+namespace gpt2::test {
+
+inline constexpr size_t kVocabulary = 61;
+inline constexpr double kTolerance =
+    1e-5;  // between two ways of one computation, in standard deviations
+
+inline std::vector<uint32_t> slice(const std::vector<uint32_t>& tokens, size_t begin, size_t end) {
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+          tokens.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
+inline std::vector<float> rowOf(const std::vector<float>& logits, size_t row) {
+  const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(row * kVocabulary);
+  return {begin, begin + static_cast<std::ptrdiff_t>(kVocabulary)};
+}
+
+inline void checkSame(const std::vector<float>& row, const std::vector<float>& expected) {
+  CHECK_EQUAL(row.size(), expected.size());
+  CHECK_NEAR(distance(row.data(), expected).largest, 0, kTolerance);
+}
+
+inline GenerateOptions greedy(int64_t maxTokens) {
+  GenerateOptions options;
+  options.maxTokens = maxTokens;
+  options.sampling.temperature = 0;
+  return options;
+}
+
+struct Generated {
+  Generation result;
+  std::vector<uint32_t> tokens;
+};
+
+inline Generated generate(LoadedModel& model, Session& session, int64_t keep,
+                          const std::vector<uint32_t>& prompt, const GenerateOptions& options,
+                          const CancelFlag* cancelled = nullptr) {
+  Generated generated;
+  generated.result = model->generate(
+      session, keep, prompt, options, [&](uint32_t token) { generated.tokens.push_back(token); },
+      cancelled);
+  CHECK_EQUAL(generated.result.completionTokens, static_cast<int64_t>(generated.tokens.size()));
+  return generated;
+}
+
+}  // namespace gpt2::test
