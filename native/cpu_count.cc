@@ -48,7 +48,7 @@ double quotaOf(const std::string& group) {
   double period = 0;
   std::ifstream file("/sys/fs/cgroup" + group + "/cpu.max");
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  return std::atof(quota.c_str()) / period;
+  return std::strtod(quota.c_str(), nullptr) / period;
 }
 
 // CPUs' worth of time that the control groups grant, the process's own and those around it; 0 if

@@ -73,8 +73,7 @@ void KvCache::copy(const KvCache& from, int64_t used) {
                               ggml_cpy(context.get(), from.valueSlot(context.get(), i, 0, used),
                                        valueSlot(context.get(), i, 0, used)));
   }
-  AllocatorPtr allocator =
-      device_->makeAllocator();  // nothing to allocate: it binds the views
+  AllocatorPtr allocator = device_->makeAllocator();  // nothing to allocate: it binds the views
   device_->allocate(allocator, graph);
   device_->compute(graph, nullptr);
 }

@@ -53,7 +53,8 @@ if (!fix) {
     `-DCMAKE_JS_INC=${root}/node_modules/node-api-headers/include`,
     '--log-level=WARNING',
   ]);
-  const sources = files.filter((file) => file.endsWith('.cc'));
+  // The tests are left to the compiler's warnings and the sanitizers: they would triple the time.
+  const sources = files.filter((file) => file.endsWith('.cc') && !file.startsWith('native/test/'));
   const { status, error } = spawnSync(
     'xargs',
     ['-n', '3', '-P', String(availableParallelism()), 'clang-tidy', '-p', 'build-lint', '--quiet'],

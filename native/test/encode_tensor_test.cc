@@ -117,8 +117,8 @@ TEST(transposesShapesOfEverySort) {
 }
 
 TEST(readsFromAnyAddress) {
-  std::vector<float> numbers;
-  for (int i = 0; i < 35 * 3; ++i) numbers.push_back(static_cast<float>(i) / 8);
+  std::vector<float> numbers(35 * 3);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) / 8;
   std::vector<uint16_t> half(numbers.size());
   ggml_fp32_to_fp16_row(numbers.data(), half.data(), static_cast<int64_t>(half.size()));
   for (size_t shift = 1; shift < 8; ++shift) {

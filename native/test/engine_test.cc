@@ -68,9 +68,9 @@ TEST(runsJobsOneAtATimeOnAThreadOfItsOwn) {
 TEST(runsJobsFromSeveralThreads) {
   int count = 0;  // without a lock: only the engine's thread touches it
   Engine engine;
-  std::vector<std::thread> posters;
-  for (int t = 0; t < 4; ++t) {
-    posters.emplace_back([&] {
+  std::vector<std::thread> posters(4);
+  for (std::thread& poster : posters) {
+    poster = std::thread([&] {
       for (int i = 0; i < 250; ++i) engine.post(makeFlag(), [&](const CancelFlag&) { ++count; });
     });
   }

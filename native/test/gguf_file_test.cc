@@ -19,9 +19,7 @@ using gpt2::MetadataValue;
 using gpt2::TensorInfo;
 using gpt2::test::GgufBuilder;
 using gpt2::test::raw;
-using gpt2::test::rawString;
 using gpt2::test::TemporaryFile;
-namespace code = gpt2::code;
 
 namespace {
 
@@ -261,8 +259,8 @@ TEST(readsWhatGgmlWrites) {
   gguf_set_arr_str(writer, "texts", texts, 3);
 
   const gpt2::ContextPtr context = gpt2::makeTensorContext(3);
-  std::vector<float> matrix;
-  for (int i = 0; i < 15; ++i) matrix.push_back(static_cast<float>(i) / 4);
+  std::vector<float> matrix(15);
+  for (size_t i = 0; i < matrix.size(); ++i) matrix[i] = static_cast<float>(i) / 4;
   std::vector<uint8_t> blocks(2 * ggml_row_size(GGML_TYPE_Q4_K, 256));
   for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<uint8_t>(i * 7);
   std::vector<uint16_t> half(7, 0x3c00);

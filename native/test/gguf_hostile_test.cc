@@ -18,7 +18,6 @@
 #endif
 
 using gpt2::GgufFile;
-using gpt2::MetadataValue;
 using gpt2::TensorInfo;
 using gpt2::test::GgufBuilder;
 using gpt2::test::RandomNumbers;

@@ -268,7 +268,7 @@ TEST(refusesTensorsOfAnotherShape) {
     GgufBuilder builder = model.metadata();
     model.tensors().erase("blk.0.attn_qkv.weight");
     model.addTensors(builder).tensor("blk.0.attn_qkv.weight", shape, GGML_TYPE_F32,
-                                     std::string(24 * 72 * 2 * sizeof(float), '\0'));
+                                     std::string(sizeof(float) * 24 * 72 * 2, '\0'));
     CHECK_ERROR(code::kInvalidFile, LoadedModel(builder.bytes()));
   }
 }

@@ -162,8 +162,8 @@ TEST(seedsDecideWhatIsDrawn) {
 
 TEST(logitsThatAreNoNumbersAreNotDrawnFrom) {
   ReferenceModel reference({kVocabulary, 40, 24, 8, 1});
-  auto& values = reference.tensor("position_embd.weight").values;
-  values[5 * 24] = std::nan("");
+  auto& positions = reference.tensor("position_embd.weight");
+  positions.values[5 * positions.in] = std::nan("");
   reference.encode("position_embd.weight", GGML_TYPE_F32);
   LoadedModel model(reference.file());
   const auto session = model->createSession();

@@ -32,6 +32,7 @@ uint32_t greedy(const std::vector<float>& logits) {
 
 std::vector<float> logarithms(const std::vector<double>& probabilities) {
   std::vector<float> logits;
+  logits.reserve(probabilities.size());
   for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
   return logits;
 }
@@ -120,8 +121,8 @@ TEST(drawsFromSplitMix64WithAnotherSeed) {
 }
 
 TEST(theSameSeedGivesTheSameTokens) {
-  std::vector<float> logits;
-  for (int i = 0; i < 300; ++i) logits.push_back(std::sin(static_cast<float>(i)));
+  std::vector<float> logits(300);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = std::sin(static_cast<float>(i));
   for (const SamplingOptions& base : {options(0.8, 0, 1, 0), options(1, 40, 1, 0),
                                       options(1.3, 0, 0.9, 0), options(1, 100, 0.5, 0)}) {
     std::set<std::vector<uint32_t>> sequences;
@@ -150,10 +151,11 @@ TEST(frequenciesFollowTheSoftmax) {
 TEST(frequenciesFollowTheTemperature) {
   const std::vector<float> logits{1.5F, -0.5F, 0.25F, 2, 900 - 899.5F};
   for (const double temperature : {0.3, 0.7, 2.5}) {
-    std::vector<double> expected;
+    std::vector<double> expected(logits.size());
     double sum = 0;
     for (const float logit : logits) sum += std::exp(logit / temperature);
-    for (const float logit : logits) expected.push_back(std::exp(logit / temperature) / sum);
+    for (size_t i = 0; i < logits.size(); ++i)
+      expected[i] = std::exp(logits[i] / temperature) / sum;
     checkFrequencies(countDraws(logits, options(temperature, 0, 1, 5), 200000), expected);
   }
 }
