@@ -3,8 +3,10 @@
 // Options after `--` go to CMake as definitions:  npm run build:native -- GPT2_CUDA=ON GGML_CUDA_ARCHITECTURES=90
 
 import { spawnSync } from 'node:child_process';
+import { copyFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { vendorGgml } from './vendor-ggml.mjs';
 
@@ -35,3 +37,9 @@ if (status !== 0) {
   );
   process.exit(status ?? 1);
 }
+
+// ggml is in the binary, so its licence goes where the binary goes. A checkout has it one folder up.
+const licence = join(root, 'build', 'Release', 'LICENSE.ggml');
+await copyFile(join(ggml, 'LICENSE'), licence).catch(() =>
+  copyFile(join(ggml, '..', 'LICENSE'), licence),
+);

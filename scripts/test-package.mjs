@@ -46,6 +46,12 @@ try {
   console.log(
     `${filename}: ${(size / 1e6).toFixed(2)} MB packed, ${(unpackedSize / 1e6).toFixed(2)} MB unpacked, ${files.length} files`,
   );
+  expect(
+    'the licences of this package and of ggml are in it',
+    ['LICENSE', 'build/Release/LICENSE.ggml'].every((name) =>
+      files.some(({ path }) => path === name),
+    ),
+  );
   await writeFile(join(folder, 'package.json'), '{ "private": true }');
   npm(['install', '--no-audit', '--no-fund', '--silent', join(folder, filename)], folder);
   await writeRandomCheckpoint(join(folder, 'checkpoint'), {
