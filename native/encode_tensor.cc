@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "error.h"
 #include "tensor_type.h"
@@ -38,11 +39,14 @@ void checkFinite(const float* numbers, size_t count, ggml_type type) {
 }  // namespace
 
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type) {
-  const int64_t count = source.rows * source.columns;
+  constexpr int64_t kMost =
+      std::numeric_limits<int32_t>::max();  // so that the product cannot overflow
+  const bool sized =
+      source.rows >= 1 && source.rows <= kMost && source.columns >= 1 && source.columns <= kMost;
+  const int64_t count = sized ? source.rows * source.columns : 0;
   const int64_t rows = source.transpose ? source.columns : source.rows;
   const int64_t rowLength = source.transpose ? source.rows : source.columns;
-  if (source.rows < 1 || source.columns < 1 ||
-      source.byteSize / ggml_type_size(source.type) != static_cast<size_t>(count)) {
+  if (!sized || source.byteSize != static_cast<size_t>(count) * ggml_type_size(source.type)) {
     throw Error(code::kInvalidArgument, "Expected the bytes of " + std::to_string(source.rows) +
                                             " × " + std::to_string(source.columns) +
                                             " numbers but received " +

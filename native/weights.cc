@@ -10,7 +10,7 @@ namespace gpt2 {
 
 namespace {
 
-// ggml's buffers assert this alignment.
+// What ggml's CPU buffers promise for every tensor.
 constexpr uintptr_t kTensorAlignment = 32;
 
 // Biases that a checkpoint lacked: llama.cpp's loader wants every bias there, so the converter
@@ -45,7 +45,14 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device)
                   std::to_string(file_->tensors().size()) + " tensors");
   }
   if (const MetadataValue* absent = file_->find(kAbsentBiasesKey)) {
-    absent->forEachString([&](std::string_view name) { absentBiases_.emplace(name); });
+    absent->forEachString([&](std::string_view name) {
+      constexpr std::string_view kSuffix = ".bias";
+      if (name.size() <= kSuffix.size() || name.substr(name.size() - kSuffix.size()) != kSuffix) {
+        file_->reject(std::string(kAbsentBiasesKey) + " names \"" + std::string(name) +
+                      "\", which is no bias");
+      }
+      absentBiases_.emplace(name);
+    });
   }
   mappedTensors_ = makeTensorContext(tensorLimit(h));
   copiedTensors_ = makeTensorContext(tensorLimit(h));

@@ -117,7 +117,7 @@ TEST(transposesShapesOfEverySort) {
 }
 
 TEST(readsFromAnyAddress) {
-  std::vector<float> numbers(35 * 3);
+  std::vector<float> numbers(105);  // 35 × 3
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) / 8;
   std::vector<uint16_t> half(numbers.size());
   ggml_fp32_to_fp16_row(numbers.data(), half.data(), static_cast<int64_t>(half.size()));
@@ -187,6 +187,9 @@ TEST(rejectsBytesThatDoNotFitTheShape) {
   CHECK_ERROR(code::kInvalidArgument, encode(GGML_TYPE_F32, 0, 6));
   CHECK_ERROR(code::kInvalidArgument, encode(GGML_TYPE_F32, 6, 0));
   CHECK_ERROR(code::kInvalidArgument, encode(GGML_TYPE_F32, -2, -3));
+  CHECK_ERROR(code::kInvalidArgument, encode(GGML_TYPE_F32, int64_t{1} << 32, int64_t{1} << 32));
+  CHECK_ERROR(code::kInvalidArgument,
+              encodeTensor(source(bytes + "x", GGML_TYPE_F32, 2, 3, false), GGML_TYPE_F32));
   CHECK_ERROR(code::kInvalidArgument,
               encodeTensor(source("", GGML_TYPE_F32, 1, 1, false), GGML_TYPE_F32));
 }

@@ -3,7 +3,6 @@
 #include <gguf.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>

@@ -292,6 +292,15 @@ TEST(refusesTypesThatAreNotForWeights) {
   }
 }
 
+TEST(refusesAbsentBiasesThatAreNone) {
+  for (const char* name : {"token_embd.weight", "output_norm.weight", ".bias", ""}) {
+    const ReferenceModel reference({7, 4, 4, 2, 1});
+    GgufBuilder builder = reference.metadata();
+    builder.strings("gpt2_native.absent_biases", {name});
+    CHECK_ERROR(code::kInvalidFile, LoadedModel(reference.addTensors(builder).bytes()));
+  }
+}
+
 // Copies of a valid model's file with bytes of its header changed: each is refused with a
 // gpt2::Error, or opens and computes.
 TEST(survivesChangedBytes) {
