@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, version } from '../dist/index.js';
 import { writeTextCheckpoint } from './checkpoint-folder.js';
 import { argmax, fixtureFolder, readGolden } from './golden.js';
+import { runProcess } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
@@ -18,26 +19,8 @@ beforeAll(() => {
   checkpoint = writeTextCheckpoint(join(folder, 'text-model'));
 });
 
-function gpt2(
-  args: string[],
-  input = '',
-): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [command, ...args], {
-      env: { ...process.env, GPT2_NATIVE_CACHE: cache },
-    });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    child.on('error', reject);
-    child.on('close', (exitCode) => resolve({ exitCode, stdout, stderr }));
-    child.stdin.end(input);
-  });
-}
+const gpt2 = (args: string[], input = '') =>
+  runProcess([command, ...args], { environment: { GPT2_NATIVE_CACHE: cache }, input });
 
 describe('gpt2 logits', () => {
   test('prints the reference’s likeliest token first, with its probability, as JSON', async () => {

@@ -15,7 +15,7 @@ export interface ProcessResult {
 
 /**
  * Runs a CommonJS script in a Node process of its own; `await` may stand at its top. It finds the package
- * as `gpt2` and the arguments as `args`. A variable of the environment that is undefined is left out.
+ * as `gpt2` and the arguments as `args`.
  */
 export function runNode(
   script: string,
@@ -27,11 +27,16 @@ export function runNode(
     const args = ${JSON.stringify(args)};
     ${script}
   })();`;
+  return runProcess(['-e', source], { environment });
+}
+
+/** Runs Node with these arguments. A variable of the environment that is undefined is left out. */
+export function runProcess(
+  args: readonly string[],
+  { environment = {}, input = '' }: { environment?: NodeJS.ProcessEnv; input?: string } = {},
+): Promise<ProcessResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['-e', source], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment },
-    });
+    const child = spawn(process.execPath, args, { env: { ...process.env, ...environment } });
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
@@ -41,5 +46,7 @@ export function runNode(
     });
     child.on('error', reject);
     child.on('close', (exitCode, signal) => resolve({ exitCode, signal, stdout, stderr }));
+    child.stdin.on('error', () => {}); // a process that is gone needs no input
+    child.stdin.end(input);
   });
 }

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type LoadOptions, loadModel, type Model } from '../index.js';
+import { type LoadOptions, type LoadProgress, loadModel, type Model } from '../index.js';
 import type { Input } from '../input.js';
 import { tensorTypes } from '../tensor-types.js';
 import { ProgressBar } from './progress-bar.js';
@@ -44,25 +44,13 @@ export function typeOption(): Option {
 }
 
 /** Opens the model that the options name, with a progress bar on a terminal. */
-export async function openModel({ model, ...options }: ModelFlags): Promise<Model> {
+export async function openModel(flags: ModelFlags): Promise<Model> {
+  const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir } = flags;
   const bar = new ProgressBar();
+  const onProgress = (progress: LoadProgress) => bar.show(progress);
+  const options = { device, threads, contextLength, type, cacheType, mmap, cacheDir, onProgress };
   try {
-    const known: (keyof LoadOptions)[] = [
-      'device',
-      'threads',
-      'contextLength',
-      'type',
-      'cacheType',
-      'mmap',
-      'cacheDir',
-    ];
-    const chosen = Object.fromEntries(
-      known.map((name) => [name, options[name as keyof typeof options]]),
-    );
-    return await loadModel(model, {
-      ...chosen,
-      onProgress: (progress) => bar.show(progress),
-    });
+    return await loadModel(model, options);
   } finally {
     bar.clear();
   }
