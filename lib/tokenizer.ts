@@ -1,5 +1,6 @@
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { checkOptions, invalidArgument, show } from './arguments.js';
+import { mergeBytePairs } from './byte-pair-merge.js';
 import { Gpt2Error } from './errors.js';
 
 export interface EncodeOptions {
@@ -33,6 +34,23 @@ export interface Tokenizer {
   decodeToken(token: number): Uint8Array;
   /** How many tokens a text has. */
   count(text: string): number;
+}
+
+// A run of characters of one kind, as long words consist of.
+const runLength = 200;
+const run = /\p{L}{200}|\p{N}{200}|\p{White_Space}{200}|[^\p{White_Space}\p{L}\p{N}]{200}/uy;
+
+/**
+ * Whether there may be a word so long that gpt-tokenizer's quadratic merging would take more than a few
+ * milliseconds. Looks at every 200th character: a longer run than two of these steps is met in its middle.
+ */
+function hasLongRun(text: string): boolean {
+  for (let at = 0; at + runLength <= text.length; at += runLength) {
+    const isLowSurrogate = (text.charCodeAt(at) & 0xfc00) === 0xdc00;
+    run.lastIndex = isLowSurrogate ? at + 1 : at;
+    if (run.test(text)) return true;
+  }
+  return false;
 }
 
 const gpt2VocabSize = 50_257;
@@ -105,11 +123,24 @@ export class Gpt2Tokenizer implements Tokenizer {
     const tokens: number[] = [];
     parts.forEach((part, index) => {
       if (index > 0) tokens.push(this.endOfText);
-      for (const word of this.#core.encodeNativeGenerator(part)) {
+      for (const word of this.#words(part)) {
         for (const token of word) tokens.push(token);
       }
     });
     return tokens;
+  }
+
+  /** The tokens of each word of a text. */
+  *#words(text: string): Generator<Iterable<number>, void, undefined> {
+    if (!hasLongRun(text)) {
+      yield* this.#core.encodeNativeGenerator(text);
+      return;
+    }
+    // A word by itself is cut into nothing but itself, so each can go its own way.
+    for (const [word] of text.matchAll(wordPattern)) {
+      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), rankOfBytes());
+      else yield* this.#core.encodeNativeGenerator(word);
+    }
   }
 
   #allowsEndOfText(options: EncodeOptions | undefined): boolean {
@@ -140,6 +171,23 @@ interface Vocabulary {
 }
 
 let shared: Vocabulary | undefined;
+let ranks: ReadonlyMap<string, number> | undefined;
+
+/** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
+function rankOfBytes(): ReadonlyMap<string, number> {
+  shared ??= readVocabulary();
+  ranks ??= new Map(
+    shared.bytes
+      .slice(0, gpt2VocabSize - 1)
+      .map((bytes, rank) => [Buffer.from(bytes).toString('latin1'), rank]),
+  );
+  return ranks;
+}
+
+/** The bytes of a word in UTF-8, each as the character of its number. */
+function toLatin1(word: string): string {
+  return Buffer.from(word).toString('latin1');
+}
 
 // Half a megabyte: read when the first tokenizer is made, not when the package is.
 function readVocabulary(): Vocabulary {

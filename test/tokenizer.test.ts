@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
+import r50kBase from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { addon } from '../dist/addon.js';
+import { mergeBytePairs } from '../dist/byte-pair-merge.js';
 import { loadModel, type Tokenizer } from '../dist/index.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
@@ -230,6 +233,67 @@ describe('a single token', () => {
       [' gazed', 50255],
     ] as const) {
       expect(encode(word)).toEqual([id]);
+    }
+  });
+});
+
+describe('long words', () => {
+  const ranks = new Map(rankedTokens().map((bytes, rank) => [bytes.toString('latin1'), rank]));
+  // gpt-tokenizer's own merging, which is quadratic, as the other implementation.
+  const core = new BytePairEncodingCore({
+    bytePairRankDecoder: r50kBase,
+    tokenSplitRegex: /[^]+/gu,
+  });
+
+  test('are merged as gpt-tokenizer merges them', () => {
+    const letters = fc.constantFrom(
+      'a',
+      'e',
+      'n',
+      't',
+      'th',
+      'ing',
+      'é',
+      '漢',
+      'ß',
+      '🙂',
+      '\u0300',
+    );
+    const word = fc.array(letters, { minLength: 1, maxLength: 900 }).map((all) => all.join(''));
+    fc.assert(
+      fc.property(fc.oneof(word, fc.string({ unit: 'binary', minLength: 1 })), (text) => {
+        const bytes = Buffer.from(text).toString('latin1');
+        expect(mergeBytePairs(bytes, ranks)).toEqual(core.encodeNative(text));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('leave the words around them as they are', () => {
+    const long = 'abcdefgh'.repeat(100);
+    for (const [before, after] of [
+      ['\t\t', '\t\tx'],
+      ['  Hello  ', "'s  \n\n "],
+      ['12 ', '  '],
+    ]) {
+      const text = `${before}${long}${after}`;
+      const words = text.match(
+        /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu,
+      ) as string[];
+      expect(encode(text)).toEqual(words.flatMap((each) => core.encodeNative(each)));
+    }
+  });
+
+  test('of a million characters take no more than seconds', { timeout: 20_000 }, () => {
+    for (const text of [
+      'a'.repeat(1e6),
+      ' '.repeat(1e6),
+      'né'.repeat(5e5),
+      '漢字'.repeat(5e5),
+      '𐌰𐌱'.repeat(3e5),
+    ]) {
+      const tokens = tokenizer.encode(text);
+      expect(tokenizer.decode(tokens)).toBe(text);
     }
   });
 });
