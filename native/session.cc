@@ -1,8 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
-
-#include "error.h"
+#include <exception>
 
 namespace gpt2 {
 
@@ -17,11 +16,11 @@ void Session::rewind(int64_t length) {
 
 void Session::copyFrom(const Session& other) {
   evaluated_ = 0;
-  tokens_ = other.tokens_;
   try {
+    tokens_ = other.tokens_;
     cache_.copyFrom(other.cache_, other.evaluated_);
     evaluated_ = other.evaluated_;
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     // The next call evaluates the tokens, and says so if there is no memory then either.
   }
 }

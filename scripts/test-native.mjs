@@ -1,5 +1,5 @@
-// Builds the engine alone and runs its own tests with ctest. With --sanitize: under AddressSanitizer and
-// UndefinedBehaviorSanitizer, ggml included.
+// Builds the engine alone and runs its own tests with ctest. With --sanitize: under AddressSanitizer,
+// ggml included, and UndefinedBehaviorSanitizer, ggml left out.
 
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
