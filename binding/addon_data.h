@@ -14,6 +14,7 @@ struct AddonData {
 
   Napi::FunctionReference modelConstructor;
   Napi::FunctionReference sessionConstructor;
+  Napi::FunctionReference fileConstructor;
   Delivery delivery;
 };
 

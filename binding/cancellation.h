@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "device.h"
+#include "cancel_flag.h"
 
 namespace gpt2::binding {
 

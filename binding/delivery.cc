@@ -27,27 +27,20 @@ Delivery::Delivery(Napi::Env env)
 }
 
 void Delivery::stopEngines() {
-  std::vector<std::shared_ptr<Engine>> alive;
-  for (const std::weak_ptr<Engine>& engine : engines_) {
-    if (std::shared_ptr<Engine> locked = engine.lock()) alive.push_back(std::move(locked));
-  }
-  for (const auto& engine : alive) engine->stop();
-  for (const auto& engine : alive) engine->join();
+  for (const auto& engine : engines_) engine->stop();
+  for (const auto& engine : engines_) engine->join();
 }
 
-void Delivery::addEngine(const std::shared_ptr<Engine>& engine) {
+std::shared_ptr<Engine> Delivery::startEngine(Logger logger) {
   engines_.erase(std::remove_if(engines_.begin(), engines_.end(),
-                                [](const auto& other) { return other.expired(); }),
+                                [](const auto& other) { return other->ended(); }),
                  engines_.end());
-  engines_.push_back(engine);
-}
-
-Engine& Delivery::commonEngine() {
-  if (!commonEngine_) {
-    commonEngine_ = std::make_shared<Engine>();
-    addEngine(commonEngine_);
+  try {
+    engines_.push_back(std::make_shared<Engine>(std::move(logger)));
+  } catch (const Error& error) {
+    throw toJavaScript(env_, error);
   }
-  return *commonEngine_;
+  return engines_.back();
 }
 
 uint64_t Delivery::begin(std::unique_ptr<Task> task) {
@@ -97,10 +90,10 @@ void Delivery::reject(uint64_t task, const Error& error) {
   });
 }
 
-void Delivery::deliverToken(uint64_t task, uint32_t token) {
-  post([this, task, token](Napi::Env env) {
+void Delivery::deliver(uint64_t task, double number) {
+  post([this, task, number](Napi::Env env) {
     const auto found = tasks_.find(task);
-    if (found != tasks_.end()) found->second->onToken.Call({Napi::Number::New(env, token)});
+    if (found != tasks_.end()) found->second->listener.Call({Napi::Number::New(env, number)});
   });
 }
 
@@ -128,10 +121,22 @@ Napi::Promise Delivery::run(Engine& engine, std::unique_ptr<Task> task,
   return promise;
 }
 
-Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, Result onStopped) {
+Napi::Promise Delivery::runApart(std::unique_ptr<Task> task, std::shared_ptr<CancelFlag> cancelled,
+                                 Work work) {
+  const std::shared_ptr<Engine> engine = startEngine();
+  Napi::Promise promise = run(*engine, std::move(task), std::move(cancelled), std::move(work));
+  engine->close();
+  return promise;
+}
+
+Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
+                             Result onStopped) {
   const Napi::Promise promise = task->promise.Promise();
   const uint64_t number = begin(std::move(task));
-  engine.stop([this, number, onStopped = std::move(onStopped)] { resolve(number, onStopped); });
+  engine.stop([this, number, last = std::move(last), onStopped = std::move(onStopped)] {
+    last();
+    resolve(number, onStopped);
+  });
   return promise;
 }
 

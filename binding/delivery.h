@@ -18,7 +18,7 @@ struct Task {
   explicit Task(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
 
   Napi::Promise::Deferred promise;
-  Napi::FunctionReference onToken;
+  Napi::FunctionReference listener;         // hears of the work's progress
   std::vector<Napi::ObjectReference> kept;  // what the engine works on must not be collected
   std::shared_ptr<void> owned;              // … or destroyed
 
@@ -47,35 +47,40 @@ class Delivery {
   // result or its error. Work whose flag is set before its turn comes is not begun.
   Napi::Promise run(Engine& engine, std::unique_ptr<Task> task,
                     std::shared_ptr<CancelFlag> cancelled, Work work);
-  // Stops an engine; then `onStopped` makes the result, on the JavaScript thread.
-  Napi::Promise stop(Engine& engine, std::unique_ptr<Task> task, Result onStopped);
-  void addEngine(const std::shared_ptr<Engine>& engine);
-  // For work that belongs to no model.
-  Engine& commonEngine();
+  // The same for work that belongs to no model: on an engine that ends with it.
+  Napi::Promise runApart(std::unique_ptr<Task> task, std::shared_ptr<CancelFlag> cancelled,
+                         Work work);
+  // Stops an engine, whose last job is `last`; then `onStopped` makes the result, on the JavaScript
+  // thread.
+  Napi::Promise stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
+                     Result onStopped);
+  // An engine that is kept until its thread has ended, so that nobody has to wait for that. Throws
+  // a JavaScript error if the system grants no thread.
+  std::shared_ptr<Engine> startEngine(Logger logger = {});
 
   // Stops all engines of this environment, and waits until they are at rest.
   void stopEngines();
 
-  // From any thread, before the task is settled.
-  void deliverToken(uint64_t task, uint32_t token);
+  // From any thread, before the task is settled: its listener hears a number.
+  void deliver(uint64_t task, double number);
+  // From any thread: runs `message` on the JavaScript thread.
+  using Message = std::function<void(Napi::Env)>;
+  void post(Message message);
 
  private:
-  using Message = std::function<void(Napi::Env)>;
   static void receive(Napi::Env env, Napi::Function, std::nullptr_t*, Message* message);
   using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Message, receive>;
 
   uint64_t begin(std::unique_ptr<Task> task);
   void resolve(uint64_t task, Result result);
   void reject(uint64_t task, const Error& error);
-  void post(Message message);
   void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
 
   Napi::Env env_;
   Channel channel_;
   std::unordered_map<uint64_t, std::unique_ptr<Task>> tasks_;
   uint64_t nextTask_ = 0;
-  std::vector<std::weak_ptr<Engine>> engines_;
-  std::shared_ptr<Engine> commonEngine_;
+  std::vector<std::shared_ptr<Engine>> engines_;
 };
 
 Napi::Error toJavaScript(Napi::Env env, const Error& error);

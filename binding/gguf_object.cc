@@ -66,9 +66,8 @@ Napi::Value toJavaScript(Napi::Env env, const GgufFile& file) {
 
 Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(
-      delivery.commonEngine(), std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
+  return AddonData::of(env).delivery.runApart(
+      std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
         auto file = std::make_shared<const GgufFile>(path, true);
         return [file](Napi::Env result, Task&) { return toJavaScript(result, *file); };

@@ -24,7 +24,43 @@ ModelOptions toModelOptions(const Napi::Object& object) {
   return options;
 }
 
+const char* nameOf(LogLevel level) {
+  switch (level) {
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kWarning:
+      return "warn";
+    case LogLevel::kDebug:
+      return "debug";
+    default:
+      return "info";
+  }
+}
+
+// A logger that hands lines to a JavaScript function as long as the model is there.
+Logger toLogger(Delivery& delivery, const Napi::Value& function,
+                const std::shared_ptr<RunningModel>& running) {
+  if (function.IsUndefined()) return {};
+  running->logger = Napi::Persistent(function.As<Napi::Function>());
+  return [&delivery, weak = std::weak_ptr<RunningModel>(running)](LogLevel level,
+                                                                  const std::string& line) {
+    delivery.post([weak, level, line](Napi::Env env) {
+      if (const auto model = weak.lock()) {
+        model->logger.Call({Napi::String::New(env, line), Napi::String::New(env, nameOf(level))});
+      }
+    });
+  };
+}
+
 }  // namespace
+
+RunningModel::~RunningModel() {
+  if (engine) engine->stop(farewell());
+}
+
+std::function<void()> RunningModel::farewell() {
+  return [last = std::move(model)]() mutable { last.reset(); };
+}
 
 Napi::Function ModelObject::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
@@ -39,24 +75,27 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const ModelOptions options = toModelOptions(info[1].As<Napi::Object>());
   Delivery& delivery = AddonData::of(env).delivery;
   auto running = std::make_shared<RunningModel>();
-  delivery.addEngine(running->engine);
+  running->engine = delivery.startEngine(toLogger(delivery, info[2], running));
   auto task = std::make_unique<Task>(env);
   task->owned = running;
   return delivery.run(
-      *running->engine, std::move(task), toCancelFlag(info[2]),
-      [path, options, open = running.get()](uint64_t, const CancelFlag&) -> Delivery::Result {
-        open->model = std::make_unique<Model>(path, options);
-        return [](Napi::Env result, Task& finished) -> Napi::Value {
+      *running->engine, std::move(task), toCancelFlag(info[3]),
+      [path, options](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
+        auto model = std::make_shared<Model>(path, options, &cancelled);
+        auto vocabulary = summarizeVocabulary(model->weights().file());
+        return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
+          auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
+          opened->model = model;
+          opened->vocabulary = vocabulary;
           return AddonData::of(result).modelConstructor.New(
-              {Napi::External<std::shared_ptr<void>>::New(result, &finished.owned)});
+              {Napi::External<std::shared_ptr<RunningModel>>::New(result, &opened)});
         };
       });
 }
 
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
-      running_(std::static_pointer_cast<RunningModel>(
-          *info[0].As<Napi::External<std::shared_ptr<void>>>().Data())) {
+      running_(*info[0].As<Napi::External<std::shared_ptr<RunningModel>>>().Data()) {
   reportedBytes_ = static_cast<int64_t>(running_->model->anonymousBytes());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reportedBytes_);
 }
@@ -88,10 +127,10 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("cacheType", typeName(model.cacheType()));
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
-  if (const auto vocabulary = summarizeVocabulary(weights.file())) {
+  if (running_->vocabulary) {
     Napi::Object summary = Napi::Object::New(env);
-    summary.Set("count", static_cast<double>(vocabulary->count));
-    summary.Set("fingerprint", vocabulary->fingerprint);
+    summary.Set("count", static_cast<double>(running_->vocabulary->count));
+    summary.Set("fingerprint", running_->vocabulary->fingerprint);
     object.Set("vocabulary", summary);
   }
   return object;
@@ -106,13 +145,11 @@ Napi::Value ModelObject::createSession(const Napi::CallbackInfo& info) {
 // Stops the work under way and frees the model when it has ended.
 Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  while (!running_->sessions.empty()) (*running_->sessions.begin())->release(env);
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
-  return AddonData::of(env).delivery.stop(*running_->engine, std::move(task),
+  return AddonData::of(env).delivery.stop(*running_->engine, std::move(task), running_->farewell(),
                                           [this](Napi::Env result, Task&) -> Napi::Value {
-                                            while (!running_->sessions.empty())
-                                              (*running_->sessions.begin())->release(result);
-                                            running_->model.reset();
                                             release(result);
                                             return result.Undefined();
                                           });

@@ -2,24 +2,31 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 
 #include "engine.h"
 #include "model.h"
+#include "vocabulary.h"
 
 namespace gpt2::binding {
 
 class SessionObject;
 
-// A model and the thread it computes on. Jobs refer to it by a plain pointer, since the engine
-// waits for them before the model goes.
+// A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the model by
+// a plain pointer: letting go of it is the engine's last job.
 struct RunningModel {
-  ~RunningModel() { engine->join(); }
+  ~RunningModel();
+  // What the engine's last job has to do.
+  std::function<void()> farewell();
 
-  std::unique_ptr<Model> model;  // null once disposed
-  std::shared_ptr<Engine> engine = std::make_shared<Engine>();
-  std::unordered_set<SessionObject*> sessions;  // on the JavaScript thread only
+  std::shared_ptr<Model> model;                 // null once disposed
+  std::optional<VocabularySummary> vocabulary;  // read by the engine, since it pages the file in
+  std::shared_ptr<Engine> engine;
+  std::unordered_set<SessionObject*> sessions;
+  Napi::FunctionReference logger;
 };
 
 class ModelObject : public Napi::ObjectWrap<ModelObject> {

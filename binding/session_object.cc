@@ -59,9 +59,10 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
 void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
 
 void SessionObject::release(Napi::BasicEnv env) {
+  if (!running_) return;
   reportBytes(env, 0);
-  session_.reset();
-  if (running_) running_->sessions.erase(this);
+  running_->engine->release(std::move(session_));
+  running_->sessions.erase(this);
   running_.reset();
 }
 
@@ -90,10 +91,10 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
   task->keep(out);
   return AddonData::of(env).delivery.run(
       *running.engine, std::move(task), toCancelFlag(info[4]),
-      [this, &running, session = session_, keep, tokens = std::move(tokens),
+      [this, model = running.model.get(), session = session_, keep, tokens = std::move(tokens),
        positions = std::move(positions),
        data = out.Data()](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
-        running.model->evaluate(*session, keep, tokens, positions, data, &cancelled);
+        model->evaluate(*session, keep, tokens, positions, data, &cancelled);
         return [this, bytes = session->cache().byteSize()](Napi::Env result, Task&) -> Napi::Value {
           if (session_) reportBytes(result, bytes);
           return result.Undefined();
@@ -110,21 +111,21 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
-  task->onToken = Napi::Persistent(info[3].As<Napi::Function>());
+  task->listener = Napi::Persistent(info[3].As<Napi::Function>());
   Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(
-      *running.engine, std::move(task), toCancelFlag(info[4]),
-      [&delivery, this, &running, session = session_, keep, tokens = std::move(tokens), options](
-          uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
-        const Generation generation = running.model->generate(
-            *session, keep, tokens, options,
-            [&](uint32_t token) { delivery.deliverToken(number, token); }, &cancelled);
-        return [this, generation, bytes = session->cache().byteSize()](Napi::Env result,
-                                                                       Task&) -> Napi::Value {
-          if (session_) reportBytes(result, bytes);
-          return toJavaScript(result, generation);
-        };
-      });
+  return delivery.run(*running.engine, std::move(task), toCancelFlag(info[4]),
+                      [&delivery, this, model = running.model.get(), session = session_, keep,
+                       tokens = std::move(tokens),
+                       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+                        const Generation generation = model->generate(
+                            *session, keep, tokens, options,
+                            [&](uint32_t token) { delivery.deliver(number, token); }, &cancelled);
+                        return [this, generation, bytes = session->cache().byteSize()](
+                                   Napi::Env result, Task&) -> Napi::Value {
+                          if (session_) reportBytes(result, bytes);
+                          return toJavaScript(result, generation);
+                        };
+                      });
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {

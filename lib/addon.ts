@@ -51,6 +51,10 @@ export interface NativeGeneration {
   totalMs: number;
 }
 
+/** Hears what ggml has to say while it works for a model, line by line. */
+export type Logger = (line: string, level: LogLevel) => void;
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
 /** Handed to calls; its cancel() makes them reject with the code ABORTED. */
 export interface NativeCancellation {
   cancel(): void;
@@ -93,24 +97,49 @@ export interface GgufDescription {
   tensors: { name: string; type: string; shape: number[]; byteSize: number }[];
 }
 
+/** A file opened for reading. */
+export interface NativeFile {
+  readonly size: number;
+  /** Fills `out` with the bytes from `offset` on. */
+  read(offset: number, out: Uint8Array, cancellation?: NativeCancellation): Promise<void>;
+  close(): void;
+}
+
+/** A tensor of a GGUF file to be written: numbers that lie in another file, or zeros. */
+export interface NativeTensor {
+  name: string;
+  type: TensorType;
+  source?: {
+    file: NativeFile;
+    offset: number;
+    type: TensorType;
+    rows: number;
+    columns: number;
+    transpose: boolean;
+  };
+  /** without a source: how many zeros in f32 */
+  zeros?: number;
+}
+
 export interface Addon {
   readonly version: string;
   readonly Cancellation: new () => NativeCancellation;
   openModel(
     path: string,
     options: NativeModelOptions,
+    logger?: Logger,
     cancellation?: NativeCancellation,
   ): Promise<NativeModel>;
   inspectGguf(path: string): Promise<GgufDescription>;
-  encodeTensor(
-    bytes: Uint8Array,
-    sourceType: TensorType,
-    rows: number,
-    columns: number,
-    transpose: boolean,
-    type: TensorType,
+  openFile(path: string): Promise<NativeFile>;
+  /** Writes header and tensors, encoded; `onProgress` hears how many bytes of the sources are done. */
+  writeGguf(
+    path: string,
+    header: Uint8Array,
+    tensors: readonly NativeTensor[],
+    onProgress: (done: number) => void,
     cancellation?: NativeCancellation,
-  ): Promise<Uint8Array>;
+  ): Promise<void>;
   /** elements and bytes of one block */
   blockSize(type: TensorType): [elements: number, bytes: number];
   /** Stops the work of this thread's models for good, and waits until it has ended. */
@@ -167,6 +196,24 @@ export async function callNative<T>(
   return signal
     ? await unlessAborted(signal, running, () => cancellation?.cancel())
     : await running;
+}
+
+/** As {@link callNative}, but on abort it rejects when the native work has ended and cleaned up. */
+export async function callNativeToItsEnd<T>(
+  signal: AbortSignal,
+  start: (cancellation: NativeCancellation) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const cancellation = new addon.Cancellation();
+  const stopListening = onAbort(signal, () => cancellation.cancel());
+  try {
+    return await start(cancellation);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw toGpt2Error(error);
+  } finally {
+    stopListening();
+  }
 }
 
 /** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */

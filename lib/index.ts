@@ -1,4 +1,4 @@
-export { version } from './addon.js';
+export { type Logger, type LogLevel, version } from './addon.js';
 export { type ConvertOptions, convert } from './conversion/convert.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
 export type {

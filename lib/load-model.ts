@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { addon, callNative } from './addon.js';
+import { addon, callNative, type Logger } from './addon.js';
 import {
   checkBoolean,
   checkFunction,
@@ -15,6 +15,7 @@ import { fileError } from './conversion/files.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
 import { type TensorType, tensorTypes } from './tensor-types.js';
+import { tokenizerFor } from './tokenizer.js';
 
 export interface LoadProgress {
   stage: 'download' | 'convert' | 'load';
@@ -44,6 +45,12 @@ export interface LoadOptions {
   /** Stops the loading, which then rejects with the signal's reason. */
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
+  /**
+   * Hears what ggml says while it works for this model: mostly nothing on the CPU, what a driver reports on
+   * a GPU, and how much memory was asked for where there was too little. Default: nobody; it is never
+   * written to stdout or stderr.
+   */
+  logger?: Logger;
 }
 
 // ggml's own limit.
@@ -69,9 +76,10 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     'cacheDir',
     'signal',
     'onProgress',
+    'logger',
   ]);
   const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = checked;
-  const { cacheDir = defaultCacheFolder(), signal, onProgress } = checked;
+  const { cacheDir = defaultCacheFolder(), signal, onProgress, logger } = checked;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
   if (contextLength !== undefined) {
@@ -83,6 +91,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   checkString('cacheDir', cacheDir);
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
+  checkFunction('logger', logger);
   signal?.throwIfAborted();
 
   const { path, size } = await findModelFile(source, cacheDir, {
@@ -99,12 +108,21 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     mmap,
   };
   const native = await callNative(signal, async (cancellation) => {
-    const opened = await addon.openModel(path, nativeOptions, cancellation);
+    const opened = await addon.openModel(path, nativeOptions, logger, cancellation);
     if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
     return opened;
   });
-  onProgress?.({ stage: 'load', done: size, total: size });
-  return new Model(native);
+  const description = native.describe();
+  const tokenizer = await tokenizerFor(description.vocabSize, description.vocabulary);
+  const model = new Model(native, description, tokenizer);
+  try {
+    signal?.throwIfAborted();
+    onProgress?.({ stage: 'load', done: size, total: size });
+    return model;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }
 
 /** The GGUF file that a source means. */

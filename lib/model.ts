@@ -5,7 +5,7 @@ import type { GenerateOptions, Generation, GenerationPart } from './generation.j
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { type EvaluateOptions, Session } from './session.js';
-import { MissingTokenizer, type Tokenizer, tokenizerFor } from './tokenizer.js';
+import { MissingTokenizer, type Tokenizer } from './tokenizer.js';
 
 /** What a model is made of. */
 export interface ModelConfig {
@@ -41,25 +41,19 @@ export class Model implements AsyncDisposable {
   /** Where it computes. */
   readonly device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
   readonly threads: number;
+  /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model came without one. */
+  readonly tokenizer: Tokenizer;
   readonly #native: NativeModel;
-  readonly #vocabulary: NativeModelDescription['vocabulary'];
-  #tokenizer: Tokenizer | undefined;
   #disposing: Promise<void> | undefined;
 
   /** @internal Use `loadModel`. */
-  constructor(native: NativeModel) {
-    const { device, threads, vocabulary, ...config } = native.describe();
+  constructor(native: NativeModel, description: NativeModelDescription, tokenizer: Tokenizer) {
+    const { device, threads, vocabulary: _, ...config } = description;
     this.#native = native;
+    this.tokenizer = tokenizer;
     this.config = Object.freeze(config);
     this.device = device;
     this.threads = threads;
-    this.#vocabulary = vocabulary;
-  }
-
-  /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model came without one. */
-  get tokenizer(): Tokenizer {
-    this.#tokenizer ??= tokenizerFor(this.config.vocabSize, this.#vocabulary);
-    return this.#tokenizer;
   }
 
   /**

@@ -1,3 +1,4 @@
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
@@ -65,15 +66,17 @@ const wordPattern =
 /** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
-  readonly #bytes: readonly Uint8Array[];
-  readonly #core: BytePairEncodingCore;
+  readonly #vocabulary: Vocabulary;
+
+  private constructor(vocabSize: number, vocabulary: Vocabulary) {
+    this.vocabSize = vocabSize;
+    this.#vocabulary = vocabulary;
+  }
 
   /** @param vocabSize the model's: ids beyond GPT-2's 50,257 only fill up its embedding, and have no text */
-  constructor(vocabSize = gpt2VocabSize) {
-    this.vocabSize = vocabSize;
+  static async create(vocabSize = gpt2VocabSize): Promise<Gpt2Tokenizer> {
     shared ??= readVocabulary();
-    this.#core = shared.core;
-    this.#bytes = shared.bytes;
+    return new Gpt2Tokenizer(vocabSize, await shared);
   }
 
   get endOfText(): number {
@@ -105,7 +108,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   #bytesOf(token: number): Uint8Array {
     const isPadding = Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize;
     if (isPadding) return new Uint8Array(0);
-    const bytes = typeof token === 'number' ? this.#bytes[token] : undefined;
+    const bytes = typeof token === 'number' ? this.#vocabulary.bytesOf(token) : undefined;
     if (!bytes) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
@@ -133,13 +136,13 @@ export class Gpt2Tokenizer implements Tokenizer {
   /** The tokens of each word of a text. */
   *#words(text: string): Generator<Iterable<number>, void, undefined> {
     if (!hasLongRun(text)) {
-      yield* this.#core.encodeNativeGenerator(text);
+      yield* this.#vocabulary.core.encodeNativeGenerator(text);
       return;
     }
     // A word by itself is cut into nothing but itself, so each can go its own way.
     for (const [word] of text.matchAll(wordPattern)) {
-      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), rankOfBytes());
-      else yield* this.#core.encodeNativeGenerator(word);
+      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), this.#vocabulary.rankOfBytes());
+      else yield* this.#vocabulary.core.encodeNativeGenerator(word);
     }
   }
 
@@ -164,42 +167,58 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 }
 
-interface Vocabulary {
-  core: BytePairEncodingCore;
-  /** of each token, `<|endoftext|>` last */
-  bytes: readonly Uint8Array[];
-}
-
-let shared: Vocabulary | undefined;
-let ranks: ReadonlyMap<string, number> | undefined;
-
-/** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
-function rankOfBytes(): ReadonlyMap<string, number> {
-  shared ??= readVocabulary();
-  ranks ??= new Map(
-    shared.bytes
-      .slice(0, gpt2VocabSize - 1)
-      .map((bytes, rank) => [Buffer.from(bytes).toString('latin1'), rank]),
-  );
-  return ranks;
-}
-
 /** The bytes of a word in UTF-8, each as the character of its number. */
 function toLatin1(word: string): string {
   return Buffer.from(word).toString('latin1');
 }
 
-// Half a megabyte: read when the first tokenizer is made, not when the package is.
-function readVocabulary(): Vocabulary {
-  const ranks: readonly (string | readonly number[])[] =
-    require('gpt-tokenizer/bpeRanks/r50k_base').default;
-  const encoder = new TextEncoder();
-  return {
-    core: new BytePairEncodingCore({ bytePairRankDecoder: ranks, tokenSplitRegex: wordPattern }),
-    bytes: [...ranks, endOfTextToken].map((token) =>
-      typeof token === 'string' ? encoder.encode(token) : Uint8Array.from(token),
-    ),
-  };
+/** GPT-2's tokens; one for all tokenizers. */
+class Vocabulary {
+  readonly core: BytePairEncodingCore;
+  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
+  readonly #ranks: readonly (string | readonly number[])[];
+  readonly #bytes: (Uint8Array | undefined)[] = [];
+  #rankOfBytes: ReadonlyMap<string, number> | undefined;
+
+  constructor(ranks: readonly (string | readonly number[])[]) {
+    this.#ranks = ranks;
+    this.core = new BytePairEncodingCore({
+      bytePairRankDecoder: ranks,
+      tokenSplitRegex: wordPattern,
+    });
+  }
+
+  /** The bytes of a token; undefined if there is no such token. */
+  bytesOf(token: number): Uint8Array | undefined {
+    this.#bytes[token] ??= this.#readBytes(token);
+    return this.#bytes[token];
+  }
+
+  /** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
+  rankOfBytes(): ReadonlyMap<string, number> {
+    this.#rankOfBytes ??= new Map(
+      this.#ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
+    );
+    return this.#rankOfBytes;
+  }
+
+  #readBytes(token: number): Uint8Array | undefined {
+    const spelled = token === gpt2VocabSize - 1 ? endOfTextToken : this.#ranks[token];
+    if (spelled === undefined) return undefined;
+    return typeof spelled === 'string'
+      ? new TextEncoder().encode(spelled)
+      : Uint8Array.from(spelled);
+  }
+}
+
+let shared: Promise<Vocabulary> | undefined;
+
+// Half a megabyte: read when the first tokenizer is made, not when the package is. Both steps take some
+// 25 ms, so the event loop gets a turn between them.
+async function readVocabulary(): Promise<Vocabulary> {
+  const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default;
+  await eventLoopTurn();
+  return new Vocabulary(ranks);
 }
 
 /** Stands where a model has no tokenizer: its calls say what is missing. */
@@ -263,10 +282,10 @@ export class TextStreamDecoder {
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
 /** The tokenizer for a model whose file names these tokens. */
-export function tokenizerFor(
+export async function tokenizerFor(
   vocabSize: number,
   vocabulary: { count: number; fingerprint: string } | undefined,
-): Tokenizer {
+): Promise<Tokenizer> {
   if (!vocabulary) {
     return new MissingTokenizer(
       vocabSize,
@@ -279,5 +298,5 @@ export function tokenizerFor(
       `its vocabulary of ${vocabulary.count} tokens is not GPT-2's`,
     );
   }
-  return new Gpt2Tokenizer(vocabSize);
+  return await Gpt2Tokenizer.create(vocabSize);
 }

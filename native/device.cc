@@ -1,6 +1,7 @@
 #include "device.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <thread>
 #include <utility>
@@ -135,9 +136,7 @@ void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
     checkSupported(graph);
     status = ggml_backend_graph_compute(backend_.get(), graph);
   }
-  if (status == GGML_STATUS_ABORTED || (cancelled != nullptr && cancelled->load())) {
-    throw Error(code::kAborted, "the work was stopped");
-  }
+  throwIfCancelled(cancelled);
   if (status == GGML_STATUS_ALLOC_FAILED) {
     throw Error(code::kOutOfMemory, "no memory for the computation");
   }

@@ -5,15 +5,13 @@
 #include <ggml-cpu.h>
 #include <ggml.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
-namespace gpt2 {
+#include "cancel_flag.h"
 
-// Set by another thread to stop the work that was given it.
-using CancelFlag = std::atomic<bool>;
+namespace gpt2 {
 
 struct BackendDeleter {
   void operator()(ggml_backend_t backend) const { ggml_backend_free(backend); }

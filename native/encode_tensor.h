@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "cancel_flag.h"
+
 namespace gpt2 {
 
 // A matrix of a checkpoint, as its file holds it: `rows` rows of `columns` numbers.
@@ -19,7 +21,8 @@ struct SourceTensor {
 
 // The bytes of the tensor in `type`, row after row. Throws INVALID_ARGUMENT if the sizes do not fit
 // each other or the rows do not fit the type's blocks, INVALID_FILE if the type cannot hold a
-// number.
-std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type);
+// number; and ABORTED.
+std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
+                                  const CancelFlag* cancelled = nullptr);
 
 }  // namespace gpt2

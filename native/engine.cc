@@ -1,12 +1,20 @@
 #include "engine.h"
 
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include "error.h"
 
 namespace gpt2 {
 
-Engine::Engine() : thread_([this] { work(); }) {}
+Engine::Engine(Logger logger) : logger_(std::move(logger)) {
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error&) {
+    throw Error(code::kOutOfMemory, "the system does not grant another thread");
+  }
+}
 
 Engine::~Engine() { join(); }
 
@@ -18,8 +26,30 @@ void Engine::join() {
 void Engine::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (stopped_) throw Error(code::kDisposed, "the model was disposed");
+    if (closed_) throw Error(code::kDisposed, "the model was disposed");
     waiting_.push_back({std::move(cancelled), std::move(job)});
+  }
+  changed_.notify_one();
+}
+
+void Engine::release(std::shared_ptr<void> object) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return;
+    try {
+      waiting_.push_back({std::make_shared<CancelFlag>(false), [object](const CancelFlag&) {}});
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+    object.reset();  // the job holds it now
+  }
+  changed_.notify_one();
+}
+
+void Engine::close() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
   }
   changed_.notify_one();
 }
@@ -27,27 +57,22 @@ void Engine::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
 void Engine::stop(std::function<void()> last) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (stopped_) return;
-    stopped_ = true;
-    last_ = std::move(last);
+    if (!closed_) last_ = std::move(last);
+    closed_ = true;
     if (running_) *running_ = true;
     for (const Entry& entry : waiting_) *entry.cancelled = true;
   }
   changed_.notify_one();
 }
 
-bool Engine::stopped() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return stopped_;
-}
-
 void Engine::work() {
+  const LogScope log(logger_);
   for (;;) {
     Entry entry;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       running_.reset();
-      changed_.wait(lock, [this] { return stopped_ || !waiting_.empty(); });
+      changed_.wait(lock, [this] { return closed_ || !waiting_.empty(); });
       if (waiting_.empty()) break;
       entry = std::move(waiting_.front());
       waiting_.pop_front();
@@ -56,6 +81,8 @@ void Engine::work() {
     entry.job(*entry.cancelled);
   }
   if (last_) last_();
+  last_ = nullptr;
+  ended_ = true;
 }
 
 }  // namespace gpt2

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -7,7 +8,8 @@
 #include <mutex>
 #include <thread>
 
-#include "device.h"
+#include "cancel_flag.h"
+#include "logger.h"
 
 namespace gpt2 {
 
@@ -16,18 +18,29 @@ class Engine {
  public:
   using Job = std::function<void(const CancelFlag&)>;
 
-  Engine();
+  // logger: hears what ggml writes in the jobs. Throws OUT_OF_MEMORY if the system grants no
+  // thread.
+  explicit Engine(Logger logger = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // The job is given `cancelled`; it must not throw. Throws DISPOSED after stop().
+  // The job is given `cancelled`; it must not throw. Throws DISPOSED after stop() or close().
   void post(std::shared_ptr<CancelFlag> cancelled, Job job);
 
+  // Lets go of an object when the jobs before are done, on the engine's thread: giving back the
+  // memory of a model takes longer than an event loop may wait. When it takes no jobs it goes at
+  // once.
+  void release(std::shared_ptr<void> object);
+
+  // Takes no more jobs; when those that are there are done, the thread ends.
+  void close();
+
   // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs,
-  // if this is the first call, and the thread ends.
+  // unless the engine was stopped or closed before, and the thread ends.
   void stop(std::function<void()> last = {});
-  bool stopped() const;
+  // Whether the thread has done its last job, so that join() does not wait.
+  bool ended() const { return ended_; }
 
   // Stops, and waits until the thread has ended. Not from a job.
   void join();
@@ -39,12 +52,14 @@ class Engine {
   };
   void work();
 
+  Logger logger_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Entry> waiting_;
   std::shared_ptr<CancelFlag> running_;
   std::function<void()> last_;
-  bool stopped_ = false;
+  bool closed_ = false;
+  std::atomic<bool> ended_{false};
   std::thread thread_;
 };
 

@@ -10,6 +10,7 @@ namespace gpt2 {
 namespace code {
 inline constexpr const char* kFileNotFound = "FILE_NOT_FOUND";
 inline constexpr const char* kFileUnreadable = "FILE_UNREADABLE";
+inline constexpr const char* kFileUnwritable = "FILE_UNWRITABLE";
 inline constexpr const char* kInvalidFile = "INVALID_FILE";
 inline constexpr const char* kUnsupportedModel = "UNSUPPORTED_MODEL";
 inline constexpr const char* kInvalidArgument = "INVALID_ARGUMENT";

@@ -4,14 +4,16 @@
 #include <cstdint>
 #include <string>
 
+#include "cancel_flag.h"
+
 namespace gpt2 {
 
 // A file's bytes in memory, read-only: mapped, so that several processes share the pages and
 // nothing is read before it is used, or read whole into memory of our own.
 class FileMap {
  public:
-  // path: UTF-8. Throws FILE_NOT_FOUND, FILE_UNREADABLE or OUT_OF_MEMORY.
-  FileMap(const std::string& path, bool map);
+  // path: UTF-8. Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or ABORTED.
+  FileMap(const std::string& path, bool map, const CancelFlag* cancelled = nullptr);
   ~FileMap();
   FileMap(const FileMap&) = delete;
   FileMap& operator=(const FileMap&) = delete;
@@ -22,6 +24,8 @@ class FileMap {
   size_t anonymousBytes() const noexcept { return mapped_ ? 0 : size_; }
 
  private:
+  void release() noexcept;
+
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
   bool mapped_ = false;

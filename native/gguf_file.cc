@@ -121,7 +121,8 @@ class GgufFile::Reader {
   const uint8_t* end_;
 };
 
-GgufFile::GgufFile(const std::string& path, bool map) : path_(path), bytes_(path, map) {
+GgufFile::GgufFile(const std::string& path, bool map, const CancelFlag* cancelled)
+    : path_(path), bytes_(path, map, cancelled) {
   Reader reader(*this);
   if (bytes_.size() < 4 || std::memcmp(reader.skip(4, "the magic"), "GGUF", 4) != 0) {
     reject("expected a GGUF file, which starts with the bytes \"GGUF\"");

@@ -64,8 +64,8 @@ struct TensorInfo {
 // getters. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 class GgufFile {
  public:
-  // Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or INVALID_FILE.
-  GgufFile(const std::string& path, bool map);
+  // Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or INVALID_FILE, and ABORTED.
+  GgufFile(const std::string& path, bool map, const CancelFlag* cancelled = nullptr);
 
   const std::string& path() const noexcept { return path_; }
   const FileMap& bytes() const noexcept { return bytes_; }

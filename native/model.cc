@@ -27,9 +27,9 @@ int64_t checkedContextLength(const Weights& weights, int64_t asked) {
 
 }  // namespace
 
-Model::Model(const std::string& path, const ModelOptions& options)
+Model::Model(const std::string& path, const ModelOptions& options, const CancelFlag* cancelled)
     : device_(options.device, options.threads == 0 ? physicalCpuCount() : options.threads),
-      weights_(std::make_shared<const GgufFile>(path, options.map), device_),
+      weights_(std::make_shared<const GgufFile>(path, options.map, cancelled), device_, cancelled),
       contextLength_(checkedContextLength(weights_, options.contextLength)),
       cacheType_(options.cacheType.value_or(
           weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),

@@ -43,7 +43,9 @@ struct Generation {
 // A model in memory, ready to compute. Belongs to one thread at a time: the engine's.
 class Model {
  public:
-  Model(const std::string& path, const ModelOptions& options);
+  // Throws what Device, GgufFile and Weights throw, and ABORTED.
+  Model(const std::string& path, const ModelOptions& options,
+        const CancelFlag* cancelled = nullptr);
 
   const Weights& weights() const noexcept { return weights_; }
   const Device& device() const noexcept { return device_; }

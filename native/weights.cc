@@ -34,7 +34,8 @@ void EmbeddingTable::copyRow(int64_t index, float* out) const {
   widen(type_, data_ + static_cast<size_t>(index) * rowBytes_, out, rowLength_);
 }
 
-Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device)
+Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
+                 const CancelFlag* cancelled)
     : file_(std::move(file)),
       hyperparameters_(Hyperparameters::read(*file_)),
       onCpu_(device.isCpu()) {
@@ -88,7 +89,7 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device)
     }
   }
   countParameters();
-  upload(device);
+  upload(device, cancelled);
 }
 
 // The tensor `name` of ggml shape [in, out] ([in] when out is 1), in a type that can be widened.
@@ -168,7 +169,7 @@ void Weights::countParameters() {
       })->first;
 }
 
-void Weights::upload(const Device& device) {
+void Weights::upload(const Device& device, const CancelFlag* cancelled) {
   if (!mapped_.empty()) {
     const FileMap& bytes = file_->bytes();
     mappedBuffer_.reset(
@@ -181,6 +182,7 @@ void Weights::upload(const Device& device) {
   copiedBuffer_ = device.allocate(copiedTensors_.get());
   std::vector<float> widened;
   for (const auto& [tensor, info] : copied_) {
+    throwIfCancelled(cancelled);
     if (tensor->type == info->type) {
       ggml_backend_tensor_set(tensor, info->data, 0, info->byteSize);
     } else {

@@ -54,8 +54,9 @@ class EmbeddingTable {
 class Weights {
  public:
   // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones
-  // and for types without a dot product on this device.
-  Weights(std::shared_ptr<const GgufFile> file, const Device& device);
+  // and for types without a dot product on this device; and ABORTED.
+  Weights(std::shared_ptr<const GgufFile> file, const Device& device,
+          const CancelFlag* cancelled = nullptr);
 
   const GgufFile& file() const noexcept { return *file_; }
   const Hyperparameters& hyperparameters() const noexcept { return hyperparameters_; }
@@ -83,7 +84,7 @@ class Weights {
   LayerNorm norm(const std::string& name);
   const TensorInfo& require(const std::string& name, int64_t in, int64_t out);
   void countParameters();
-  void upload(const Device& device);
+  void upload(const Device& device, const CancelFlag* cancelled);
 
   std::shared_ptr<const GgufFile> file_;
   Hyperparameters hyperparameters_;

@@ -24,7 +24,7 @@ export interface Checkpoint {
   tensors: CheckpointTensor[];
   /** GGUF names of biases that the checkpoint does not have, with their lengths. */
   absentBiases: { name: string; length: number }[];
-  close(): Promise<void>;
+  close(): void;
 }
 
 export async function openCheckpoint(
@@ -32,17 +32,13 @@ export async function openCheckpoint(
   config: CheckpointConfig,
 ): Promise<Checkpoint> {
   const files = await openFiles(folder);
+  const close = () => {
+    for (const file of files) file.close();
+  };
   try {
-    const { tensors, absentBiases } = await matchTensors(folder, files, config);
-    return {
-      tensors,
-      absentBiases,
-      close: async () => {
-        await Promise.all(files.map((file) => file.close()));
-      },
-    };
+    return { ...(await matchTensors(folder, files, config)), close };
   } catch (error) {
-    await Promise.all(files.map((file) => file.close()));
+    close();
     throw error;
   }
 }
@@ -72,7 +68,7 @@ async function openFiles(folder: string): Promise<SafetensorsFile[]> {
     }
     return files;
   } catch (error) {
-    await Promise.all(files.map((file) => file.close()));
+    for (const file of files) file.close();
     throw error;
   }
 }

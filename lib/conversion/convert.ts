@@ -1,7 +1,6 @@
 import { basename, resolve } from 'node:path';
-import { addon, callNative } from '../addon.js';
+import { addon, callNativeToItsEnd, type NativeTensor } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
-import { Gpt2Error } from '../errors.js';
 import type { LoadProgress } from '../load-model.js';
 import {
   byteSize,
@@ -13,7 +12,7 @@ import {
 } from '../tensor-types.js';
 import { type CheckpointConfig, readCheckpointConfig } from './checkpoint-config.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint-tensors.js';
-import { type GgufTensor, type GgufValue, GgufWriter } from './gguf-writer.js';
+import { type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
 import { readVocabulary, type Vocabulary } from './vocabulary.js';
 
 export interface ConvertOptions {
@@ -29,9 +28,6 @@ export interface ConvertOptions {
 interface PlannedTensor extends GgufTensor {
   source: CheckpointTensor | undefined;
 }
-
-// Read and encoded at a time, so that memory stays small beside the model.
-const chunkBytes = 32 << 20;
 
 const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
@@ -62,21 +58,14 @@ export async function convert(
 
   const config = await readCheckpointConfig(folder);
   const vocabulary = await readVocabulary(folder, config.vocabSize);
+  signal?.throwIfAborted();
   const checkpoint = await openCheckpoint(folder, config);
   try {
     const tensors = planTensors(checkpoint, type);
     const metadata = describe(folder, config, vocabulary, checkpoint, tensors);
-    signal?.throwIfAborted();
-    const writer = await GgufWriter.create(target, metadata, tensors);
-    try {
-      await writeTensors(writer, tensors, signal, onProgress);
-      await writer.commit();
-    } catch (error) {
-      await writer.discard();
-      throw error;
-    }
+    await write(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
   } finally {
-    await checkpoint.close();
+    checkpoint.close();
   }
 }
 
@@ -209,75 +198,50 @@ function dominantType(tensors: readonly PlannedTensor[]): TensorType {
   return type;
 }
 
-async function writeTensors(
-  writer: GgufWriter,
+/** Has the engine read, encode and write the tensors, on a thread of its own. */
+async function write(
+  target: string,
+  header: Uint8Array,
   tensors: readonly PlannedTensor[],
   signal: AbortSignal | undefined,
   onProgress: ConvertOptions['onProgress'],
 ): Promise<void> {
   const total = tensors.reduce((sum, { source }) => sum + (source?.entry.byteSize ?? 0), 0);
-  let done = 0;
-  onProgress?.({ stage: 'convert', done, total });
-  for (const tensor of tensors) {
-    const [rowLength = 1, rows = 1] = tensor.shape;
-    const size = byteSize(tensor.type, rowLength, rows);
-    if (tensor.source) {
-      for await (const chunk of readChunks(tensor.source)) {
-        await writer.write(await encode(tensor.source, chunk, tensor.type, signal));
-        done += chunk.bytes.length;
-        onProgress?.({ stage: 'convert', done, total });
-      }
-    } else {
-      await writer.write(new Uint8Array(size));
-    }
-    await writer.pad(size);
-  }
+  const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
+  // An error that the listener throws stops the conversion and is what it rejects with.
+  const failure = new AbortController();
+  const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
+  report(0);
+  await callNativeToItsEnd(either, (cancellation) =>
+    addon.writeGguf(
+      target,
+      header,
+      tensors.map(toNativeTensor),
+      (done) => {
+        try {
+          if (!either.aborted) report(done);
+        } catch (error) {
+          failure.abort(error);
+        }
+      },
+      cancellation,
+    ),
+  );
 }
 
-interface Chunk {
-  bytes: Uint8Array;
-  rows: number;
-}
-
-/** A tensor's rows, some at a time; all of them at once if they are to be transposed. */
-async function* readChunks(source: CheckpointTensor): AsyncGenerator<Chunk, void, void> {
-  const rowBytes = source.entry.byteSize / source.rows;
-  const step = source.transpose ? source.rows : Math.max(1, Math.floor(chunkBytes / rowBytes));
-  for (let row = 0; row < source.rows; row += step) {
-    const rows = Math.min(step, source.rows - row);
-    yield {
-      bytes: await source.file.read(source.entry, row * rowBytes, rows * rowBytes),
+function toNativeTensor({ name, type, shape, source }: PlannedTensor): NativeTensor {
+  if (!source) return { name, type, zeros: shape[0] ?? 0 };
+  const { file, entry, dtype, rows, columns, transpose } = source;
+  return {
+    name,
+    type,
+    source: {
+      file: file.native,
+      offset: entry.offset,
+      type: sourceTypes[dtype],
       rows,
-    };
-  }
-}
-
-async function encode(
-  source: CheckpointTensor,
-  { bytes, rows }: Chunk,
-  type: TensorType,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  const sourceType = sourceTypes[source.dtype];
-  if (sourceType === type && !source.transpose) {
-    signal?.throwIfAborted();
-    return bytes;
-  }
-  try {
-    return await callNative(signal, (cancellation) =>
-      addon.encodeTensor(
-        bytes,
-        sourceType,
-        rows,
-        source.columns,
-        source.transpose,
-        type,
-        cancellation,
-      ),
-    );
-  } catch (error) {
-    if (!(error instanceof Gpt2Error)) throw error;
-    const { path } = source.file;
-    throw new Gpt2Error(error.code, `${path}: the tensor "${source.name}": ${error.message}`);
-  }
+      columns,
+      transpose,
+    },
+  };
 }

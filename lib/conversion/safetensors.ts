@@ -1,6 +1,5 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { addon, callNative, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
-import { fileError } from './files.js';
 
 /** The element types that GPT-2's weights come in; mask buffers may have others, and are not read. */
 const elementBytes: Record<string, number> = {
@@ -37,73 +36,53 @@ const largestHeader = 100_000_000;
 export class SafetensorsFile {
   readonly path: string;
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;
-  readonly #handle: FileHandle;
+  readonly native: NativeFile;
 
   private constructor(
     path: string,
     entries: ReadonlyMap<string, SafetensorsEntry>,
-    handle: FileHandle,
+    native: NativeFile,
   ) {
     this.path = path;
     this.entries = entries;
-    this.#handle = handle;
+    this.native = native;
   }
 
   static async open(path: string): Promise<SafetensorsFile> {
-    const handle = await open(path).catch((error) => {
-      throw fileError(path, error);
-    });
+    const native = await callNative(undefined, () => addon.openFile(path));
     try {
-      const { size } = await handle.stat();
-      return new SafetensorsFile(path, await readEntries(path, handle, size), handle);
+      return new SafetensorsFile(path, await readEntries(path, native), native);
     } catch (error) {
-      await handle.close();
+      native.close();
       throw error;
     }
   }
 
   /** Bytes of a tensor, from `start` on, counted from the tensor's own first byte. */
   async read(entry: SafetensorsEntry, start: number, length: number): Promise<Uint8Array> {
-    return await readBytes(this.path, this.#handle, entry.offset + start, length);
+    return await readBytes(this.native, entry.offset + start, length);
   }
 
-  async close(): Promise<void> {
-    await this.#handle.close();
+  close(): void {
+    this.native.close();
   }
 }
 
-async function readBytes(
-  path: string,
-  handle: FileHandle,
-  position: number,
-  length: number,
-): Promise<Uint8Array> {
+async function readBytes(file: NativeFile, offset: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await handle
-      .read(bytes, done, length - done, position + done)
-      .catch((error) => {
-        throw fileError(path, error);
-      });
-    if (bytesRead === 0) throw invalidFile(path, 'it became shorter while it was read');
-    done += bytesRead;
-  }
+  await callNative(undefined, () => file.read(offset, bytes));
   return bytes;
 }
 
-async function readEntries(
-  path: string,
-  handle: FileHandle,
-  fileSize: number,
-): Promise<Map<string, SafetensorsEntry>> {
-  if (fileSize < 8) throw invalidFile(path, `it has ${fileSize} bytes, which holds no header`);
-  const start = await readBytes(path, handle, 0, 8);
+async function readEntries(path: string, file: NativeFile): Promise<Map<string, SafetensorsEntry>> {
+  if (file.size < 8) throw invalidFile(path, `it has ${file.size} bytes, which holds no header`);
+  const start = await readBytes(file, 0, 8);
   const headerLength = new DataView(start.buffer).getBigUint64(0, true);
-  if (headerLength > largestHeader || Number(headerLength) > fileSize - 8) {
-    throw invalidFile(path, `its header claims ${headerLength} bytes in a file of ${fileSize}`);
+  if (headerLength > largestHeader || Number(headerLength) > file.size - 8) {
+    throw invalidFile(path, `its header claims ${headerLength} bytes in a file of ${file.size}`);
   }
   const dataStart = 8 + Number(headerLength);
-  const json = new TextDecoder().decode(await readBytes(path, handle, 8, Number(headerLength)));
+  const json = new TextDecoder().decode(await readBytes(file, 8, Number(headerLength)));
 
   let header: unknown;
   try {
@@ -117,7 +96,7 @@ async function readEntries(
   const entries = new Map<string, SafetensorsEntry>();
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') continue;
-    entries.set(name, checkEntry(path, name, value, dataStart, fileSize - dataStart));
+    entries.set(name, checkEntry(path, name, value, dataStart, file.size - dataStart));
   }
   return entries;
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { Gpt2Error } from '../errors.js';
 import { readJsonObject, readText } from './files.js';
 
@@ -16,7 +17,8 @@ export interface Vocabulary {
 
 /**
  * The vocabulary of a checkpoint folder, from vocab.json and merges.txt or from tokenizer.json, padded to
- * the model's size; undefined if the folder has neither.
+ * the model's size; undefined if the folder has neither. It has 100,000 strings, so the event loop gets a
+ * turn between the steps.
  */
 export async function readVocabulary(
   folder: string,
@@ -24,6 +26,7 @@ export async function readVocabulary(
 ): Promise<Vocabulary | undefined> {
   const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
   if (!source) return undefined;
+  await eventLoopTurn();
   const tokens: string[] = new Array(vocabSize);
   for (const [token, id] of source.ids) {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
@@ -37,6 +40,7 @@ export async function readVocabulary(
     }
     tokens[id] = token;
   }
+  await eventLoopTurn();
   const kinds = Array.from(tokens, (token) => {
     if (token === undefined) return tokenKinds.unused;
     return source.special.has(token) ? tokenKinds.control : tokenKinds.normal;

@@ -110,9 +110,7 @@ TEST(stopSetsTheFlagsOfRunningAndWaitingJobs) {
     engine.post(flags[i], [&](const CancelFlag& cancelled) { after.push_back(cancelled); });
   }
   gate.reached.get_future().wait();
-  CHECK(!engine.stopped());
   engine.stop();
-  CHECK(engine.stopped());
   for (const auto& flag : flags) CHECK(flag->load());
   gate.opened.set_value();
   engine.join();
@@ -176,7 +174,6 @@ TEST(postAfterStopThrows) {
 TEST(joinStopsAndMayBeCalledAgain) {
   Engine engine;
   engine.join();
-  CHECK(engine.stopped());
   engine.join();
   engine.stop();
   engine.join();

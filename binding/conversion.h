@@ -1,0 +1,10 @@
+#pragma once
+
+#include <napi.h>
+
+namespace gpt2::binding {
+
+// writeGguf(path, header, tensors, onProgress, cancellation) → Promise<undefined>
+Napi::Value writeGguf(const Napi::CallbackInfo& info);
+
+}  // namespace gpt2::binding

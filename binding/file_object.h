@@ -1,0 +1,33 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "input_file.h"
+
+namespace gpt2::binding {
+
+// A file that JavaScript reads parts of: by a thread of ours, not by one of libuv's few, which the
+// host needs for its own files.
+class FileObject : public Napi::ObjectWrap<FileObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // openFile(path) → Promise<FileObject>
+  static Napi::Value open(const Napi::CallbackInfo& info);
+
+  explicit FileObject(const Napi::CallbackInfo& info);
+
+  // Null after close().
+  const std::shared_ptr<const InputFile>& file() const { return file_; }
+
+ private:
+  Napi::Value size(const Napi::CallbackInfo& info);
+  // read(offset, out, cancellation) → Promise<undefined>
+  Napi::Value read(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo&) { file_.reset(); }
+
+  std::shared_ptr<const InputFile> file_;
+};
+
+}  // namespace gpt2::binding
