@@ -9,6 +9,7 @@
 #include "gguf_object.h"
 #include "logger.h"
 #include "model_object.h"
+#include "processor.h"
 #include "session_object.h"
 
 namespace gpt2::binding {
@@ -31,6 +32,12 @@ void stopEngines(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  // Else the first model would end the process by an illegal instruction.
+  if (const std::string missing = missingInstructionSets(); !missing.empty()) {
+    throw toJavaScript(env,
+                       Error(code::kAddonMismatch, "it was built for a processor with " + missing +
+                                                       ", which this machine's does not have"));
+  }
   redirectLog();
 
   auto* data = new AddonData(env);

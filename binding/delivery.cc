@@ -1,10 +1,28 @@
 #include "delivery.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
 namespace gpt2::binding {
+
+namespace {
+
+// Without memory to say how a call ended, its promise would stay open for ever: waits for some.
+void persistently(const std::function<void()>& attempt) {
+  constexpr int kAttempts = 200;
+  for (int i = 0; i < kAttempts; ++i) {
+    try {
+      return attempt();
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+}
+
+}  // namespace
 
 Napi::Error toJavaScript(Napi::Env env, const Error& error) {
   Napi::Error result = Napi::Error::New(env, error.what());
@@ -71,22 +89,26 @@ void Delivery::finish(Napi::Env env, uint64_t task, const std::function<void(Tas
   settle(*finished);
 }
 
-void Delivery::resolve(uint64_t task, Result result) {
-  post([this, task, result = std::move(result)](Napi::Env env) {
-    finish(env, task, [&](Task& finished) {
-      try {
-        finished.promise.Resolve(result(env, finished));
-      } catch (const Napi::Error& error) {
-        finished.promise.Reject(error.Value());
-      }
+void Delivery::resolve(uint64_t task, const Result& result) {
+  persistently([&] {
+    post([this, task, result](Napi::Env env) {
+      finish(env, task, [&](Task& finished) {
+        try {
+          finished.promise.Resolve(result(env, finished));
+        } catch (const Napi::Error& error) {
+          finished.promise.Reject(error.Value());
+        }
+      });
     });
   });
 }
 
 void Delivery::reject(uint64_t task, const Error& error) {
-  post([this, task, error](Napi::Env env) {
-    finish(env, task,
-           [&](Task& finished) { finished.promise.Reject(toJavaScript(env, error).Value()); });
+  persistently([&] {
+    post([this, task, error](Napi::Env env) {
+      finish(env, task,
+             [&](Task& finished) { finished.promise.Reject(toJavaScript(env, error).Value()); });
+    });
   });
 }
 

@@ -72,7 +72,7 @@ class Delivery {
   using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Message, receive>;
 
   uint64_t begin(std::unique_ptr<Task> task);
-  void resolve(uint64_t task, Result result);
+  void resolve(uint64_t task, const Result& result);
   void reject(uint64_t task, const Error& error);
   void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
 

@@ -71,6 +71,7 @@ Napi::Function ModelObject::define(Napi::Env env) {
 
 Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  ggml_cpu_init();  // here, since it reads the environment, which only this thread may change
   const std::string path = toString(info[0]);
   const ModelOptions options = toModelOptions(info[1].As<Napi::Object>());
   Delivery& delivery = AddonData::of(env).delivery;

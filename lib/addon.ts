@@ -164,7 +164,7 @@ function load(): Addon {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Gpt2Error(
-      'ADDON_MISSING',
+      isNativeError(cause) && cause.code === 'ADDON_MISMATCH' ? cause.code : 'ADDON_MISSING',
       `The compiled addon for ${process.platform}-${process.arch} could not be loaded from ${path}: ${reason}\n` +
         'In a checkout, "npm run build:native" builds it (a C++17 compiler and cmake 3.25 are needed).',
       { cause },

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 
 #include "error.h"
+#include "tensor_context.h"
 
 namespace gpt2 {
 
@@ -29,38 +32,46 @@ bool isCancelled(void* flag) {
   return static_cast<const CancelFlag*>(flag)->load(std::memory_order_relaxed);
 }
 
-// ggml ends the process if a thread of its pool cannot be started, so as many are tried first.
+// Room for the small requests of ggml's allocators and buffers, which it cannot do without.
+constexpr size_t kAllocatorBytes = size_t{64} << 10;
+constexpr size_t kBytesPerNode = 1024;    // of a graph, in an allocator
+constexpr size_t kBytesPerThread = 1024;  // of a pool
+
+// ggml ends the process if a thread of its pool cannot be started, so one more than it needs are
+// tried first: one that has ended may still count for a moment.
 void checkThreadsStart(int count) {
   std::atomic<bool> go{false};
   std::vector<std::thread> threads;
-  const char* failure = nullptr;
+  bool granted = true;
   try {
-    for (int i = 1; i < count; ++i) {
+    for (int i = 0; i < count; ++i) {
       threads.emplace_back([&go] {
         while (!go) std::this_thread::yield();
       });
     }
   } catch (const std::exception&) {
-    failure = "the system does not grant as many";
+    granted = false;
   }
   go = true;
   for (std::thread& thread : threads) thread.join();
-  if (failure != nullptr) {
-    throw Error(code::kOutOfMemory,
-                std::to_string(count) + " threads cannot be started: " + failure);
+  if (!granted) {
+    throw Error(
+        code::kOutOfMemory,
+        std::to_string(count) + " threads cannot be started: the system does not grant as many");
   }
 }
 
-}  // namespace
-
-ContextPtr makeTensorContext(size_t tensorCount) {
-  ggml_init_params params{};
-  params.mem_size = ggml_tensor_overhead() * tensorCount;
-  params.no_alloc = true;
-  ContextPtr context(ggml_init(params));
-  if (!context) throw Error(code::kOutOfMemory, "no memory to describe the tensors");
-  return context;
+ThreadpoolPtr makeThreadpool(int threads) {
+  // One at a time, or each could take the threads that the other has tried.
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (threads > 1) checkThreadsStart(threads);
+  requireMemory(kAllocatorBytes + static_cast<size_t>(threads) * kBytesPerThread);
+  ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  return ThreadpoolPtr(ggml_threadpool_new(&params));
 }
+
+}  // namespace
 
 Device::Device(std::string name, int threads) : name_(std::move(name)), threads_(threads) {
   if (name_ != "cpu") {
@@ -83,11 +94,10 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
     name_ = "cpu";
   }
 
-  checkThreadsStart(threads_);
-  ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
-  threadpool_.reset(ggml_threadpool_new(&params));
+  threadpool_ = makeThreadpool(threads_);
+  requireMemory(kAllocatorBytes);
   backend_.reset(ggml_backend_cpu_init());
-  if (!threadpool_ || !backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");
+  if (!backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");
 }
 
 std::vector<std::string> Device::available() {
@@ -103,25 +113,34 @@ std::vector<std::string> Device::available() {
 }
 
 BufferPtr Device::allocate(ggml_context* tensors) const {
+  requireMemory(kAllocatorBytes);
   BufferPtr buffer(ggml_backend_alloc_ctx_tensors(tensors, backend_.get()));
   if (!buffer) throw Error(code::kOutOfMemory, "no memory on the device \"" + name_ + "\"");
   return buffer;
 }
 
 AllocatorPtr Device::makeAllocator() const {
-  AllocatorPtr allocator(ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));
-  if (!allocator) throw Error(code::kOutOfMemory, "no memory for the graph allocator");
-  return allocator;
+  requireMemory(kAllocatorBytes);
+  return AllocatorPtr(ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));
 }
 
 void Device::allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const {
-  if (ggml_gallocr_alloc_graph(allocator.get(), graph)) return;
+  requireMemory(kAllocatorBytes + static_cast<size_t>(ggml_graph_size(graph)) * kBytesPerNode);
+  try {
+    if (ggml_gallocr_alloc_graph(allocator.get(), graph)) return;
+  } catch (const std::bad_alloc&) {
+    // Thrown through ggml's C code, which now holds a buffer that is gone and would free it again.
+    static_cast<void>(allocator.release());
+    allocator = makeAllocator();
+    throw;
+  }
   // What failed to get its memory believes from now on that it has it.
   allocator = makeAllocator();
   throw Error(code::kOutOfMemory, "no memory for the activations");
 }
 
 void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
+  requireMemory(kAllocatorBytes);  // ggml makes and frees a context every time
   ggml_status status = GGML_STATUS_SUCCESS;
   if (isCpu()) {
     ggml_cplan plan = ggml_graph_plan(graph, threads_, threadpool_.get());

@@ -19,9 +19,6 @@ struct BackendDeleter {
 struct BufferDeleter {
   void operator()(ggml_backend_buffer_t buffer) const { ggml_backend_buffer_free(buffer); }
 };
-struct ContextDeleter {
-  void operator()(ggml_context* context) const { ggml_free(context); }
-};
 struct ThreadpoolDeleter {
   void operator()(ggml_threadpool_t pool) const { ggml_threadpool_free(pool); }
 };
@@ -30,19 +27,14 @@ struct AllocatorDeleter {
 };
 using BackendPtr = std::unique_ptr<ggml_backend, BackendDeleter>;
 using BufferPtr = std::unique_ptr<ggml_backend_buffer, BufferDeleter>;
-using ContextPtr = std::unique_ptr<ggml_context, ContextDeleter>;
 using ThreadpoolPtr = std::unique_ptr<ggml_threadpool, ThreadpoolDeleter>;
 using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
-
-// A ggml context for the descriptions of at most `tensorCount` tensors; their data lives in a
-// buffer.
-ContextPtr makeTensorContext(size_t tensorCount);
 
 // Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
 class Device {
  public:
   // name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "metal" or "vulkan".
-  // Throws DEVICE_UNAVAILABLE.
+  // Throws DEVICE_UNAVAILABLE or OUT_OF_MEMORY.
   Device(std::string name, int threads);
 
   const std::string& name() const noexcept { return name_; }

@@ -1,7 +1,6 @@
 #include "engine.h"
 
 #include <new>
-#include <system_error>
 #include <utility>
 
 #include "error.h"
@@ -11,7 +10,7 @@ namespace gpt2 {
 Engine::Engine(Logger logger) : logger_(std::move(logger)) {
   try {
     thread_ = std::thread([this] { work(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     throw Error(code::kOutOfMemory, "the system does not grant another thread");
   }
 }

@@ -21,6 +21,7 @@ inline constexpr const char* kOutOfMemory = "OUT_OF_MEMORY";
 inline constexpr const char* kNotFinite = "NOT_FINITE";
 inline constexpr const char* kAborted = "ABORTED";
 inline constexpr const char* kDisposed = "DISPOSED";
+inline constexpr const char* kAddonMismatch = "ADDON_MISMATCH";
 inline constexpr const char* kInternal = "INTERNAL";
 }  // namespace code
 

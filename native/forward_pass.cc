@@ -35,19 +35,8 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device)
     : weights_(weights),
       device_(device),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
-      graphMemory_(nodeLimit_ * ggml_tensor_overhead() +
-                   ggml_graph_overhead_custom(nodeLimit_, false)),
+      graphContext_(nodeLimit_, nodeLimit_),
       allocator_(device.makeAllocator()) {}
-
-ContextPtr ForwardPass::makeGraphContext() {
-  ggml_init_params params{};
-  params.mem_size = graphMemory_.size();
-  params.mem_buffer = graphMemory_.data();
-  params.no_alloc = true;
-  ContextPtr context(ggml_init(params));
-  if (!context) throw Error(code::kOutOfMemory, "no memory for a graph");
-  return context;
-}
 
 const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag* cancelled) {
   const Hyperparameters& h = weights_.hyperparameters();
@@ -65,17 +54,18 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
     for (size_t j = 0; j < width; ++j) row[j] += position[j];
   }
 
-  const ContextPtr context = makeGraphContext();
-  ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
-  ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
+  graphContext_.clear();
+  ggml_context* context = graphContext_.get();
+  ggml_cgraph* graph = ggml_new_graph_custom(context, nodeLimit_, false);
+  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   ggml_tensor* mask = nullptr;
   std::vector<Input> inputs{{input, embeddings.data()}};
   const std::vector<float> causal = causalMask(start, count);
   if (count > 1) {
-    mask = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, start + count, count);
+    mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
     inputs.push_back({mask, causal.data()});
   }
-  StockOps ops(context.get(), graph, h, &session.cache(), start, mask);
+  StockOps ops(context, graph, h, &session.cache(), start, mask);
   ggml_tensor* output = transformer(ops, weights_, input);
 
   hidden_.resize(embeddings.size());
@@ -86,11 +76,12 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
 
 void ForwardPass::logits(const float* hidden, int64_t count, float* out,
                          const CancelFlag* cancelled) {
-  const ContextPtr context = makeGraphContext();
-  ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodeLimit_, false);
+  graphContext_.clear();
+  ggml_context* context = graphContext_.get();
+  ggml_cgraph* graph = ggml_new_graph_custom(context, nodeLimit_, false);
   const Hyperparameters& h = weights_.hyperparameters();
-  ggml_tensor* input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, h.embeddingLength, count);
-  StockOps ops(context.get(), graph, h, nullptr, 0, nullptr);
+  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  StockOps ops(context, graph, h, nullptr, 0, nullptr);
   compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
 }
 
@@ -108,7 +99,7 @@ void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, 
 }
 
 size_t ForwardPass::byteSize() const noexcept {
-  return ggml_gallocr_get_buffer_size(allocator_.get(), 0) + graphMemory_.size() +
+  return ggml_gallocr_get_buffer_size(allocator_.get(), 0) + graphContext_.byteSize() +
          hidden_.capacity() * sizeof(float);
 }
 

@@ -5,6 +5,7 @@
 
 #include "device.h"
 #include "session.h"
+#include "tensor_context.h"
 #include "weights.h"
 
 namespace gpt2 {
@@ -37,7 +38,6 @@ class ForwardPass {
     const float* data;
   };
 
-  ContextPtr makeGraphContext();
   // Fills the inputs, computes the graph and copies `output` to `out`.
   void compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
                float* out, const CancelFlag* cancelled);
@@ -45,7 +45,7 @@ class ForwardPass {
   const Weights& weights_;
   Device& device_;
   size_t nodeLimit_;
-  std::vector<uint8_t> graphMemory_;
+  TensorContext graphContext_;  // of the pass under way
   AllocatorPtr allocator_;
   std::vector<float> hidden_;  // [width, tokens of the last run]
 };

@@ -23,14 +23,15 @@ size_t KvCache::byteSize() const noexcept {
 KvCache::Storage KvCache::allocate(int64_t capacity) const {
   const auto layers = static_cast<size_t>(hyperparameters_->layerCount);
   Storage storage;
-  storage.context = makeTensorContext(2 * layers);
+  storage.context.emplace(2 * layers);
+  ggml_context* context = storage.context->get();
   for (size_t i = 0; i < layers; ++i) {
-    storage.keys.push_back(ggml_new_tensor_2d(storage.context.get(), type_,
-                                              hyperparameters_->embeddingLength, capacity));
-    storage.values.push_back(ggml_new_tensor_2d(storage.context.get(), type_, capacity,
-                                                hyperparameters_->embeddingLength));
+    storage.keys.push_back(
+        ggml_new_tensor_2d(context, type_, hyperparameters_->embeddingLength, capacity));
+    storage.values.push_back(
+        ggml_new_tensor_2d(context, type_, capacity, hyperparameters_->embeddingLength));
   }
-  storage.buffer = device_->allocate(storage.context.get());
+  storage.buffer = device_->allocate(context);
   return storage;
 }
 
@@ -59,11 +60,7 @@ void KvCache::copy(const KvCache& from, int64_t used) {
   const auto layers = static_cast<size_t>(hyperparameters_->layerCount);
   constexpr size_t kTensorsPerLayer = 6;  // two views of each side and the two copies
   const size_t nodes = kTensorsPerLayer * layers;
-  ggml_init_params params{};
-  params.mem_size = nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false);
-  params.no_alloc = true;
-  const ContextPtr context(ggml_init(params));
-  if (!context) throw Error(code::kOutOfMemory, "no memory to copy a KV cache");
+  const TensorContext context(nodes, nodes);
   ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodes, false);
   for (size_t i = 0; i < layers; ++i) {
     ggml_build_forward_expand(graph,

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "device.h"
 #include "hyperparameters.h"
+#include "tensor_context.h"
 
 namespace gpt2 {
 
@@ -36,7 +38,7 @@ class KvCache {
 
  private:
   struct Storage {
-    ContextPtr context;
+    std::optional<TensorContext> context;
     BufferPtr buffer;
     std::vector<ggml_tensor*> keys, values;
   };

@@ -1,6 +1,7 @@
 #include "weights.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "error.h"
@@ -40,8 +41,9 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
       hyperparameters_(Hyperparameters::read(*file_)),
       onCpu_(device.isCpu()) {
   const Hyperparameters& h = hyperparameters_;
-  // Checked before anything is sized by it: every layer has at least its seven required tensors.
-  if (static_cast<size_t>(h.layerCount) > file_->tensors().size()) {
+  // Checked before anything is sized by it.
+  constexpr size_t kRequiredPerLayer = 6;
+  if (kRequiredPerLayer * static_cast<size_t>(h.layerCount) > file_->tensors().size()) {
     file_->reject("gpt2.block_count is " + std::to_string(h.layerCount) + ", but there are only " +
                   std::to_string(file_->tensors().size()) + " tensors");
   }
@@ -55,11 +57,18 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
       absentBiases_.emplace(name);
     });
   }
-  mappedTensors_ = makeTensorContext(tensorLimit(h));
-  copiedTensors_ = makeTensorContext(tensorLimit(h));
+  mappedTensors_.emplace(tensorLimit(h));
+  copiedTensors_.emplace(tensorLimit(h));
 
   const TensorInfo& tokens = require("token_embd.weight", h.embeddingLength, h.vocabSize);
   const TensorInfo& positions = require("position_embd.weight", h.embeddingLength, h.contextLength);
+  // ggml copies the cache when it grows, and counts its elements in 32 bits.
+  if (h.embeddingLength * h.contextLength > std::numeric_limits<int32_t>::max()) {
+    throw Error(code::kUnsupportedModel, file_->path() + ": the product of the embedding length " +
+                                             std::to_string(h.embeddingLength) +
+                                             " and the context length " +
+                                             std::to_string(h.contextLength) + " is 2^31 or more");
+  }
   tokenEmbedding_ = EmbeddingTable(tokens);
   positionEmbedding_ = EmbeddingTable(positions);
 
@@ -120,7 +129,7 @@ ggml_tensor* Weights::matrix(const std::string& name, int64_t in, int64_t out) {
                                              ", for which ggml has no dot product");
   }
   const bool inPlace = onCpu_ && reinterpret_cast<uintptr_t>(info.data) % kTensorAlignment == 0;
-  ggml_context* context = inPlace ? mappedTensors_.get() : copiedTensors_.get();
+  ggml_context* context = inPlace ? mappedTensors_->get() : copiedTensors_->get();
   ggml_tensor* tensor = ggml_new_tensor_2d(context, info.type, in, out);
   ggml_set_name(tensor, name.c_str());
   (inPlace ? mapped_ : copied_).emplace_back(tensor, &info);
@@ -129,7 +138,7 @@ ggml_tensor* Weights::matrix(const std::string& name, int64_t in, int64_t out) {
 
 ggml_tensor* Weights::vector(const std::string& name, int64_t length) {
   const TensorInfo& info = require(name, length, 1);
-  ggml_tensor* tensor = ggml_new_tensor_1d(copiedTensors_.get(), GGML_TYPE_F32, length);
+  ggml_tensor* tensor = ggml_new_tensor_1d(copiedTensors_->get(), GGML_TYPE_F32, length);
   ggml_set_name(tensor, name.c_str());
   copied_.emplace_back(tensor, &info);
   return tensor;
@@ -170,6 +179,7 @@ void Weights::countParameters() {
 }
 
 void Weights::upload(const Device& device, const CancelFlag* cancelled) {
+  requireMemory(1024);  // for what describes a buffer
   if (!mapped_.empty()) {
     const FileMap& bytes = file_->bytes();
     mappedBuffer_.reset(
@@ -179,7 +189,7 @@ void Weights::upload(const Device& device, const CancelFlag* cancelled) {
       ggml_backend_tensor_alloc(mappedBuffer_.get(), tensor, const_cast<uint8_t*>(info->data));
     }
   }
-  copiedBuffer_ = device.allocate(copiedTensors_.get());
+  copiedBuffer_ = device.allocate(copiedTensors_->get());
   std::vector<float> widened;
   for (const auto& [tensor, info] : copied_) {
     throwIfCancelled(cancelled);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "device.h"
 #include "gguf_file.h"
 #include "hyperparameters.h"
+#include "tensor_context.h"
 
 namespace gpt2 {
 
@@ -90,8 +92,8 @@ class Weights {
   Hyperparameters hyperparameters_;
   std::unordered_set<std::string> absentBiases_;
   std::unordered_set<std::string> used_;
-  ContextPtr mappedTensors_;  // matrices that are used where they are mapped
-  ContextPtr copiedTensors_;  // vectors, and whatever else needs memory on the device
+  std::optional<TensorContext> mappedTensors_;  // matrices that are used where they are mapped
+  std::optional<TensorContext> copiedTensors_;  // vectors, and what else needs the device's memory
   std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
   BufferPtr mappedBuffer_, copiedBuffer_;
   EmbeddingTable tokenEmbedding_, positionEmbedding_;

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "check.h"
-#include "device.h"
 #include "gguf_builder.h"
 #include "temporary_file.h"
+#include "tensor_context.h"
 
 using gpt2::GgufFile;
 using gpt2::GgufType;
@@ -257,7 +257,7 @@ TEST(readsWhatGgmlWrites) {
   const char* texts[] = {"one", "", "three"};
   gguf_set_arr_str(writer, "texts", texts, 3);
 
-  const gpt2::ContextPtr context = gpt2::makeTensorContext(3);
+  const gpt2::TensorContext context(3);
   std::vector<float> matrix(15);
   for (size_t i = 0; i < matrix.size(); ++i) matrix[i] = static_cast<float>(i) / 4;
   std::vector<uint8_t> blocks(2 * ggml_row_size(GGML_TYPE_Q4_K, 256));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "session_checks.h"
+#include "tensor_context.h"
 
 using gpt2::CancelFlag;
 using gpt2::test::checkSame;
@@ -41,17 +42,12 @@ TEST(aFlagSetBeforehandStopsAGraph) {
   for (const int threads : {1, 2}) {
     gpt2::Device device("cpu", threads);
     constexpr size_t kNodes = 50;
-    const gpt2::ContextPtr context = gpt2::makeTensorContext(kNodes + 20);
+    const gpt2::TensorContext context(kNodes + 20);
     ggml_tensor* input = ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, 8);
     ggml_tensor* output = input;
     for (size_t i = 0; i < kNodes; ++i) output = ggml_neg(context.get(), output);
-    std::vector<uint8_t> memory(ggml_graph_overhead() + 1024);
-    ggml_init_params params{};
-    params.mem_size = memory.size();
-    params.mem_buffer = memory.data();
-    params.no_alloc = true;
-    const gpt2::ContextPtr graphContext(ggml_init(params));
-    ggml_cgraph* graph = ggml_new_graph(graphContext.get());
+    const gpt2::TensorContext graphContext(0, kNodes + 1);
+    ggml_cgraph* graph = ggml_new_graph_custom(graphContext.get(), kNodes + 1, false);
     ggml_build_forward_expand(graph, output);
     const gpt2::BufferPtr buffer = device.allocate(context.get());
     const float before = 7;

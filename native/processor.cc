@@ -1,0 +1,39 @@
+#include "processor.h"
+
+#include <ggml-cpu.h>
+
+namespace gpt2 {
+
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+
+std::string missingInstructionSets() {
+  __builtin_cpu_init();
+  const struct {
+    const char* name;
+    bool needed;
+    bool there;
+  } sets[] = {
+      {"SSSE3", ggml_cpu_has_ssse3() != 0, __builtin_cpu_supports("ssse3") != 0},
+      {"AVX", ggml_cpu_has_avx() != 0, __builtin_cpu_supports("avx") != 0},
+      {"AVX2", ggml_cpu_has_avx2() != 0, __builtin_cpu_supports("avx2") != 0},
+      {"FMA", ggml_cpu_has_fma() != 0, __builtin_cpu_supports("fma") != 0},
+      {"BMI2", ggml_cpu_has_bmi2() != 0, __builtin_cpu_supports("bmi2") != 0},
+      {"AVX-512", ggml_cpu_has_avx512() != 0, __builtin_cpu_supports("avx512f") != 0},
+      {"AVX512-VBMI", ggml_cpu_has_avx512_vbmi() != 0, __builtin_cpu_supports("avx512vbmi") != 0},
+      {"AVX512-VNNI", ggml_cpu_has_avx512_vnni() != 0, __builtin_cpu_supports("avx512vnni") != 0},
+      {"AVX512-BF16", ggml_cpu_has_avx512_bf16() != 0, __builtin_cpu_supports("avx512bf16") != 0},
+  };
+  std::string missing;
+  for (const auto& set : sets) {
+    if (set.needed && !set.there) missing += (missing.empty() ? "" : ", ") + std::string(set.name);
+  }
+  return missing;
+}
+
+#else
+
+std::string missingInstructionSets() { return {}; }
+
+#endif
+
+}  // namespace gpt2

@@ -1,0 +1,161 @@
+// The engine with less memory than it wants, in steps from nothing to enough. ggml ends the process
+// when one of its small requests is refused; none may be reached.
+//
+// The limit counts what malloc and operator new have given out, glibc's thread stacks left out.
+
+#include <cstdlib>
+#include <new>
+
+#include "check.h"
+#include "session_checks.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define GPT2_OWN_ALLOCATOR 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GPT2_OWN_ALLOCATOR 1
+#endif
+#endif
+
+#if defined(__GLIBC__) && !defined(GPT2_OWN_ALLOCATOR)
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <limits>
+
+namespace {
+
+std::atomic<size_t> used{0};
+std::atomic<size_t> peak{0};
+std::atomic<size_t> limit{std::numeric_limits<size_t>::max()};
+
+bool isGranted(size_t size) {
+  if (size <= limit && used <= limit - size) return true;
+  errno = ENOMEM;
+  return false;
+}
+
+void* counted(void* memory) {
+  if (memory == nullptr) return nullptr;
+  const size_t now = used += malloc_usable_size(memory);
+  if (now > peak) peak = now;
+  return memory;
+}
+
+}  // namespace
+
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): glibc's names
+extern "C" {
+void* __libc_malloc(size_t size);
+void* __libc_calloc(size_t count, size_t size);
+void* __libc_realloc(void* memory, size_t size);
+void* __libc_memalign(size_t alignment, size_t size);
+void __libc_free(void* memory);
+
+void* malloc(size_t size) { return isGranted(size) ? counted(__libc_malloc(size)) : nullptr; }
+
+void* calloc(size_t count, size_t size) {
+  return isGranted(count * size) ? counted(__libc_calloc(count, size)) : nullptr;
+}
+
+void* realloc(void* memory, size_t size) {
+  if (!isGranted(size)) return nullptr;
+  const size_t before = memory == nullptr ? 0 : malloc_usable_size(memory);
+  void* moved = __libc_realloc(memory, size);
+  if (moved == nullptr) return nullptr;
+  used -= before;
+  return counted(moved);
+}
+
+void* memalign(size_t alignment, size_t size) {
+  return isGranted(size) ? counted(__libc_memalign(alignment, size)) : nullptr;
+}
+
+void* aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+
+int posix_memalign(void** memory, size_t alignment, size_t size) {
+  *memory = memalign(alignment, size);
+  return *memory == nullptr ? ENOMEM : 0;
+}
+
+void free(void* memory) {
+  if (memory != nullptr) used -= malloc_usable_size(memory);
+  __libc_free(memory);
+}
+}
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+
+namespace {
+
+using gpt2::test::cpuOptions;
+using gpt2::test::greedy;
+using gpt2::test::kVocabulary;
+using gpt2::test::LoadedModel;
+using gpt2::test::ReferenceModel;
+
+// Opens a model, evaluates, grows and forks a session, generates. Returns the last logits.
+std::vector<float> useModel(const std::string& path, bool map) {
+  gpt2::ModelOptions options = cpuOptions(2);
+  options.map = map;
+  gpt2::Model model(path, options);
+  const auto session = model.createSession();
+  std::vector<float> logits(kVocabulary);
+  model.evaluate(*session, 0, std::vector<uint32_t>(40, 3), {39}, logits.data(), nullptr);
+  model.evaluate(*session, 40, std::vector<uint32_t>(60, 4), {59}, logits.data(), nullptr);
+  const auto fork = model.createSession();
+  fork->copyFrom(*session);
+  const auto ignore = [](uint32_t) {};
+  model.generate(*fork, 100, {5}, greedy(3), ignore, nullptr);
+  model.evaluate(*fork, 104, {6, 7}, {1}, logits.data(), nullptr);
+  return logits;
+}
+
+}  // namespace
+
+TEST(tooLittleMemoryIsAnErrorAndNothingElse) {
+  const gpt2::test::TemporaryFile file(ReferenceModel({kVocabulary, 160, 24, 3, 4}).file());
+  const std::string path = file.path();
+  for (const bool map : {true, false}) {
+    const std::vector<float> expected = useModel(path, map);  // what lives for ever is there now
+    const size_t before = used;
+    peak = before;
+    CHECK(useModel(path, map) == expected);
+    CHECK_EQUAL(used.load(), before);
+    const size_t most = peak - before;
+
+    size_t refused = 0;
+    size_t granted = 0;
+    constexpr size_t kSteps = 600;
+    for (size_t step = 0; step <= kSteps; ++step) {
+      std::vector<float> logits;
+      std::string error;
+      limit = before + most * step / kSteps + most * step / kSteps / 8;
+      try {
+        logits = useModel(path, map);
+      } catch (const gpt2::Error& refusal) {
+        error = refusal.code();
+      } catch (const std::bad_alloc&) {
+        error = gpt2::code::kOutOfMemory;  // as the binding tells it
+      }
+      limit = std::numeric_limits<size_t>::max();
+      if (logits.empty()) {
+        CHECK_EQUAL(error, gpt2::code::kOutOfMemory);
+        ++refused;
+      } else {
+        CHECK(logits == expected);
+        ++granted;
+      }
+    }
+    CHECK(refused > kSteps / 2);
+    CHECK(granted > 10);
+  }
+}
+
+#else
+
+TEST(isForGlibcAndItsOwnAllocator) {}
+
+#endif
