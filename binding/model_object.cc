@@ -55,6 +55,7 @@ Logger toLogger(Delivery& delivery, const Napi::Value& function,
 }  // namespace
 
 RunningModel::~RunningModel() {
+  bytes.tell(env, 0);
   if (engine) engine->stop(farewell());
 }
 
@@ -75,7 +76,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const std::string path = toString(info[0]);
   const ModelOptions options = toModelOptions(info[1].As<Napi::Object>());
   Delivery& delivery = AddonData::of(env).delivery;
-  auto running = std::make_shared<RunningModel>();
+  auto running = std::make_shared<RunningModel>(env);
   running->engine = delivery.startEngine(toLogger(delivery, info[2], running));
   auto task = std::make_unique<Task>(env);
   task->owned = running;
@@ -97,15 +98,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
       running_(*info[0].As<Napi::External<std::shared_ptr<RunningModel>>>().Data()) {
-  reportedBytes_ = static_cast<int64_t>(running_->model->anonymousBytes());
-  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reportedBytes_);
-}
-
-void ModelObject::Finalize(Napi::BasicEnv env) { release(env); }
-
-void ModelObject::release(Napi::BasicEnv env) {
-  Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(reportedBytes_, 0));
-  running_.reset();
+  running_->bytes.tell(info.Env(), running_->model->anonymousBytes());
 }
 
 Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
@@ -151,7 +144,7 @@ Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   task->keep(Value());
   return AddonData::of(env).delivery.stop(*running_->engine, std::move(task), running_->farewell(),
                                           [this](Napi::Env result, Task&) -> Napi::Value {
-                                            release(result);
+                                            running_.reset();
                                             return result.Undefined();
                                           });
 }

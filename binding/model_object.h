@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "engine.h"
+#include "external_bytes.h"
 #include "model.h"
 #include "vocabulary.h"
 
@@ -18,15 +19,18 @@ class SessionObject;
 // A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the model by
 // a plain pointer: letting go of it is the engine's last job.
 struct RunningModel {
+  explicit RunningModel(Napi::Env environment) : env(environment) {}
   ~RunningModel();
   // What the engine's last job has to do.
   std::function<void()> farewell();
 
+  Napi::Env env;
   std::shared_ptr<Model> model;                 // null once disposed
   std::optional<VocabularySummary> vocabulary;  // read by the engine, since it pages the file in
   std::shared_ptr<Engine> engine;
   std::unordered_set<SessionObject*> sessions;
   Napi::FunctionReference logger;
+  ExternalBytes bytes;
 };
 
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
@@ -36,16 +40,13 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   static Napi::Value open(const Napi::CallbackInfo& info);
 
   explicit ModelObject(const Napi::CallbackInfo& info);
-  void Finalize(Napi::BasicEnv env) override;
 
  private:
   Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value createSession(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
-  void release(Napi::BasicEnv env);
 
   std::shared_ptr<RunningModel> running_;
-  int64_t reportedBytes_ = 0;
 };
 
 }  // namespace gpt2::binding

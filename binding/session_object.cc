@@ -60,21 +60,25 @@ void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
 
 void SessionObject::release(Napi::BasicEnv env) {
   if (!running_) return;
-  reportBytes(env, 0);
+  cacheBytes_.tell(env, 0);
   running_->engine->release(std::move(session_));
   running_->sessions.erase(this);
   running_.reset();
 }
 
-// The garbage collector knows only what it is told.
-void SessionObject::reportBytes(Napi::BasicEnv env, size_t bytes) {
-  const auto now = static_cast<int64_t>(bytes);
-  Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(reportedBytes_, now));
-}
-
 RunningModel& SessionObject::running(Napi::Env env) const {
   if (!running_) throw toJavaScript(env, Error(code::kDisposed, "The session was disposed."));
   return *running_;
+}
+
+SessionObject::HeldBytes SessionObject::bytesOf(const Model& model, const Session& session) {
+  return {model.anonymousBytes(), session.cache().byteSize()};
+}
+
+void SessionObject::tell(Napi::BasicEnv env, const HeldBytes& bytes) {
+  if (!running_) return;
+  running_->bytes.tell(env, bytes.model);
+  cacheBytes_.tell(env, bytes.cache);
 }
 
 Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
@@ -95,8 +99,8 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
        positions = std::move(positions),
        data = out.Data()](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
         model->evaluate(*session, keep, tokens, positions, data, &cancelled);
-        return [this, bytes = session->cache().byteSize()](Napi::Env result, Task&) -> Napi::Value {
-          if (session_) reportBytes(result, bytes);
+        return [this, bytes = bytesOf(*model, *session)](Napi::Env result, Task&) -> Napi::Value {
+          tell(result, bytes);
           return result.Undefined();
         };
       });
@@ -120,9 +124,9 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
                         const Generation generation = model->generate(
                             *session, keep, tokens, options,
                             [&](uint32_t token) { delivery.deliver(number, token); }, &cancelled);
-                        return [this, generation, bytes = session->cache().byteSize()](
+                        return [this, generation, bytes = bytesOf(*model, *session)](
                                    Napi::Env result, Task&) -> Napi::Value {
-                          if (session_) reportBytes(result, bytes);
+                          tell(result, bytes);
                           return toJavaScript(result, generation);
                         };
                       });

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "external_bytes.h"
 #include "model_object.h"
 #include "session.h"
 
@@ -32,13 +33,18 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
+  // Both grow with the longest sequence. Read on the engine's thread, told on JavaScript's.
+  struct HeldBytes {
+    size_t model, cache;
+  };
+  static HeldBytes bytesOf(const Model& model, const Session& session);
+  void tell(Napi::BasicEnv env, const HeldBytes& bytes);
   // The model to compute with. Throws DISPOSED after release().
   RunningModel& running(Napi::Env env) const;
-  void reportBytes(Napi::BasicEnv env, size_t bytes);
 
   std::shared_ptr<RunningModel> running_;
   std::shared_ptr<Session> session_;
-  int64_t reportedBytes_ = 0;
+  ExternalBytes cacheBytes_;
 };
 
 }  // namespace gpt2::binding

@@ -42,6 +42,7 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
   const Hyperparameters& h = weights_.hyperparameters();
   const auto width = static_cast<size_t>(h.embeddingLength);
   const int64_t start = session.evaluated();
+  weights_.file().bytes().checkUnchanged();
 
   // Token and position rows are added on the host: any type of table, and no lookup inside ggml
   // that would end the process on an index out of range.
@@ -76,6 +77,7 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
 
 void ForwardPass::logits(const float* hidden, int64_t count, float* out,
                          const CancelFlag* cancelled) {
+  weights_.file().bytes().checkUnchanged();
   graphContext_.clear();
   ggml_context* context = graphContext_.get();
   ggml_cgraph* graph = ggml_new_graph_custom(context, nodeLimit_, false);

@@ -35,6 +35,9 @@ void InputFile::read(uint64_t offset, size_t length, uint8_t* out,
 
 #ifdef _WIN32
 
+// Nobody can write to it: the file was opened without sharing that.
+void InputFile::checkUnchanged() const {}
+
 InputFile::InputFile(const std::string& path)
     : path_(withoutZeroByte(path)),
       handle_(CreateFileW(toWindowsPath(path).c_str(), GENERIC_READ,
@@ -84,6 +87,16 @@ namespace {
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
+int64_t modificationTime(const struct stat& status) {
+#ifdef __APPLE__
+  const timespec& time = status.st_mtimespec;
+#else
+  const timespec& time = status.st_mtim;
+#endif
+  constexpr int64_t kNanoseconds = 1000000000;
+  return static_cast<int64_t>(time.tv_sec) * kNanoseconds + time.tv_nsec;
+}
+
 }  // namespace
 
 InputFile::InputFile(const std::string& path)
@@ -102,9 +115,19 @@ InputFile::InputFile(const std::string& path)
     throw Error(code::kFileUnreadable, path + ": " + why);
   }
   size_ = static_cast<uint64_t>(status.st_size);
+  modified_ = modificationTime(status);
 }
 
 InputFile::~InputFile() { close(handle_); }
+
+void InputFile::checkUnchanged() const {
+  struct stat status {};
+  if (fstat(handle_, &status) == 0 && static_cast<uint64_t>(status.st_size) == size_ &&
+      modificationTime(status) == modified_) {
+    return;
+  }
+  throw Error(code::kFileUnreadable, path_ + ": it was changed while it was in use");
+}
 
 size_t InputFile::readSome(uint64_t offset, size_t length, uint8_t* out) const {
   for (;;) {

@@ -25,6 +25,9 @@ class InputFile {
   // has become shorter, and ABORTED.
   void read(uint64_t offset, size_t length, uint8_t* out, const CancelFlag* cancelled) const;
 
+  // Throws FILE_UNREADABLE if the file has been written to since it was opened.
+  void checkUnchanged() const;
+
   // The whole file in memory, read-only, until unmap(); null if the system refuses.
   uint8_t* map() const;
   static void unmap(uint8_t* data, size_t size);
@@ -40,6 +43,7 @@ class InputFile {
 
   std::string path_;
   uint64_t size_ = 0;
+  int64_t modified_ = 0;  // when it was last written to, in the system's finest unit
   Handle handle_;
 };
 
