@@ -132,13 +132,13 @@ export async function gather(
 
 /**
  * Runs and yields part by part. Leaving the loop early stops the run.
- * @param onTokens hears the tokens of each part before it is handed out
+ * @param onPart hears how many tokens a part has before it is handed out
  */
 export async function* streamParts(
   run: NativeRun,
   settings: GenerationSettings,
   tokenizer: Tokenizer | undefined,
-  onTokens: (tokens: readonly number[]) => void,
+  onPart: (count: number) => void,
 ): AsyncGenerator<GenerationPart, void, void> {
   const decoder = tokenizer && new TextStreamDecoder(tokenizer);
   const arrived: number[] = [];
@@ -165,7 +165,7 @@ export async function* streamParts(
       if (arrived.length > 0) {
         const tokens = arrived.splice(0);
         held.push(...tokens);
-        onTokens(tokens);
+        onPart(tokens.length);
         const text = tokens.map((token) => decoder?.write(token) ?? '').join('');
         if (text !== '' || !decoder) {
           yield { text, tokens: held };

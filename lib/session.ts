@@ -36,6 +36,8 @@ export class Session implements Disposable {
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
+  // Of a stream that has all its tokens: ends its turn for calls that wait, which its loop may be awaiting.
+  #finishStream = () => {};
   #last: Promise<void> = Promise.resolve();
   // Aborted by dispose(), which stops the calls under way and those that wait.
   readonly #disposal = new AbortController();
@@ -109,7 +111,8 @@ export class Session implements Disposable {
 
   /**
    * As {@link generate}, part by part. Leaving the loop early stops the work; the session then holds the
-   * prompt and the tokens that were handed out.
+   * prompt and the tokens that were handed out. A call that waits for the stream's turn to end begins when
+   * the model has all its tokens, handed out or not; they are then part of the session.
    *
    * @example
    * for await (const { text } of session.stream('Once upon a time')) process.stdout.write(text);
@@ -122,24 +125,49 @@ export class Session implements Disposable {
     const promptTokens = this.#promptTokens(prompt);
     const signal = this.#stopSignal(settings.signal);
     const release = await this.#turn(signal);
+    let isFinished = false;
+    const finish = () => {
+      if (isFinished) return;
+      isFinished = true;
+      this.#finishStream = () => {};
+      release();
+    };
     try {
       this.#check();
       const tokens = promptTokens();
       const keep = this.length;
-      let isPromptAdded = false;
+      const generated: number[] = [];
+      let appended = 0;
+      const appendUpTo = (count: number) => {
+        if (isFinished) return;
+        if (appended === 0 && count > 0) for (const token of tokens) this.#tokens.push(token);
+        for (; appended < count; appended++) this.#tokens.push(generated[appended] as number);
+      };
       yield* streamParts(
-        (onToken, cancellation) =>
-          this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
+        async (onToken, cancellation) => {
+          const generation = await this.#native.generate(
+            keep,
+            tokens,
+            settings.native,
+            (token) => {
+              generated.push(token);
+              onToken(token);
+            },
+            cancellation,
+          );
+          this.#finishStream = () => {
+            appendUpTo(generated.length);
+            finish();
+          };
+          if (this.#running > 1) this.#finishStream();
+          return generation;
+        },
         { ...settings, signal },
         this.#model.textTokenizer,
-        (part) => {
-          if (!isPromptAdded) for (const token of tokens) this.#tokens.push(token);
-          isPromptAdded = true;
-          for (const token of part) this.#tokens.push(token);
-        },
+        (count) => appendUpTo(appended + count),
       );
     } finally {
-      release();
+      finish();
     }
   }
 
@@ -234,6 +262,7 @@ export class Session implements Disposable {
    */
   async #turn(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
+    this.#finishStream();
     const before = this.#last;
     let end = () => {};
     this.#last = new Promise<void>((resolve) => {

@@ -257,20 +257,31 @@ describe('a session', () => {
     expect([...handedOut, ...tokens]).toEqual(expected.slice(0, handedOut.length + 5));
   });
 
-  test('waits while a stream is open', async () => {
+  test('takes its turn when a stream has all its tokens, though the loop that reads it awaits the call', async () => {
+    const expected = await likeliestTokens(prompt, 6);
     using session = model.createSession();
-    const stream = session.stream(prompt, { temperature: 0, maxTokens: 3 });
-    await stream.next();
-    let evaluated = false;
-    const waiting = session.evaluate([4]).then(() => {
-      evaluated = true;
-    });
-    await failure('SESSION_BUSY', () => session.rewind(0));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(evaluated).toBe(false);
-    await stream.return();
-    await waiting;
-    expect(session.tokens.at(-1)).toBe(4);
+    const handedOut: number[] = [];
+    const turns: number[] = [];
+    for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 6 })) {
+      handedOut.push(...tokens);
+      if (turns.length === 0) {
+        await failure('SESSION_BUSY', () => session.rewind(0));
+        const { data } = await session.evaluate([4]);
+        turns.push(argmax(data));
+        expect([...session.tokens]).toEqual([...prompt, ...expected, 4]);
+      }
+    }
+    expect(handedOut).toEqual(expected);
+    expect(turns).toEqual([argmax((await model.logits([...prompt, ...expected, 4])).data)]);
+    expect([...session.tokens]).toEqual([...prompt, ...expected, 4]);
+    session.rewind(0);
+  });
+
+  test('takes its turn after a stream whose iterator was dropped', async () => {
+    using session = model.createSession();
+    await session.stream(prompt, { temperature: 0, maxTokens: 4 }).next();
+    await session.evaluate([4]);
+    expect(session.length).toBe(prompt.length + 4 + 1);
   });
 });
 
