@@ -1,8 +1,8 @@
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
 import { Gpt2Error } from './errors.js';
+import { eventLoopTurn } from './event-loop.js';
 
 export interface EncodeOptions {
   /**

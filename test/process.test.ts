@@ -1,11 +1,12 @@
-// The package in processes and threads of its own: how it is loaded, and that it never ends one.
+// The package in processes of its own: how it is loaded, and that it never ends one nor keeps it from ending.
 
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { addon } from '../dist/addon.js';
 import { convert, type ErrorCode, Gpt2Error, version } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
-import { packageEntry, packageModule, runNode } from './node-process.js';
+import { type ProcessResult, packageEntry, packageModule, runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
@@ -93,27 +94,48 @@ describe('a process', () => {
     }
   });
 
-  test('may stop worker threads in the middle of their work', async () => {
-    const result = await runNode(
-      `const { Worker } = require('node:worker_threads');
-       const source = \`
-         const { parentPort, workerData: args } = require('node:worker_threads');
-         const gpt2 = require(args.entry);
+  test.each<[string, string, Partial<ProcessResult>]>([
+    ['an uncaught exception', "throw new Error('mine');", { exitCode: 1, signal: null }],
+    ['an unhandled rejection', "Promise.reject(new Error('mine'));", { exitCode: 1, signal: null }],
+    ['SIGINT', "process.kill(process.pid, 'SIGINT');", { exitCode: null, signal: 'SIGINT' }],
+    ['SIGTERM', "process.kill(process.pid, 'SIGTERM');", { exitCode: null, signal: 'SIGTERM' }],
+    [
+      'SIGINT with a handler that exits',
+      "process.on('SIGINT', () => process.exit(130)); process.kill(process.pid, 'SIGINT');",
+      { exitCode: 130, signal: null },
+    ],
+    ['process.exit in a token', '', { exitCode: 5, signal: null }],
+  ])('ends by %s in the middle of the work, with its own status', async (_, end, expected) => {
+    for (const delay of [0, 10]) {
+      const { exitCode, signal } = await runNode(
+        `const model = await gpt2.loadModel(args.folder, args.loading);
+         for (let i = 0; i < 10; i++) model.generate([1], { maxTokens: 90 }).catch(() => {});
          (async () => {
-           const model = await gpt2.loadModel(args.folder, args.loading);
-           parentPort.postMessage('at work');
-           for (;;) await Promise.all([model.generate([1], { maxTokens: 80 }), model.logits([1, 2])]);
-         })();\`;
-       await Promise.all([0, 1, 3, 7, 20].map(async (delay) => {
-         const worker = new Worker(source, { eval: true, workerData: args });
-         await new Promise((resolve) => worker.once('message', resolve));
-         await new Promise((resolve) => setTimeout(resolve, delay));
-         await worker.terminate();
-       }));
-       console.log('unharmed');`,
-      args,
-    );
-    expect(result).toEqual(unharmed);
+           for await (const part of model.stream([1], { maxTokens: 90 })) {
+             if (args.end === '') process.exit(5);
+           }
+         })().catch(() => {});
+         setTimeout(() => { ${end} }, ${delay});`,
+        { ...args, end },
+      );
+      expect({ exitCode, signal }).toEqual(expected);
+    }
+  });
+
+  test('may exit while it loads or converts, and leaves nothing half done', async () => {
+    for (const delay of [0, 2, 5]) {
+      const target = join(temporaryFolder(), 'model.gguf');
+      const { exitCode, signal } = await runNode(
+        `for (let i = 0; i < 4; i++) {
+           gpt2.convert(args.folder, args.target).catch(() => {});
+           gpt2.loadModel(args.folder, { ...args.loading, mmap: false }).catch(() => {});
+         }
+         setTimeout(() => process.exit(3), ${delay});`,
+        { ...args, target },
+      );
+      expect({ exitCode, signal }).toEqual({ exitCode: 3, signal: null });
+      expect(readdirSync(dirname(target)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    }
   });
 
   test('may let go of models and sessions in any order', async () => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { Gpt2Error } from '../errors.js';
+import { eventLoopTurn } from '../event-loop.js';
 import { readJsonObject, readText } from './files.js';
 
 /** llama.cpp's numbers for what a token is. */

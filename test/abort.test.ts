@@ -1,0 +1,85 @@
+// Aborting what goes on before there is a model: conversion and loading. (Evaluating and generating are in
+// session.test.ts and generation.test.ts.)
+
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { convert, loadModel } from '../dist/index.js';
+import { fixtureFolder } from './golden.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+const root = temporaryFolder();
+const file = join(root, 'model.gguf');
+const folder = fixtureFolder('wide');
+beforeAll(() => convert(folder, file));
+
+const reason = new Error('enough');
+
+/** Aborted after as many turns of the event loop. */
+function abortAfter(turns: number): AbortSignal {
+  const controller = new AbortController();
+  const wait = (left: number) => {
+    if (left === 0) controller.abort(reason);
+    else setImmediate(wait, left - 1);
+  };
+  wait(turns);
+  return controller.signal;
+}
+
+describe('an abort at any moment', () => {
+  test.each([true, false])('of loading rejects with its reason, mmap %s', async (mmap) => {
+    let aborted = 0;
+    for (let turns = 0; turns < 60; turns++) {
+      try {
+        const model = await loadModel(file, { threads: 1, mmap, signal: abortAfter(turns) });
+        await model.dispose();
+      } catch (error) {
+        expect(error).toBe(reason);
+        aborted++;
+      }
+    }
+    expect(aborted).toBeGreaterThan(3);
+  });
+
+  test('of conversion rejects with its reason and leaves no file', async () => {
+    let aborted = 0;
+    for (let turns = 0; turns < 40; turns++) {
+      const targetFolder = freshFolder(root);
+      const target = join(targetFolder, 'model.gguf');
+      const left = () => readdirSync(targetFolder).length;
+      try {
+        await convert(folder, target, { type: 'q8_0', signal: abortAfter(turns) });
+        expect(left()).toBe(1);
+      } catch (error) {
+        expect(error).toBe(reason);
+        expect(left()).toBe(0);
+        aborted++;
+      }
+    }
+    expect(aborted).toBeGreaterThan(3);
+  });
+
+  test('of loading a folder stops its conversion, and the next load succeeds', async () => {
+    const cacheDir = join(temporaryFolder(), 'cache');
+    for (let turns = 1; turns < 20; turns++) {
+      await loadModel(folder, { cacheDir, threads: 1, signal: abortAfter(turns) }).then(
+        (model) => model.dispose(),
+        (error) => expect(error).toBe(reason),
+      );
+    }
+    await using model = await loadModel(folder, { cacheDir, threads: 1 });
+    expect(model.config.layerCount).toBe(2);
+    expect(readdirSync(cacheDir)).toHaveLength(1);
+  });
+});
+
+test('an error of the listener of progress is what loading rejects with', async () => {
+  const mine = new Error('mine');
+  for (const stop of [1, 2]) {
+    let calls = 0;
+    const onProgress = () => {
+      if (++calls === stop) throw mine;
+    };
+    await expect(loadModel(file, { threads: 1, onProgress })).rejects.toBe(mine);
+  }
+});
