@@ -636,6 +636,7 @@ describe('a vocabulary that is wrong', () => {
     ['a fraction', { a: 0.5 }],
     ['a string', { a: '1' }],
     ['null', { a: null }],
+    ['an object that no text can be made of', { a: { toString: 1, valueOf: 1 } }],
   ])('with %s as an id', async (_, ids) => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
     expect(await refusal()).toMatch(/vocab\.json: expected token ids below 97/);

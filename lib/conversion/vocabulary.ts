@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { readJsonObject, readText } from './files.js';
 
@@ -29,7 +30,7 @@ export async function readVocabulary(
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
       throw new Gpt2Error(
         'INVALID_FILE',
-        `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${id}`,
+        `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${show(id)}`,
       );
     }
     if (tokens[id] !== undefined) {
