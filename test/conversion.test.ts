@@ -664,6 +664,15 @@ describe('a vocabulary that is wrong', () => {
     expect(await refusal()).toMatch(/tokenizer\.json: expected a model of type BPE/);
   });
 
+  test.each(['1', 'null', '{"toString": 1}', '["a", 1]', '[["a"]]', '[[{"toString": 1}]]'])(
+    'in tokenizer.json, with the merge %s',
+    async (merge) => {
+      const model = `{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b", ${merge}]}`;
+      writeFileSync(join(folder, 'tokenizer.json'), `{"model": ${model}}`);
+      expect(await refusal()).toMatch(/tokenizer\.json: expected the merges to be strings/);
+    },
+  );
+
   test('with too few tokens is filled up', async () => {
     const path = join(folder, 'model.gguf');
     writeFileSync(join(folder, 'vocab.json'), '{"a": 0, "<|endoftext|>": 2}');

@@ -101,8 +101,20 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
   return {
     path,
     ids: [...ids],
-    // Written as "left right" or, newer, as ["left", "right"].
-    merges: model.merges.map((merge) => (Array.isArray(merge) ? merge.join(' ') : String(merge))),
+    merges: model.merges.map((merge) => joinMerge(path, merge)),
     special,
   };
+}
+
+/** A merge is written as "left right" or, newer, as ["left", "right"]. */
+function joinMerge(path: string, merge: unknown): string {
+  const parts: unknown[] = Array.isArray(merge) ? merge : [merge];
+  const wrong = parts.find((part) => typeof part !== 'string');
+  if (wrong !== undefined) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${path}: expected the merges to be strings but found ${show(wrong)}`,
+    );
+  }
+  return parts.join(' ');
 }
