@@ -673,6 +673,13 @@ describe('a vocabulary that is wrong', () => {
     },
   );
 
+  test('for a vocab_size beyond the embedding is not filled up to it', async () => {
+    writeFileSync(join(folder, 'vocab.json'), '{"a": 0}');
+    const config = { ...readConfig('odd-heads'), vocab_size: 2 ** 31 - 1 };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    expect(await refusal()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
+  });
+
   test('with too few tokens is filled up', async () => {
     const path = join(folder, 'model.gguf');
     writeFileSync(join(folder, 'vocab.json'), '{"a": 0, "<|endoftext|>": 2}');

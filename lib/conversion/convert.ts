@@ -61,9 +61,10 @@ export async function convert(
   checkFunction('onProgress', onProgress);
 
   const config = await readCheckpointConfig(folder);
-  const vocabulary = await readVocabulary(folder, config.vocabSize);
   const checkpoint = await openCheckpoint(folder, config);
   try {
+    // Padded to vocabSize, which is only now known to be no more than the embedding's rows.
+    const vocabulary = await readVocabulary(folder, config.vocabSize);
     const tensors = planTensors(checkpoint, type);
     const metadata = describe(folder, config, vocabulary, checkpoint, tensors);
     signal?.throwIfAborted();
