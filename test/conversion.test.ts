@@ -531,6 +531,12 @@ describe('files that are damaged', () => {
     expect(await refusal()).toMatch(/"wte\.weight"/);
   });
 
+  test('a tensor with a type of arrays in arrays, too deep for a walk through them', async () => {
+    const dtype = '['.repeat(1e5) + ']'.repeat(1e5);
+    writeRawSafetensors(weights, `{"wte.weight": {"dtype": ${dtype}}}`, Buffer.alloc(64));
+    expect(await refusal()).toContain('"wte.weight" has the unknown dtype');
+  });
+
   test('a folder where the weights should be', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
     mkdirSync(weights);

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { fileError } from './files.js';
 
@@ -134,7 +135,7 @@ function checkEntry(
     Number.isSafeInteger(number) && (number as number) >= 0;
   const bytes = typeof dtype === 'string' ? elementBytes[dtype] : undefined;
   if (bytes === undefined) {
-    throw invalidFile(path, `the tensor "${name}" has the unknown dtype ${JSON.stringify(dtype)}`);
+    throw invalidFile(path, `the tensor "${name}" has the unknown dtype ${show(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     throw invalidFile(path, `the shape of the tensor "${name}" is not an array of sizes`);
