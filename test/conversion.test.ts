@@ -336,6 +336,8 @@ describe('a config.json that is wrong', () => {
     [{ n_positions: undefined, n_ctx: undefined }, /n_positions .*found undefined/],
     [{ layer_norm_epsilon: 0 }, /layer_norm_epsilon .*found 0/],
     [{ layer_norm_epsilon: 'small' }, /layer_norm_epsilon .*found "small"/],
+    [{ layer_norm_epsilon: 1e-60 }, /layer_norm_epsilon .*found 1e-60/],
+    [{ layer_norm_epsilon: 1e60 }, /layer_norm_epsilon .*found 1e\+60/],
   ])('%j', async (config, message) => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', { config });
     const error = await failure('INVALID_FILE', () => loadModel(folder, loading));
