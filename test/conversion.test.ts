@@ -444,6 +444,20 @@ describe('weights that do not fit the config', () => {
     expect(readdirSync(folder).sort()).toEqual(['config.json', 'model.safetensors']);
   });
 
+  test('as many layers as tensors, which none of them has, take no memory', async () => {
+    const count = 100_000;
+    const folder = changedFixture(freshFolder(root), 'odd-heads', { config: { n_layer: count } });
+    const nothing = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}';
+    const names = Array.from({ length: count }, (_, index) => `"${index}":${nothing}`);
+    writeRawSafetensors(join(folder, 'model.safetensors'), `{${names}}`, Buffer.alloc(0));
+    const { stdout, exitCode } = await runNode(
+      `await gpt2.convert(args.folder, args.folder + '/x.gguf').catch(({ code }) => console.log(code));`,
+      { folder },
+      { NODE_OPTIONS: '--max-old-space-size=200' },
+    );
+    expect({ stdout, exitCode }).toEqual({ stdout: 'INVALID_FILE\n', exitCode: 0 });
+  });
+
   test('a head that is missing where the config says it is not tied', async () => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', {
       config: { tie_word_embeddings: false },
