@@ -54,7 +54,7 @@ if (!fix) {
     '--log-level=WARNING',
   ]);
   // The tests are left to the compiler's warnings and the sanitizers: they would triple the time.
-  const sources = files.filter((file) => file.endsWith('.cc') && !file.startsWith('native/test/'));
+  const sources = files.filter((file) => /^(?!native\/(test|fuzz)\/).*\.cc$/.test(file));
   const { status, error } = spawnSync(
     'xargs',
     ['-n', '3', '-P', String(availableParallelism()), 'clang-tidy', '-p', 'build-lint', '--quiet'],

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { convert, loadModel } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
-import { temporaryFolder } from './temporary-folder.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
 const file = join(root, 'model.gguf');

@@ -1,6 +1,6 @@
 // Checkpoint folders for tests: fixtures with something changed, and small models with GPT-2's vocabulary.
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FixtureName, fixtureFolder } from './golden.js';
 import { mergesTxt, vocabJson } from './gpt2-vocabulary.js';
@@ -63,9 +63,14 @@ export function uniformNumbers(seed: number): () => number {
   };
 }
 
-/** A tiny random model whose 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
-export function writeTextCheckpoint(folder: string): string {
-  const [vocabulary, context, width] = [50257, 64, 8];
+interface Sizes {
+  vocabulary: number;
+  context: number;
+  width: number;
+}
+
+/** A random model of one layer and two heads. */
+function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes): string {
   const next = uniformNumbers(1);
   const random = (shape: number[], size = 1, mean = 0) => {
     const count = shape.reduce((product, extent) => product * extent, 1);
@@ -92,20 +97,61 @@ export function writeTextCheckpoint(folder: string): string {
     ['ln_f.weight', random([width], 0.2, 1)],
     ['ln_f.bias', random([width], 0.2)],
   ]);
-  writeCheckpoint(
+  return writeCheckpoint(
     folder,
     {
       model_type: 'gpt2',
+      activation_function: 'gelu_new',
       vocab_size: vocabulary,
       n_positions: context,
       n_embd: width,
       n_head: 2,
       n_layer: 1,
+      n_inner: 4 * width,
+      layer_norm_epsilon: 1e-5,
+      tie_word_embeddings: true,
       eos_token_id: vocabulary - 1,
     },
     tensors,
   );
+}
+
+/** A tiny random model whose 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
+export function writeTextCheckpoint(folder: string): string {
+  writeRandomModel(folder, { vocabulary: 50257, context: 64, width: 8 });
   writeFileSync(join(folder, 'vocab.json'), vocabJson());
   writeFileSync(join(folder, 'merges.txt'), mergesTxt());
+  return folder;
+}
+
+/** A model of a few kilobytes with everything that a folder can hold: either form of the vocabulary. */
+export function writeSmallCheckpoint(folder: string): string {
+  const ids = { a: 0, b: 1, ab: 2, '<|endoftext|>': 3 };
+  const end = { id: 3, content: '<|endoftext|>', special: true };
+  writeRandomModel(folder, { vocabulary: 5, context: 8, width: 8 });
+  writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
+  writeFileSync(join(folder, 'merges.txt'), '#version: 0.2\na b\n');
+  writeFileSync(
+    join(folder, 'tokenizer.json'),
+    JSON.stringify({ added_tokens: [end], model: { type: 'BPE', vocab: ids, merges: ['a b'] } }),
+  );
+  return folder;
+}
+
+/** Puts the weights of a folder into two files with an index. */
+export function splitWeights(folder: string): string {
+  const whole = join(folder, 'model.safetensors');
+  const tensors = [...readSafetensors(whole)];
+  const half = Math.ceil(tensors.length / 2);
+  const shards = [tensors.slice(0, half), tensors.slice(half)];
+  const weightMap: Record<string, string> = {};
+  for (const [index, shard] of shards.entries()) {
+    const file = `model-0000${index + 1}-of-00002.safetensors`;
+    writeSafetensors(join(folder, file), new Map(shard));
+    for (const [name] of shard) weightMap[name] = file;
+  }
+  const index = { metadata: {}, weight_map: weightMap };
+  writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify(index));
+  rmSync(whole);
   return folder;
 }

@@ -127,6 +127,8 @@ describe('gpt2 generate', () => {
       fixtureFolder('odd-heads'),
       '-n',
       '3',
+      '--seed',
+      '1',
     ]);
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^(\d+ ){3}\n$/);

@@ -336,6 +336,8 @@ describe('a config.json that is wrong', () => {
     [{ n_positions: undefined, n_ctx: undefined }, /n_positions .*found undefined/],
     [{ layer_norm_epsilon: 0 }, /layer_norm_epsilon .*found 0/],
     [{ layer_norm_epsilon: 'small' }, /layer_norm_epsilon .*found "small"/],
+    [{ layer_norm_epsilon: 1e-60 }, /layer_norm_epsilon .*found 1e-60/],
+    [{ layer_norm_epsilon: 1e60 }, /layer_norm_epsilon .*found 1e\+60/],
   ])('%j', async (config, message) => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', { config });
     const error = await failure('INVALID_FILE', () => loadModel(folder, loading));
@@ -442,6 +444,20 @@ describe('weights that do not fit the config', () => {
     expect(readdirSync(folder).sort()).toEqual(['config.json', 'model.safetensors']);
   });
 
+  test('as many layers as tensors, which none of them has, take no memory', async () => {
+    const count = 100_000;
+    const folder = changedFixture(freshFolder(root), 'odd-heads', { config: { n_layer: count } });
+    const nothing = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}';
+    const names = Array.from({ length: count }, (_, index) => `"${index}":${nothing}`);
+    writeRawSafetensors(join(folder, 'model.safetensors'), `{${names}}`, Buffer.alloc(0));
+    const { stdout, exitCode } = await runNode(
+      `await gpt2.convert(args.folder, args.folder + '/x.gguf').catch(({ code }) => console.log(code));`,
+      { folder },
+      { NODE_OPTIONS: '--max-old-space-size=200' },
+    );
+    expect({ stdout, exitCode }).toEqual({ stdout: 'INVALID_FILE\n', exitCode: 0 });
+  });
+
   test('a head that is missing where the config says it is not tied', async () => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', {
       config: { tie_word_embeddings: false },
@@ -529,6 +545,12 @@ describe('files that are damaged', () => {
   ])('a tensor with %s', async (_, entry) => {
     writeRawSafetensors(weights, JSON.stringify({ 'wte.weight': entry }), Buffer.alloc(64));
     expect(await refusal()).toMatch(/"wte\.weight"/);
+  });
+
+  test('a tensor with a type of arrays in arrays, too deep for a walk through them', async () => {
+    const dtype = '['.repeat(1e5) + ']'.repeat(1e5);
+    writeRawSafetensors(weights, `{"wte.weight": {"dtype": ${dtype}}}`, Buffer.alloc(64));
+    expect(await refusal()).toContain('"wte.weight" has the unknown dtype');
   });
 
   test('a folder where the weights should be', async () => {
@@ -636,6 +658,7 @@ describe('a vocabulary that is wrong', () => {
     ['a fraction', { a: 0.5 }],
     ['a string', { a: '1' }],
     ['null', { a: null }],
+    ['an object that no text can be made of', { a: { toString: 1, valueOf: 1 } }],
   ])('with %s as an id', async (_, ids) => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
     expect(await refusal()).toMatch(/vocab\.json: expected token ids below 97/);
@@ -661,6 +684,22 @@ describe('a vocabulary that is wrong', () => {
   ])('in tokenizer.json: %s', async (text) => {
     writeFileSync(join(folder, 'tokenizer.json'), text);
     expect(await refusal()).toMatch(/tokenizer\.json: expected a model of type BPE/);
+  });
+
+  test.each(['1', 'null', '{"toString": 1}', '["a", 1]', '[["a"]]', '[[{"toString": 1}]]'])(
+    'in tokenizer.json, with the merge %s',
+    async (merge) => {
+      const model = `{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b", ${merge}]}`;
+      writeFileSync(join(folder, 'tokenizer.json'), `{"model": ${model}}`);
+      expect(await refusal()).toMatch(/tokenizer\.json: expected the merges to be strings/);
+    },
+  );
+
+  test('for a vocab_size beyond the embedding is not filled up to it', async () => {
+    writeFileSync(join(folder, 'vocab.json'), '{"a": 0}');
+    const config = { ...readConfig('odd-heads'), vocab_size: 2 ** 31 - 1 };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    expect(await refusal()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
   });
 
   test('with too few tokens is filled up', async () => {

@@ -76,7 +76,7 @@ describe('memory stays flat', () => {
          await model.logits([1e9]).catch(() => {});
          for await (const part of model.stream([1], { maxTokens: 50 })) break;
        };
-       for (let i = 0; i < 1000; i++) await once();
+       for (let i = 0; i < 2500; i++) await once();
        const before = await measure();
        for (let i = 0; i < 3000; i++) await once();
        console.log(JSON.stringify([before, await measure()]));`,

@@ -51,7 +51,9 @@ export async function readCheckpointConfig(folder: string): Promise<CheckpointCo
     );
   }
   const layerNormEpsilon = config.layer_norm_epsilon ?? 1e-5;
-  if (typeof layerNormEpsilon !== 'number' || !(layerNormEpsilon > 0)) {
+  // In f32, as the file keeps it: there it may be 0 or infinite.
+  const isPositive = (number: number) => number > 0 && number < Number.POSITIVE_INFINITY;
+  if (typeof layerNormEpsilon !== 'number' || !isPositive(Math.fround(layerNormEpsilon))) {
     throw new Gpt2Error(
       'INVALID_FILE',
       `${path}: expected layer_norm_epsilon to be a positive number but found ${show(layerNormEpsilon)}`,

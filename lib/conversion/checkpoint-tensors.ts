@@ -73,13 +73,16 @@ async function openFiles(folder: string): Promise<SafetensorsFile[]> {
   }
 }
 
-// Hugging Face's names with their shapes there. Linear layers are Conv1D: weights are [in, out].
-function expectedTensors(config: CheckpointConfig): {
+interface ExpectedTensor {
   source: string;
   name: string;
   shape: number[];
   transpose: boolean;
-}[] {
+}
+
+// Hugging Face's names with their shapes there. Linear layers are Conv1D: weights are [in, out].
+// One after the other, since a file may claim millions of layers: the first that it lacks ends it.
+function* expectedTensors(config: CheckpointConfig): Generator<ExpectedTensor, void, void> {
   const { embeddingLength: width, feedForwardLength: inner } = config;
   const linear = (source: string, name: string, from: number, to: number) => [
     {
@@ -115,21 +118,18 @@ function expectedTensors(config: CheckpointConfig): {
     shape: [rows, width],
     transpose: false,
   });
-  const layers = Array.from({ length: config.layerCount }, (_, i) => [
-    ...norm(`h.${i}.ln_1`, `blk.${i}.attn_norm`),
-    ...linear(`h.${i}.attn.c_attn`, `blk.${i}.attn_qkv`, width, 3 * width),
-    ...linear(`h.${i}.attn.c_proj`, `blk.${i}.attn_output`, width, width),
-    ...norm(`h.${i}.ln_2`, `blk.${i}.ffn_norm`),
-    ...linear(`h.${i}.mlp.c_fc`, `blk.${i}.ffn_up`, width, inner),
-    ...linear(`h.${i}.mlp.c_proj`, `blk.${i}.ffn_down`, inner, width),
-  ]);
-  return [
-    table('wte.weight', 'token_embd.weight', config.vocabSize),
-    table('wpe.weight', 'position_embd.weight', config.contextLength),
-    ...layers.flat(),
-    ...norm('ln_f', 'output_norm'),
-    table('lm_head.weight', 'output.weight', config.vocabSize),
-  ];
+  yield table('wte.weight', 'token_embd.weight', config.vocabSize);
+  yield table('wpe.weight', 'position_embd.weight', config.contextLength);
+  for (let i = 0; i < config.layerCount; i++) {
+    yield* norm(`h.${i}.ln_1`, `blk.${i}.attn_norm`);
+    yield* linear(`h.${i}.attn.c_attn`, `blk.${i}.attn_qkv`, width, 3 * width);
+    yield* linear(`h.${i}.attn.c_proj`, `blk.${i}.attn_output`, width, width);
+    yield* norm(`h.${i}.ln_2`, `blk.${i}.ffn_norm`);
+    yield* linear(`h.${i}.mlp.c_fc`, `blk.${i}.ffn_up`, width, inner);
+    yield* linear(`h.${i}.mlp.c_proj`, `blk.${i}.ffn_down`, inner, width);
+  }
+  yield* norm('ln_f', 'output_norm');
+  yield table('lm_head.weight', 'output.weight', config.vocabSize);
 }
 
 // Causal masks that older checkpoints carry along; they are not weights.

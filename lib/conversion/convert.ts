@@ -57,13 +57,13 @@ export async function convert(
   checkFunction('onProgress', onProgress);
 
   const config = await readCheckpointConfig(folder);
-  const vocabulary = await readVocabulary(folder, config.vocabSize);
-  signal?.throwIfAborted();
   const checkpoint = await openCheckpoint(folder, config);
   try {
+    // Padded to vocabSize, which is only now known to be no more than the embedding's rows.
+    const vocabulary = await readVocabulary(folder, config.vocabSize);
     const tensors = planTensors(checkpoint, type);
     const metadata = describe(folder, config, vocabulary, checkpoint, tensors);
-    await write(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
+    await write(target, await ggufHeader(metadata, tensors), tensors, signal, onProgress);
   } finally {
     checkpoint.close();
   }

@@ -1,3 +1,4 @@
+import { forEachInTurns } from '../event-loop.js';
 import { byteSize, ggmlTypeNumbers, type TensorType } from '../tensor-types.js';
 
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -24,11 +25,14 @@ export interface GgufTensor {
   shape: readonly number[];
 }
 
-/** A GGUF file up to the first tensor. The tensors follow in this order, each padded to 32 bytes. */
-export function ggufHeader(
+/**
+ * A GGUF file up to the first tensor. The tensors follow in this order, each padded to 32 bytes. A vocabulary
+ * takes tens of milliseconds, so the event loop gets turns in between.
+ */
+export async function ggufHeader(
   metadata: ReadonlyMap<string, GgufValue>,
   tensors: readonly GgufTensor[],
-): Uint8Array {
+): Promise<Uint8Array> {
   const bytes = new ByteList();
   bytes.text('GGUF');
   bytes.uint32(formatVersion);
@@ -36,7 +40,7 @@ export function ggufHeader(
   bytes.uint64(metadata.size);
   for (const [key, value] of metadata) {
     bytes.string(key);
-    writeValue(bytes, value);
+    await writeValue(bytes, value);
   }
   let offset = 0;
   for (const { name, type, shape } of tensors) {
@@ -56,7 +60,7 @@ function paddedSize(size: number): number {
   return Math.ceil(size / alignment) * alignment;
 }
 
-function writeValue(bytes: ByteList, { type, value }: GgufValue): void {
+async function writeValue(bytes: ByteList, { type, value }: GgufValue): Promise<void> {
   switch (type) {
     case 'uint32':
       bytes.uint32(valueTypes.uint32);
@@ -74,13 +78,13 @@ function writeValue(bytes: ByteList, { type, value }: GgufValue): void {
       bytes.uint32(valueTypes.array);
       bytes.uint32(valueTypes.string);
       bytes.uint64(value.length);
-      for (const text of value) bytes.string(text);
+      await forEachInTurns(value, (text) => bytes.string(text));
       break;
     case 'int32s':
       bytes.uint32(valueTypes.array);
       bytes.uint32(valueTypes.int32);
       bytes.uint64(value.length);
-      for (const number of value) bytes.int32(number);
+      await forEachInTurns(value, (number) => bytes.int32(number));
   }
 }
 

@@ -1,4 +1,5 @@
 import { addon, callNative, type NativeFile } from '../addon.js';
+import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 
 /** The element types that GPT-2's weights come in; mask buffers may have others, and are not read. */
@@ -113,7 +114,7 @@ function checkEntry(
     Number.isSafeInteger(number) && (number as number) >= 0;
   const bytes = typeof dtype === 'string' ? elementBytes[dtype] : undefined;
   if (bytes === undefined) {
-    throw invalidFile(path, `the tensor "${name}" has the unknown dtype ${JSON.stringify(dtype)}`);
+    throw invalidFile(path, `the tensor "${name}" has the unknown dtype ${show(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     throw invalidFile(path, `the shape of the tensor "${name}" is not an array of sizes`);

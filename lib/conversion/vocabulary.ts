@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import { eventLoopTurn } from '../event-loop.js';
+import { forEachInTurns } from '../event-loop.js';
 import { readJsonObject, readText } from './files.js';
 
 /** llama.cpp's numbers for what a token is. */
@@ -26,21 +27,24 @@ export async function readVocabulary(
 ): Promise<Vocabulary | undefined> {
   const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
   if (!source) return undefined;
-  await eventLoopTurn();
   const tokens: string[] = new Array(vocabSize);
-  for (const [token, id] of source.ids) {
+  const setToken = (token: string, id: number) => {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
       throw new Gpt2Error(
         'INVALID_FILE',
-        `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${id}`,
+        `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${show(id)}`,
       );
     }
     if (tokens[id] !== undefined) {
       throw new Gpt2Error('INVALID_FILE', `${source.path}: the token id ${id} occurs twice`);
     }
     tokens[id] = token;
-  }
-  await eventLoopTurn();
+  };
+  const { ids, added } = source;
+  await forEachInTurns(Object.keys(ids), (token) => {
+    if (!added.has(token)) setToken(token, ids[token] as number);
+  });
+  for (const [token, id] of added) setToken(token, id);
   const kinds = Array.from(tokens, (token) => {
     if (token === undefined) return tokenKinds.unused;
     return source.special.has(token) ? tokenKinds.control : tokenKinds.normal;
@@ -54,7 +58,10 @@ export async function readVocabulary(
 
 interface Source {
   path: string;
-  ids: [token: string, id: number][];
+  /** by token; not yet checked */
+  ids: Record<string, unknown>;
+  /** tokens beside these, or instead of them */
+  added: Map<string, number>;
   merges: string[];
   special: Set<string>;
 }
@@ -62,17 +69,13 @@ interface Source {
 async function readVocabJson(folder: string): Promise<Source | undefined> {
   const path = join(folder, 'vocab.json');
   const ids = await readJsonObject(path);
-  const merges = await readText(join(folder, 'merges.txt'));
-  if (!ids || merges === undefined) return undefined;
-  return {
-    path,
-    ids: Object.entries(ids) as [string, number][],
-    // The first line is a comment with the version; the others are "left right".
-    merges: merges
-      .split(/\r?\n/)
-      .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version'))),
-    special: new Set(['<|endoftext|>']),
-  };
+  const text = await readText(join(folder, 'merges.txt'));
+  if (!ids || text === undefined) return undefined;
+  // The first line is a comment with the version; the others are "left right".
+  const merges = text
+    .split(/\r?\n/)
+    .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
+  return { path, ids, added: new Map(), merges, special: new Set(['<|endoftext|>']) };
 }
 
 async function readTokenizerJson(folder: string): Promise<Source | undefined> {
@@ -94,18 +97,31 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
       `${path}: expected a model of type BPE with vocab and merges`,
     );
   }
-  const ids = new Map(Object.entries(model.vocab as Record<string, number>));
+  const added = new Map<string, number>();
   const special = new Set<string>();
   for (const token of Array.isArray(json.added_tokens) ? json.added_tokens : []) {
     if (typeof token?.content !== 'string') continue;
-    ids.set(token.content, token.id);
+    added.set(token.content, token.id);
     if (token.special === true) special.add(token.content);
   }
   return {
     path,
-    ids: [...ids],
-    // Written as "left right" or, newer, as ["left", "right"].
-    merges: model.merges.map((merge) => (Array.isArray(merge) ? merge.join(' ') : String(merge))),
+    ids: model.vocab as Record<string, unknown>,
+    added,
+    merges: model.merges.map((merge) => joinMerge(path, merge)),
     special,
   };
+}
+
+/** A merge is written as "left right" or, newer, as ["left", "right"]. */
+function joinMerge(path: string, merge: unknown): string {
+  const parts: unknown[] = Array.isArray(merge) ? merge : [merge];
+  const wrong = parts.find((part) => typeof part !== 'string');
+  if (wrong !== undefined) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${path}: expected the merges to be strings but found ${show(wrong)}`,
+    );
+  }
+  return parts.join(' ');
 }

@@ -1,0 +1,63 @@
+// Any bytes as a GGUF file, mapped and read: they open or are refused as INVALID_FILE, what opens
+// can be visited to the last byte, and both ways come to the same.
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <string_view>
+
+#include "error.h"
+#include "gguf_file.h"
+#include "memory_file.h"
+#include "vocabulary.h"
+
+using gpt2::GgufFile;
+using gpt2::MetadataValue;
+using gpt2::TensorInfo;
+
+namespace {
+
+template <typename Bytes>
+uint64_t sum(const Bytes& bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
+}
+
+// A line for everything that the file gives out.
+std::string visit(const GgufFile& file) {
+  std::string text;
+  for (const auto& [key, value] : file.metadata()) {
+    if (file.find(key) != &value) std::abort();
+    text += key + " " + std::to_string(value.number().value_or(0));
+    if (const auto whole = value.string()) text += *whole;
+    value.forEachString([&](std::string_view part) { text += " " + std::to_string(sum(part)); });
+    text += "\n";
+  }
+  for (const TensorInfo& tensor : file.tensors()) {
+    if (file.findTensor(tensor.name) != &tensor) std::abort();
+    const std::string_view bytes(reinterpret_cast<const char*>(tensor.data), tensor.byteSize);
+    text += tensor.name + " " + ggml_type_name(tensor.type) + " " + std::to_string(sum(bytes));
+    text += "\n";
+  }
+  const auto vocabulary = gpt2::summarizeVocabulary(file);
+  return vocabulary ? text + vocabulary->fingerprint : text;
+}
+
+std::string outcome(const std::string& path, bool map) {
+  try {
+    return visit(GgufFile(path, map));
+  } catch (const gpt2::Error& error) {
+    if (std::strcmp(error.code(), gpt2::code::kInvalidFile) != 0) throw;
+    return error.what();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const gpt2::fuzz::MemoryFile file;
+  file.write(data, size);
+  if (outcome(file.path(), true) != outcome(file.path(), false)) std::abort();
+  return 0;
+}

@@ -1,0 +1,117 @@
+// npm run fuzz -- 60: lets libFuzzer loose on the engine's readers, 60 seconds on each, then fast-check on
+// the library's with about as much time. What libFuzzer learns is kept in build-fuzz/corpus for the next
+// run, what it finds in build-fuzz/findings. npm run fuzz -- 0: only replays the corpora of the repository
+// and runs the properties as often as the tests do.
+
+import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { vendorGgml } from './vendor-ggml.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const build = join(root, 'build-fuzz');
+const findings = join(build, 'findings');
+const seconds = Number(process.argv[2] ?? 60);
+if (!(seconds >= 0)) {
+  console.error('usage: npm run fuzz -- [seconds for each target]');
+  process.exit(2);
+}
+
+// Inputs of a few kilobytes hold whole models.
+const targets = [
+  { name: 'gguf_file', longest: 4096, dictionary: 'gguf.dict' },
+  { name: 'model', longest: 16384, dictionary: 'gguf.dict' },
+  { name: 'encode_tensor', longest: 4096 },
+];
+const limits = [
+  // No input needs a megabyte at once: who asks for eight has believed a number in the input.
+  '-malloc_limit_mb=8',
+  // AddressSanitizer keeps 256 MB of what was freed; beyond that and the corpus it is a leak.
+  '-rss_limit_mb=1024',
+  '-timeout=10',
+];
+
+function status(program, args, environment = {}) {
+  const { status, error } = spawnSync(program, args, {
+    cwd: root,
+    env: { ...process.env, ...environment },
+    stdio: 'inherit',
+  });
+  if (error) throw error;
+  return status ?? 1;
+}
+
+function run(program, ...args) {
+  const code = status(program, args);
+  if (code !== 0) process.exit(code);
+}
+
+/** @returns whether the target is without a finding */
+async function fuzz({ name, longest, dictionary }) {
+  const program = join(build, 'fuzz', `${name}_fuzz`);
+  const seeds = join(root, 'native', 'fuzz', 'corpus', name);
+  const learnt = join(build, 'corpus', name);
+  await mkdir(learnt, { recursive: true });
+  console.log(`fuzz: ${name}`);
+  const code = status(program, [
+    ...(seconds === 0 ? ['-runs=0', seeds] : [`-max_total_time=${seconds}`, learnt, seeds]),
+    ...(dictionary ? [`-dict=${join(root, 'native', 'fuzz', dictionary)}`] : []),
+    ...limits,
+    `-max_len=${longest}`,
+    `-artifact_prefix=${join(findings, `${name}-`)}`,
+    '-verbosity=0',
+    '-print_final_stats=1',
+  ]);
+  if (code !== 0) {
+    const inputs = (await readdir(findings)).filter((file) => file.startsWith(`${name}-`));
+    console.error(
+      `fuzz: a finding in ${name}; the inputs that were found so far, to be run again:`,
+    );
+    for (const input of inputs) console.error(`  ${program} ${join(findings, input)}`);
+  }
+  return code === 0;
+}
+
+/** @returns whether the properties hold */
+function tryProperties() {
+  const files = ['test/damaged-files.test.ts', 'test/random-arguments.test.ts'];
+  const seed = randomInt(2 ** 31);
+  const runs = 100 * seconds;
+  console.log(
+    runs === 0
+      ? 'fuzz: properties'
+      : `fuzz: properties, GPT2_FUZZ_RUNS=${runs} GPT2_FUZZ_SEED=${seed}`,
+  );
+  const code = status(
+    join(root, 'node_modules', '.bin', 'vitest'),
+    ['run', '--no-file-parallelism', ...files],
+    runs === 0 ? {} : { GPT2_FUZZ_RUNS: `${runs}`, GPT2_FUZZ_SEED: `${seed}` },
+  );
+  return code === 0;
+}
+
+run(
+  'cmake',
+  '-S',
+  join(root, 'native'),
+  '-B',
+  build,
+  '-DCMAKE_C_COMPILER=clang',
+  '-DCMAKE_CXX_COMPILER=clang++',
+  '-DCMAKE_BUILD_TYPE=Release',
+  '-DCMAKE_C_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
+  '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
+  '-DGPT2_FUZZ=ON',
+  `-DGGML_SOURCE_DIR=${await vendorGgml()}`,
+);
+run('cmake', '--build', build, '--target', 'fuzz', '--parallel', String(availableParallelism()));
+run('npm', 'run', 'build:lib');
+
+await mkdir(findings, { recursive: true });
+let sound = true;
+for (const target of targets) sound = (await fuzz(target)) && sound;
+sound = tryProperties() && sound;
+process.exitCode = sound ? 0 : 1;
