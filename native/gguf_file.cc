@@ -232,6 +232,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
 
   const auto headerSize = static_cast<uint64_t>(reader.position() - bytes_.data());
   const uint64_t dataStart = (headerSize + alignment - 1) / alignment * alignment;
+  uint64_t claimed = 0;  // cannot overflow: each is within the file, and few fit into its header
   for (size_t i = 0; i < tensors_.size(); ++i) {
     TensorInfo& tensor = tensors_[i];
     if (dataStart > bytes_.size() || offsets[i] > bytes_.size() - dataStart ||
@@ -239,6 +240,11 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
       reject("the file ends inside the tensor \"" + tensor.name + "\" (" +
              std::to_string(tensor.byteSize) + " bytes from offset " + std::to_string(offsets[i]) +
              " of the data, in a file of " + std::to_string(bytes_.size()) + " bytes)");
+    }
+    claimed += tensor.byteSize;
+    if (claimed > bytes_.size()) {
+      reject("its tensors claim more bytes than its " + std::to_string(bytes_.size()) +
+             ": they overlap");
     }
     tensor.data = bytes_.data() + dataStart + offsets[i];
     if (!tensorIndex_.emplace(tensor.name, i).second) {

@@ -521,6 +521,12 @@ describe('files that are damaged', () => {
     expect(await refusal()).toMatch(/its header is not (JSON|a JSON object)/);
   });
 
+  test('tensors that share their bytes', async () => {
+    const entry = { dtype: 'F32', shape: [16], data_offsets: [0, 64] };
+    writeRawSafetensors(weights, JSON.stringify({ a: entry, b: entry }), Buffer.alloc(64));
+    expect(await refusal()).toContain('claim 128 bytes: they overlap');
+  });
+
   test.each<[string, unknown]>([
     ['offsets beyond the end', { dtype: 'F32', shape: [16], data_offsets: [8, 72] }],
     ['offsets the wrong way round', { dtype: 'F32', shape: [4], data_offsets: [32, 16] }],

@@ -95,9 +95,15 @@ async function readEntries(path: string, file: NativeFile): Promise<Map<string, 
     throw invalidFile(path, 'its header is not a JSON object');
   }
   const entries = new Map<string, SafetensorsEntry>();
+  let claimed = 0;
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') continue;
-    entries.set(name, checkEntry(path, name, value, dataStart, file.size - dataStart));
+    const entry = checkEntry(path, name, value, dataStart, file.size - dataStart);
+    entries.set(name, entry);
+    claimed += entry.byteSize;
+  }
+  if (claimed > file.size - dataStart) {
+    throw invalidFile(path, `its tensors claim ${claimed} bytes: they overlap`);
   }
   return entries;
 }

@@ -1,0 +1,86 @@
+// What ggml says goes to the logger, and never to the host's stdout or stderr.
+
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { convert, loadModel } from '../dist/index.js';
+import { changedFixture } from './checkpoint-folder.js';
+import { failure } from './failure.js';
+import { runNode } from './node-process.js';
+import type { StoredTensor } from './safetensors-file.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+// A context so long that the keys and values for all of it take 1 GB.
+const context = 262_144;
+const folder = temporaryFolder();
+const file = join(folder, 'model.gguf');
+beforeAll(async () => {
+  const checkpoint = changedFixture(join(folder, 'long'), 'wide', {
+    config: { n_positions: context },
+    change: (tensors) => {
+      const positions = tensors.get('wpe.weight') as StoredTensor;
+      const width = positions.shape[1] as number;
+      tensors.set('wpe.weight', {
+        dtype: 'F16',
+        shape: [context, width],
+        bytes: Buffer.alloc(2 * context * width),
+      });
+    },
+  });
+  await convert(checkpoint, file);
+});
+
+// On the CPU ggml says something when memory is refused. The limit is set once the model is there, and
+// leaves Node what it needs.
+const canLimit = process.platform === 'linux' && spawnSync('prlimit', ['--version']).status === 0;
+const exhaustMemory = `
+  const { execFileSync } = require('node:child_process');
+  const [pages] = require('node:fs').readFileSync('/proc/self/statm', 'utf8').split(' ');
+  execFileSync('prlimit', ['--pid', String(process.pid), '--as=' + (pages * 4096 + 600e6)]);
+  const tokens = new Uint32Array(model.config.contextLength).fill(1);
+  const error = await model.logits(tokens).catch((error) => error);
+`;
+
+describe.runIf(canLimit)('lines about memory that was refused', () => {
+  test('come to the logger of the model, with their level', async () => {
+    const { stdout, stderr, exitCode } = await runNode(
+      `const lines = [];
+       const others = [];
+       const other = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32', logger: (...line) => others.push(line) });
+       const model = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32', logger: (...line) => lines.push(line) });
+       ${exhaustMemory}
+       console.log(JSON.stringify({ code: error.code, line: lines[0], others }));`,
+      { file },
+    );
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    const { code, line, others } = JSON.parse(stdout);
+    expect(code).toBe('OUT_OF_MEMORY');
+    expect(line[0]).toMatch(/^\S.*(insufficient memory|failed to allocate).*\S$/);
+    expect(line[1]).toBe('error');
+    expect(others).toEqual([]);
+  });
+
+  test('are nowhere without a logger, and the model goes on', async () => {
+    const { stdout, stderr, exitCode } = await runNode(
+      `const model = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32' });
+       ${exhaustMemory}
+       const generation = await model.generate([1], { maxTokens: 3 });
+       console.log(error.code, error instanceof gpt2.Gpt2Error, generation.tokens.length);`,
+      { file },
+    );
+    expect({ stdout, stderr, exitCode }).toEqual({
+      stdout: 'OUT_OF_MEMORY true 3\n',
+      stderr: '',
+      exitCode: 0,
+    });
+  });
+});
+
+test('a logger must be a function', async () => {
+  for (const logger of [null, 'console', {}, 1]) {
+    const error = await failure('INVALID_ARGUMENT', () =>
+      loadModel(file, { logger: logger as never }),
+    );
+    expect(error.message).toContain('logger to be a function');
+  }
+});
