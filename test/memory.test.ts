@@ -12,7 +12,8 @@ const folder = temporaryFolder();
 const file = join(folder, 'model.gguf');
 beforeAll(() => convert(fixtureFolder('wide'), file));
 
-const megabyte = 2 ** 20;
+// V8's own heap grows by up to 30 MB until it has found its size; what leaks in these tests would be hundreds.
+const flat = 50e6;
 
 /** `measure()`: what the process holds once the garbage is collected and the engines are at rest. */
 const measuring = `
@@ -42,11 +43,11 @@ async function heldBeforeAndAfter(script: string): Promise<[Held, Held]> {
   return JSON.parse(stdout);
 }
 
-function expectFlat([before, after]: [Held, Held], rss: number): void {
+function expectFlat([before, after]: [Held, Held]): void {
   expect(after.files).toBe(before.files);
   // The last engine's thread may still be there; it is waited for when the next one starts.
   expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
-  expect(after.rss - before.rss).toBeLessThan(rss);
+  expect(after.rss - before.rss).toBeLessThan(flat);
 }
 
 describe('memory stays flat', () => {
@@ -62,7 +63,7 @@ describe('memory stays flat', () => {
        for (let i = 0; i < 200; i++) await once(i);
        console.log(JSON.stringify([before, await measure()]));`,
     );
-    expectFlat(held, 12 * megabyte);
+    expectFlat(held);
   });
 
   test('when calls are aborted, fail or are left', async () => {
@@ -81,7 +82,7 @@ describe('memory stays flat', () => {
        for (let i = 0; i < 3000; i++) await once();
        console.log(JSON.stringify([before, await measure()]));`,
     );
-    expectFlat(held, 16 * megabyte);
+    expectFlat(held);
   });
 });
 

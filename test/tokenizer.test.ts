@@ -284,7 +284,7 @@ describe('long words', () => {
     }
   });
 
-  test('of a million characters take no more than seconds', { timeout: 20_000 }, () => {
+  test('of a million characters take seconds, not minutes', { timeout: 60_000 }, () => {
     for (const text of [
       'a'.repeat(1e6),
       ' '.repeat(1e6),

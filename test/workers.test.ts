@@ -136,7 +136,8 @@ describe('workers', () => {
        const exits = start(begin + 'process.exit(7);');
        const throws = start(begin + \`setTimeout(() => { throw new Error('mine'); }, 5);\`);
        const error = new Promise((resolve) => throws.once('error', resolve));
-       console.log(await ended(exits), (await error).message, await ended(throws));`,
+       const [first, { message }, second] = await Promise.all([ended(exits), error, ended(throws)]);
+       console.log(first, message, second);`,
       args,
     );
     expect({ stdout, stderr, exitCode }).toEqual({

@@ -1,0 +1,44 @@
+// npm run test:node-versions [-- 22 24]: the package's tests under other versions of Node, each from the npm
+// package "node", kept in build-node/. Default: every version line that is supported but the one at hand.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const [own] = process.versions.node.split('.');
+const asked = process.argv.slice(2);
+const versions = asked.length > 0 ? asked : ['20', '22', '24'].filter((version) => version !== own);
+
+function run(program, args, cwd = root) {
+  const { status, error } = spawnSync(program, args, { cwd, stdio: 'inherit' });
+  if (error) throw error;
+  return status;
+}
+
+/** The path of a Node binary of this version. */
+function installNode(version) {
+  const folder = join(root, 'build-node', version);
+  const binary = join(folder, 'node_modules', 'node', 'bin', 'node');
+  if (existsSync(binary)) return binary;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }');
+  const npm = process.env.npm_execpath;
+  const install = ['install', '--no-audit', '--no-fund', '--silent', `node@${version}`];
+  if (run(npm ? process.execPath : 'npm', npm ? [npm, ...install] : install, folder) !== 0) {
+    throw new Error(`node@${version} cannot be installed`);
+  }
+  return binary;
+}
+
+const failed = versions.filter((version) => {
+  const node = installNode(version);
+  console.log(`\nNode ${version}: ${node}`);
+  run(node, ['--version']);
+  return run(node, [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run']) !== 0;
+});
+if (failed.length > 0) {
+  console.error(`The tests fail under Node ${failed.join(', ')}`);
+  process.exitCode = 1;
+}
