@@ -1,5 +1,6 @@
 // The package in processes of its own: how it is loaded, and that it never ends one nor keeps it from ending.
 
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -48,6 +49,22 @@ describe('the package', () => {
   test('has a version, which its addon shares', () => {
     expect(version).toMatch(/^\d+\.\d+\.\d+/);
     expect(addon.version).toBe(version);
+  });
+
+  const hasEmulator =
+    process.arch === 'x64' && spawnSync('qemu-x86_64', ['--version']).status === 0;
+  test.runIf(hasEmulator)('is refused by a processor that it was not built for', () => {
+    const script = `
+      const { Gpt2Error } = require(${JSON.stringify(packageEntry.replace('index.js', 'errors.js'))});
+      try {
+        require(${JSON.stringify(packageEntry)});
+      } catch (error) {
+        console.log(error instanceof Gpt2Error, error.code, error.message);
+      }`;
+    const emulated = ['-cpu', 'Nehalem', process.execPath, '-e', script];
+    const { stdout, status } = spawnSync('qemu-x86_64', emulated, { encoding: 'utf8' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^true ADDON_MISMATCH .*built for a processor with AVX/);
   });
 
   test('has errors that are errors', () => {

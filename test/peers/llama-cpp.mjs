@@ -61,6 +61,7 @@ try {
   await compareFixtures();
   await compareVocabularyModels();
   await compareQuantizer();
+  await workAtOnce();
 } finally {
   await llamaCpp.dispose();
   await rm(scratch, { recursive: true, force: true });
@@ -165,6 +166,30 @@ async function compareTensors(name, ourFile, theirFile) {
     `${matrices} matrices of the same type, ${different.length} different`,
     ...different,
   );
+}
+
+/** Two copies of ggml in one process, computing at the same time. */
+async function workAtOnce() {
+  heading('Both at work at once in one process');
+  const file = join(scratch, 'converted.gguf');
+  await convert(fileURLToPath(new URL('../fixtures/checkpoints/wide', import.meta.url)), file);
+  const ours = await loadModel(file, { device: 'cpu', threads: 1 });
+  const theirs = await llamaCpp.open(file);
+  const tokens = Array.from({ length: ours.config.contextLength }, (_, i) => i);
+  const our = async () => (await ours.logits(tokens)).data;
+  const their = async () => (await theirs.logits(tokens, [tokens.length - 1]))[0];
+  const alone = [await our(), await their()];
+  for (let round = 0; round < 5; round++) {
+    const together = await Promise.all([our(), their()]);
+    const same = together.map((row, i) => row.every((value, token) => value === alone[i][token]));
+    report(
+      same[0] && same[1],
+      `round ${round + 1}`,
+      `ours the same: ${same[0]}, theirs: ${same[1]}`,
+    );
+  }
+  await ours.dispose();
+  await theirs.dispose();
 }
 
 /** The log-probabilities of both programs at some positions of a random sequence. */
