@@ -39,7 +39,7 @@ export function checkOptions<T extends object>(
     if (!(known as readonly string[]).includes(key)) {
       throw new Gpt2Error(
         'UNKNOWN_OPTION',
-        `Expected an option of ${call} (${known.join(', ')}) but received ${show(key)}`,
+        `Expected an option of ${call} (${known.join(', ') || 'none'}) but received ${show(key)}`,
       );
     }
   }

@@ -74,12 +74,13 @@ export class Model implements AsyncDisposable {
   /**
    * A sequence of its own that remembers what it has evaluated.
    *
-   * @throws DISPOSED
+   * @throws DISPOSED, UNKNOWN_OPTION (there are none)
    * @example
    * using session = model.createSession();
    * await session.evaluate('Once upon');
    */
-  createSession(): Session {
+  createSession(options?: Record<string, never>): Session {
+    checkOptions('createSession', options, []);
     this.checkAlive();
     return new Session(this, this.#native.createSession());
   }

@@ -10,7 +10,8 @@
 namespace gpt2 {
 
 // A file's bytes in memory, read-only: mapped, so that several processes share the pages and
-// nothing is read before it is used, or read whole into memory of our own. A mapped file stays open.
+// nothing is read before it is used, or read whole into memory of our own. A mapped file stays
+// open.
 class FileMap {
  public:
   // path: UTF-8. Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or ABORTED.

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <random>
+#include <sstream>
 #include <system_error>
 
 #include "error.h"
@@ -33,15 +34,15 @@ const std::string& withoutZeroByte(const std::string& path) {
 }
 
 std::string randomName() {
-  std::random_device random;
-  std::array<char, 32> text{};
 #ifdef _WIN32
   const int process = _getpid();
 #else
   const int process = getpid();
 #endif
-  std::snprintf(text.data(), text.size(), ".%d.%08x%08x.tmp", process, random(), random());
-  return text.data();
+  std::random_device random;
+  std::ostringstream name;
+  name << '.' << process << '.' << std::hex << random() << random() << ".tmp";
+  return name.str();
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ const calls: Record<string, (options: Wrong) => unknown> = {
   logits: (options) => model.logits([1], options),
   generate: (options) => model.generate([1], options),
   stream: (options) => model.stream([1], options).next(),
+  createSession: (options) => model.createSession(options),
   evaluate: (options) => session.evaluate([1], options),
   'session generate': (options) => session.generate([1], options),
   'session stream': (options) => session.stream([1], options).next(),
