@@ -112,6 +112,10 @@ void Delivery::reject(uint64_t task, const Error& error) {
   });
 }
 
+void Delivery::reject(uint64_t task, const char* code, const char* message) {
+  persistently([&] { reject(task, Error(code, message)); });
+}
+
 void Delivery::deliver(uint64_t task, double number) {
   post([this, task, number](Napi::Env env) {
     const auto found = tasks_.find(task);
@@ -132,13 +136,15 @@ Napi::Promise Delivery::run(Engine& engine, std::unique_ptr<Task> task,
                   } catch (const Error& error) {
                     reject(number, error);
                   } catch (const std::bad_alloc&) {
-                    reject(number, Error(code::kOutOfMemory, "no memory for the call"));
+                    reject(number, code::kOutOfMemory, "no memory for the call");
                   } catch (const std::exception& error) {
-                    reject(number, Error(code::kInternal, error.what()));
+                    reject(number, code::kInternal, error.what());
                   }
                 });
   } catch (const Error& error) {
     reject(number, error);
+  } catch (const std::exception& error) {
+    reject(number, code::kOutOfMemory, error.what());
   }
   return promise;
 }
@@ -155,10 +161,11 @@ Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, std::fu
                              Result onStopped) {
   const Napi::Promise promise = task->promise.Promise();
   const uint64_t number = begin(std::move(task));
-  engine.stop([this, number, last = std::move(last), onStopped = std::move(onStopped)] {
+  const bool stops = engine.stop([this, number, last = std::move(last), onStopped] {
     last();
     resolve(number, onStopped);
   });
+  if (!stops) resolve(number, onStopped);  // it had stopped before
   return promise;
 }
 

@@ -74,6 +74,7 @@ class Delivery {
   uint64_t begin(std::unique_ptr<Task> task);
   void resolve(uint64_t task, const Result& result);
   void reject(uint64_t task, const Error& error);
+  void reject(uint64_t task, const char* code, const char* message);
   void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
 
   Napi::Env env_;

@@ -16,6 +16,8 @@ class ExternalBytes {
     Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(told_, now));
   }
 
+  size_t told() const { return static_cast<size_t>(told_); }
+
  private:
   int64_t told_ = 0;
 };

@@ -31,8 +31,13 @@ FileObject::FileObject(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
       file_(*info[0].As<Napi::External<std::shared_ptr<const InputFile>>>().Data()) {}
 
+const std::shared_ptr<const InputFile>& FileObject::file() const {
+  if (!file_) throw toJavaScript(Env(), Error(code::kInternal, "the file was closed"));
+  return file_;
+}
+
 Napi::Value FileObject::size(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(file_->size()));
+  return Napi::Number::New(info.Env(), static_cast<double>(file()->size()));
 }
 
 Napi::Value FileObject::read(const Napi::CallbackInfo& info) {
@@ -43,7 +48,7 @@ Napi::Value FileObject::read(const Napi::CallbackInfo& info) {
   task->keep(out);
   return AddonData::of(env).delivery.runApart(
       std::move(task), toCancelFlag(info[2]),
-      [file = file_, offset, data = out.Data(), length = out.ByteLength()](
+      [file = file(), offset, data = out.Data(), length = out.ByteLength()](
           uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
         file->read(offset, length, data, &cancelled);
         return [](Napi::Env result, Task&) { return result.Undefined(); };

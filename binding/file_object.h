@@ -18,8 +18,8 @@ class FileObject : public Napi::ObjectWrap<FileObject> {
 
   explicit FileObject(const Napi::CallbackInfo& info);
 
-  // Null after close().
-  const std::shared_ptr<const InputFile>& file() const { return file_; }
+  // Throws a JavaScript error after close().
+  const std::shared_ptr<const InputFile>& file() const;
 
  private:
   Napi::Value size(const Napi::CallbackInfo& info);

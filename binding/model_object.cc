@@ -41,13 +41,16 @@ const char* nameOf(LogLevel level) {
 Logger toLogger(Delivery& delivery, const Napi::Value& function,
                 const std::shared_ptr<RunningModel>& running) {
   if (function.IsUndefined()) return {};
-  running->logger = Napi::Persistent(function.As<Napi::Function>());
+  // The Model in lib/ holds the function. A strong reference would keep for ever what the function
+  // can see, which as a rule is the model.
+  running->logger = Napi::Weak(function.As<Napi::Function>());
   return [&delivery, weak = std::weak_ptr<RunningModel>(running)](LogLevel level,
                                                                   const std::string& line) {
     delivery.post([weak, level, line](Napi::Env env) {
-      if (const auto model = weak.lock()) {
-        model->logger.Call({Napi::String::New(env, line), Napi::String::New(env, nameOf(level))});
-      }
+      const auto model = weak.lock();
+      const Napi::Function logger = model ? model->logger.Value() : Napi::Function();
+      if (logger.IsEmpty()) return;
+      logger.Call({Napi::String::New(env, line), Napi::String::New(env, nameOf(level))});
     });
   };
 }
@@ -80,6 +83,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   running->engine = delivery.startEngine(toLogger(delivery, info[2], running));
   auto task = std::make_unique<Task>(env);
   task->owned = running;
+  if (info[2].IsFunction()) task->keep(info[2].As<Napi::Object>());
   return delivery.run(
       *running->engine, std::move(task), toCancelFlag(info[3]),
       [path, options](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
@@ -132,7 +136,7 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelObject::createSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  SessionSeed seed{running_, nullptr};
+  SessionSeed seed{running_, nullptr, 0};
   return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
 }
 

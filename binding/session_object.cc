@@ -48,10 +48,15 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   running_ = seed.running;
   session_ = running_->model->createSession();
   if (seed.original) {
-    running_->engine->post(std::make_shared<CancelFlag>(false),
-                           [from = seed.original, to = session_](const CancelFlag& flag) {
-                             if (!flag) to->copyFrom(*from);
-                           });
+    try {
+      running_->engine->post(std::make_shared<CancelFlag>(false),
+                             [from = seed.original, to = session_](const CancelFlag& flag) {
+                               if (!flag) to->copyFrom(*from);
+                             });
+    } catch (const Error& error) {
+      throw toJavaScript(info.Env(), error);
+    }
+    cacheBytes_.tell(info.Env(), seed.bytes);
   }
   running_->sessions.insert(this);
 }
@@ -135,7 +140,7 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionSeed seed{running_, session_};
+  SessionSeed seed{running_, session_, cacheBytes_.told()};
   return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
 }
 

@@ -14,6 +14,7 @@ namespace gpt2::binding {
 struct SessionSeed {
   std::shared_ptr<RunningModel> running;
   std::shared_ptr<Session> original;
+  size_t bytes;  // of the original's cache
 };
 
 class SessionObject : public Napi::ObjectWrap<SessionObject> {

@@ -193,9 +193,16 @@ export async function callNative<T>(
   const running = (async () => await start(cancellation))().catch((error) => {
     throw toGpt2Error(error);
   });
-  return signal
-    ? await unlessAborted(signal, running, () => cancellation?.cancel())
-    : await running;
+  return await unlessAborted(signal, running, () => cancellation?.cancel());
+}
+
+/** Makes a native call that acts at once, and turns its errors into ours. */
+export function callNativeNow<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw toGpt2Error(error);
+  }
 }
 
 /** As {@link callNative}, but on abort it rejects when the native work has ended and cleaned up. */
@@ -218,10 +225,11 @@ export async function callNativeToItsEnd<T>(
 
 /** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */
 export async function unlessAborted<T>(
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   promise: Promise<T>,
   stop?: () => void,
 ): Promise<T> {
+  if (!signal) return await promise;
   signal.throwIfAborted();
   let stopListening = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -239,23 +247,28 @@ export async function unlessAborted<T>(
 
 // What is to be done when a signal is aborted. One listener serves all calls that share a signal, since
 // Node warns of a leak when a signal has more than ten.
-const abortActions = new WeakMap<AbortSignal, Set<() => void>>();
+const abortActions = new WeakMap<AbortSignal, { all: Set<() => void>; listener: () => void }>();
 
 /** Has `action` done on abort; the function it returns calls that off. */
 function onAbort(signal: AbortSignal, action: () => void): () => void {
   let actions = abortActions.get(signal);
   if (!actions) {
     const all = new Set<() => void>();
-    const runAll = () => {
+    const listener = () => {
       for (const each of all) each();
     };
-    signal.addEventListener('abort', runAll, { once: true });
-    abortActions.set(signal, all);
-    actions = all;
+    signal.addEventListener('abort', listener, { once: true });
+    actions = { all, listener };
+    abortActions.set(signal, actions);
   }
-  actions.add(action);
+  const { all, listener } = actions;
+  all.add(action);
   return () => {
-    actions.delete(action);
+    all.delete(action);
+    if (all.size > 0) return;
+    // Node keeps a signal made by AbortSignal.any() for as long as it has a listener.
+    signal.removeEventListener('abort', listener);
+    abortActions.delete(signal);
   };
 }
 

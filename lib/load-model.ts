@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { addon, callNative, type Logger } from './addon.js';
+import { addon, callNative, type Logger, unlessAborted } from './addon.js';
 import {
   checkBoolean,
   checkFunction,
@@ -112,15 +112,14 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
     return opened;
   });
-  const description = native.describe();
-  const tokenizer = await tokenizerFor(description.vocabSize, description.vocabulary);
-  const model = new Model(native, description, tokenizer);
   try {
+    const description = native.describe();
+    const tokenizer = await tokenizerFor(description.vocabSize, description.vocabulary);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
-    return model;
+    return new Model(native, description, tokenizer, logger);
   } catch (error) {
-    await model.dispose();
+    await native.dispose();
     throw error;
   }
 }
@@ -139,7 +138,8 @@ export async function findModelFile(
   }
   checkString('the model', source);
   const given = resolve(source);
-  const found = await stat(given).catch((error) => {
+  const found = await unlessAborted(signal, stat(given)).catch((error) => {
+    signal?.throwIfAborted();
     const ours = fileError(given, error);
     if (ours.code !== 'FILE_NOT_FOUND') throw ours;
     throw new Gpt2Error(

@@ -1,4 +1,10 @@
-import { callNative, type NativeModel, type NativeModelDescription } from './addon.js';
+import {
+  callNative,
+  callNativeNow,
+  type Logger,
+  type NativeModel,
+  type NativeModelDescription,
+} from './addon.js';
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
@@ -44,12 +50,20 @@ export class Model implements AsyncDisposable {
   /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model came without one. */
   readonly tokenizer: Tokenizer;
   readonly #native: NativeModel;
+  /** Held for the addon, which lets go of it with this object. */
+  readonly logger: Logger | undefined;
   #disposing: Promise<void> | undefined;
 
   /** @internal Use `loadModel`. */
-  constructor(native: NativeModel, description: NativeModelDescription, tokenizer: Tokenizer) {
+  constructor(
+    native: NativeModel,
+    description: NativeModelDescription,
+    tokenizer: Tokenizer,
+    logger: Logger | undefined,
+  ) {
     const { device, threads, vocabulary: _, ...config } = description;
     this.#native = native;
+    this.logger = logger;
     this.tokenizer = tokenizer;
     this.config = Object.freeze(config);
     this.device = device;
@@ -82,7 +96,10 @@ export class Model implements AsyncDisposable {
   createSession(options?: Record<string, never>): Session {
     checkOptions('createSession', options, []);
     this.checkAlive();
-    return new Session(this, this.#native.createSession());
+    return new Session(
+      this,
+      callNativeNow(() => this.#native.createSession()),
+    );
   }
 
   /**

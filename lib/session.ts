@@ -1,4 +1,4 @@
-import { callNative, type NativeSession, unlessAborted } from './addon.js';
+import { callNative, callNativeNow, type NativeSession, unlessAborted } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
@@ -36,8 +36,10 @@ export class Session implements Disposable {
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
-  // Of a stream that has all its tokens: ends its turn for calls that wait, which its loop may be awaiting.
-  #finishStream = () => {};
+  // Of them, those that wait for their turn.
+  #waiting = 0;
+  // The turn of a stream that has all its tokens; it ends for a call that waits, which its loop may be awaiting.
+  #finishedStream: StreamTurn | undefined;
   #last: Promise<void> = Promise.resolve();
   // Aborted by dispose(), which stops the calls under way and those that wait.
   readonly #disposal = new AbortController();
@@ -125,49 +127,34 @@ export class Session implements Disposable {
     const promptTokens = this.#promptTokens(prompt);
     const signal = this.#stopSignal(settings.signal);
     const release = await this.#turn(signal);
-    let isFinished = false;
-    const finish = () => {
-      if (isFinished) return;
-      isFinished = true;
-      this.#finishStream = () => {};
-      release();
-    };
+    let turn: StreamTurn | undefined;
     try {
       this.#check();
       const tokens = promptTokens();
       const keep = this.length;
-      const generated: number[] = [];
-      let appended = 0;
-      const appendUpTo = (count: number) => {
-        if (isFinished) return;
-        if (appended === 0 && count > 0) for (const token of tokens) this.#tokens.push(token);
-        for (; appended < count; appended++) this.#tokens.push(generated[appended] as number);
-      };
+      turn = new StreamTurn(this.#tokens, tokens, release);
+      const { generated } = turn;
       yield* streamParts(
         async (onToken, cancellation) => {
-          const generation = await this.#native.generate(
-            keep,
-            tokens,
-            settings.native,
-            (token) => {
-              generated.push(token);
-              onToken(token);
-            },
-            cancellation,
-          );
-          this.#finishStream = () => {
-            appendUpTo(generated.length);
-            finish();
+          const hear = (token: number) => {
+            generated.push(token);
+            onToken(token);
           };
-          if (this.#running > 1) this.#finishStream();
+          const { native } = settings;
+          const generation = await this.#native.generate(keep, tokens, native, hear, cancellation);
+          turn?.hold(0);
+          this.#finishedStream = turn;
+          if (this.#waiting > 0) turn?.endWithAll();
           return generation;
         },
         { ...settings, signal },
         this.#model.textTokenizer,
-        (count) => appendUpTo(appended + count),
+        (count) => turn?.hold(count),
       );
     } finally {
-      finish();
+      if (this.#finishedStream === turn) this.#finishedStream = undefined;
+      if (turn) turn.end();
+      else release();
     }
   }
 
@@ -193,7 +180,8 @@ export class Session implements Disposable {
   fork(): Session {
     this.#check();
     this.#checkIdle('fork');
-    return new Session(this.#model, this.#native.fork(), [...this.#tokens]);
+    const native = callNativeNow(() => this.#native.fork());
+    return new Session(this.#model, native, [...this.#tokens]);
   }
 
   /** Frees the keys and values. Calls under way stop and reject with DISPOSED. */
@@ -262,7 +250,7 @@ export class Session implements Disposable {
    */
   async #turn(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    this.#finishStream();
+    this.#finishedStream?.endWithAll();
     const before = this.#last;
     let end = () => {};
     this.#last = new Promise<void>((resolve) => {
@@ -273,12 +261,55 @@ export class Session implements Disposable {
       this.#running--;
       end();
     };
+    this.#waiting++;
     try {
       await unlessAborted(signal, before);
     } catch (error) {
       before.then(release);
       throw error;
+    } finally {
+      this.#waiting--;
     }
     return release;
+  }
+}
+
+/** A stream's turn on its session: how much of the stream the session holds, and when the turn ends. */
+class StreamTurn {
+  /** The new tokens so far, handed out or not. */
+  readonly generated: number[] = [];
+  readonly #sessionTokens: number[];
+  readonly #prompt: Uint32Array;
+  readonly #release: () => void;
+  #hasPrompt = false;
+  #held = 0;
+  #isOver = false;
+
+  constructor(sessionTokens: number[], prompt: Uint32Array, release: () => void) {
+    this.#sessionTokens = sessionTokens;
+    this.#prompt = prompt;
+    this.#release = release;
+  }
+
+  /** Adds the prompt, if it is not there yet, and the next `count` new tokens to the session. */
+  hold(count: number): void {
+    if (this.#isOver) return;
+    if (!this.#hasPrompt) for (const token of this.#prompt) this.#sessionTokens.push(token);
+    this.#hasPrompt = true;
+    const next = this.generated.slice(this.#held, this.#held + count);
+    for (const token of next) this.#sessionTokens.push(token);
+    this.#held += next.length;
+  }
+
+  /** Ends the turn with all tokens, those that are not handed out yet too. */
+  endWithAll(): void {
+    this.hold(this.generated.length - this.#held);
+    this.end();
+  }
+
+  end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#release();
   }
 }

@@ -1,8 +1,8 @@
 #include "device.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cctype>
+#include <future>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -40,19 +40,16 @@ constexpr size_t kBytesPerThread = 1024;  // of a pool
 // ggml ends the process if a thread of its pool cannot be started, so one more than it needs are
 // tried first: one that has ended may still count for a moment.
 void checkThreadsStart(int count) {
-  std::atomic<bool> go{false};
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
   std::vector<std::thread> threads;
   bool granted = true;
   try {
-    for (int i = 0; i < count; ++i) {
-      threads.emplace_back([&go] {
-        while (!go) std::this_thread::yield();
-      });
-    }
+    for (int i = 0; i < count; ++i) threads.emplace_back([ended] { ended.wait(); });
   } catch (const std::exception&) {
     granted = false;
   }
-  go = true;
+  end.set_value();
   for (std::thread& thread : threads) thread.join();
   if (!granted) {
     throw Error(

@@ -53,15 +53,18 @@ void Engine::close() {
   changed_.notify_one();
 }
 
-void Engine::stop(std::function<void()> last) {
+bool Engine::stop(std::function<void()> last) {
+  bool stops = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!closed_) last_ = std::move(last);
+    stops = !closed_;
+    if (stops) last_ = std::move(last);
     closed_ = true;
     if (running_) *running_ = true;
     for (const Entry& entry : waiting_) *entry.cancelled = true;
   }
   changed_.notify_one();
+  return stops;
 }
 
 void Engine::work() {

@@ -37,8 +37,8 @@ class Engine {
   void close();
 
   // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs,
-  // unless the engine was stopped or closed before, and the thread ends.
-  void stop(std::function<void()> last = {});
+  // and the thread ends. False, and `last` does not run, if the engine took no jobs any more.
+  bool stop(std::function<void()> last = {});
   // Whether the thread has done its last job, so that join() does not wait.
   bool ended() const { return ended_; }
 

@@ -126,7 +126,8 @@ void InputFile::checkUnchanged() const {
       modificationTime(status) == modified_) {
     return;
   }
-  throw Error(code::kFileUnreadable, path_ + ": it was changed while it was in use");
+  throw Error(code::kFileUnreadable,
+              path_ + ": it was written to (or touched) while it was in use");
 }
 
 size_t InputFile::readSome(uint64_t offset, size_t length, uint8_t* out) const {

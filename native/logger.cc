@@ -42,10 +42,9 @@ void redirectLog() {
   });
 }
 
-LogScope::LogScope(Logger logger)
-    : logger_(std::move(logger)), outer_(std::exchange(current, this)) {}
+LogScope::LogScope(Logger logger) : logger_(std::move(logger)) { current = this; }
 
-LogScope::~LogScope() { current = outer_; }
+LogScope::~LogScope() { current = nullptr; }
 
 // ggml writes a line in one piece or in several, of which only the first tells the level.
 void LogScope::write(ggml_log_level level, const char* text) {

@@ -15,8 +15,9 @@ using Logger = std::function<void(LogLevel, const std::string&)>;
 // From now on ggml writes to the loggers of its threads and no longer to stderr.
 void redirectLog();
 
-// The logger of this thread as long as the object lives; the lines of a thread without one are
-// dropped. ggml has one log for the whole process, so the thread is what tells whose line it is.
+// The logger of this thread as long as the object lives, one at a time; the lines of a thread
+// without one are dropped. ggml has one log for the whole process, so the thread is what tells
+// whose line it is.
 class LogScope {
  public:
   explicit LogScope(Logger logger);
@@ -28,7 +29,6 @@ class LogScope {
 
  private:
   Logger logger_;
-  LogScope* outer_;
   LogLevel level_ = LogLevel::kInfo;
   std::string unfinished_;  // what ggml has written of a line
 };

@@ -25,6 +25,14 @@ int64_t checkedContextLength(const Weights& weights, int64_t asked) {
   return asked == 0 ? own : asked;
 }
 
+std::optional<uint32_t> readEndOfText(const Weights& weights) {
+  const MetadataValue* value = weights.file().find("tokenizer.ggml.eos_token_id");
+  const std::optional<double> id = value == nullptr ? std::nullopt : value->number();
+  const auto vocabSize = static_cast<double>(weights.hyperparameters().vocabSize);
+  if (!id || !(*id >= 0 && *id < vocabSize)) return std::nullopt;
+  return static_cast<uint32_t>(*id);
+}
+
 }  // namespace
 
 Model::Model(const std::string& path, const ModelOptions& options, const CancelFlag* cancelled)
@@ -33,15 +41,8 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       contextLength_(checkedContextLength(weights_, options.contextLength)),
       cacheType_(options.cacheType.value_or(
           weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),
+      endOfText_(readEndOfText(weights_)),
       forwardPass_(weights_, device_) {}
-
-std::optional<uint32_t> Model::endOfText() const {
-  const MetadataValue* value = weights_.file().find("tokenizer.ggml.eos_token_id");
-  const std::optional<double> id = value == nullptr ? std::nullopt : value->number();
-  const auto vocabSize = static_cast<double>(weights_.hyperparameters().vocabSize);
-  if (!id || !(*id >= 0 && *id < vocabSize)) return std::nullopt;
-  return static_cast<uint32_t>(*id);
-}
 
 size_t Model::anonymousBytes() const noexcept {
   return weights_.anonymousBytes() + forwardPass_.byteSize();
@@ -150,7 +151,6 @@ Generation Model::generate(Session& session, int64_t keep, const std::vector<uin
   result.promptTokens = session.length();
   result.cachedTokens = session.evaluated();
 
-  const std::optional<uint32_t> endOfText = this->endOfText();
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
   Sampler sampler(options.sampling);
@@ -167,7 +167,7 @@ Generation Model::generate(Session& session, int64_t keep, const std::vector<uin
     forwardPass_.logits(last, 1, logits.data(), cancelled);
     const uint32_t token = sampler.sample(logits.data(), vocabSize);
     if (result.completionTokens == 0) result.firstTokenMilliseconds = millisecondsSince(start);
-    if (token == endOfText) {
+    if (token == endOfText_) {
       result.finishReason = FinishReason::kEndOfText;
       break;
     }

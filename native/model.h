@@ -52,7 +52,7 @@ class Model {
   int64_t contextLength() const noexcept { return contextLength_; }
   ggml_type cacheType() const noexcept { return cacheType_; }
   // The id that ends a text, if the file names one that is in the vocabulary.
-  std::optional<uint32_t> endOfText() const;
+  std::optional<uint32_t> endOfText() const noexcept { return endOfText_; }
   size_t anonymousBytes() const noexcept;
 
   std::unique_ptr<Session> createSession();
@@ -81,6 +81,7 @@ class Model {
   Weights weights_;
   int64_t contextLength_;
   ggml_type cacheType_;
+  std::optional<uint32_t> endOfText_;
   ForwardPass forwardPass_;
 };
 

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <random>
-#include <sstream>
 #include <system_error>
 
 #include "error.h"
@@ -28,11 +27,6 @@ namespace {
 // flushing 512 MB at the end takes 300, and the whole file is written no slower.
 constexpr size_t kFlushedAtOnce = size_t{16} << 20;
 
-const std::string& withoutZeroByte(const std::string& path) {
-  if (path.find('\0') == std::string::npos) return path;
-  throw Error(code::kFileUnwritable, "no file can have a path with a zero byte in it");
-}
-
 std::string randomName() {
 #ifdef _WIN32
   const int process = _getpid();
@@ -40,12 +34,22 @@ std::string randomName() {
   const int process = getpid();
 #endif
   std::random_device random;
-  std::ostringstream name;
-  name << '.' << process << '.' << std::hex << random() << random() << ".tmp";
-  return name.str();
+  return "." + std::to_string(process) + "." + std::to_string(random()) + std::to_string(random()) +
+         ".tmp";
 }
 
 }  // namespace
+
+// The folder that the file goes into, where it is not there yet.
+void OutputFile::makeFolder() const {
+  if (path_.find('\0') != std::string::npos) {
+    throw Error(code::kFileUnwritable, "no file can have a path with a zero byte in it");
+  }
+  std::error_code error;
+  const auto folder = std::filesystem::u8path(path_).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  if (error) fail(error.value());
+}
 
 void OutputFile::write(const uint8_t* bytes, size_t length) {
   constexpr size_t kStep = size_t{16} << 20;
@@ -65,12 +69,8 @@ void OutputFile::writeZeros(size_t length) {
 
 #ifdef _WIN32
 
-OutputFile::OutputFile(const std::string& path)
-    : path_(withoutZeroByte(path)), temporary_(path + randomName()) {
-  std::error_code error;
-  const auto folder = std::filesystem::u8path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  if (error) fail(error.value());
+OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + randomName()) {
+  makeFolder();
   handle_ = CreateFileW(toWindowsPath(temporary_).c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW,
                         FILE_ATTRIBUTE_NORMAL, nullptr);
   if (handle_ == INVALID_HANDLE_VALUE) fail(static_cast<int>(GetLastError()));
@@ -115,12 +115,8 @@ void OutputFile::fail(int error) const {
 
 #else
 
-OutputFile::OutputFile(const std::string& path)
-    : path_(withoutZeroByte(path)), temporary_(path + randomName()) {
-  std::error_code error;
-  const auto folder = std::filesystem::u8path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  if (error) fail(error.value());
+OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + randomName()) {
+  makeFolder();
   constexpr int kMode = 0666;
   handle_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
   if (handle_ < 0) fail(errno);

@@ -28,6 +28,7 @@ class OutputFile {
 #else
   using Handle = int;
 #endif
+  void makeFolder() const;
   size_t writeSome(const uint8_t* bytes, size_t length);
   void flush();
   [[noreturn]] void fail(int error) const;

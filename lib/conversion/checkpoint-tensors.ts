@@ -30,8 +30,9 @@ export interface Checkpoint {
 export async function openCheckpoint(
   folder: string,
   config: CheckpointConfig,
+  signal: AbortSignal | undefined,
 ): Promise<Checkpoint> {
-  const files = await openFiles(folder);
+  const files = await openFiles(folder, signal);
   const close = () => {
     for (const file of files) file.close();
   };
@@ -60,11 +61,14 @@ export async function weightFiles(folder: string): Promise<string[]> {
   return [...new Set(names as string[])].sort();
 }
 
-async function openFiles(folder: string): Promise<SafetensorsFile[]> {
+async function openFiles(
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<SafetensorsFile[]> {
   const files: SafetensorsFile[] = [];
   try {
     for (const name of await weightFiles(folder)) {
-      files.push(await SafetensorsFile.open(join(folder, name)));
+      files.push(await SafetensorsFile.open(join(folder, name), signal));
     }
     return files;
   } catch (error) {

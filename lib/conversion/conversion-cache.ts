@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { unlessAborted } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
 import type { TensorType } from '../tensor-types.js';
 import { weightFiles } from './checkpoint-tensors.js';
@@ -35,7 +36,8 @@ export async function cachedConversion(
   cacheFolder: string,
   options: ConvertOptions,
 ): Promise<string> {
-  const path = join(cacheFolder, await cacheName(folder, options.type));
+  const name = await unlessAborted(options.signal, cacheName(folder, options.type));
+  const path = join(cacheFolder, name);
   if (await exists(path)) return path;
   try {
     await convert(folder, path, options);

@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path';
-import { addon, callNativeToItsEnd, type NativeTensor } from '../addon.js';
+import { addon, callNativeToItsEnd, type NativeTensor, unlessAborted } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
 import type { LoadProgress } from '../load-model.js';
 import {
@@ -56,11 +56,11 @@ export async function convert(
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
 
-  const config = await readCheckpointConfig(folder);
-  const checkpoint = await openCheckpoint(folder, config);
+  const config = await unlessAborted(signal, readCheckpointConfig(folder));
+  const checkpoint = await openCheckpoint(folder, config, signal);
   try {
     // Padded to vocabSize, which is only now known to be no more than the embedding's rows.
-    const vocabulary = await readVocabulary(folder, config.vocabSize);
+    const vocabulary = await unlessAborted(signal, readVocabulary(folder, config.vocabSize));
     const tensors = planTensors(checkpoint, type);
     const metadata = describe(folder, config, vocabulary, checkpoint, tensors);
     await write(target, await ggufHeader(metadata, tensors), tensors, signal, onProgress);
@@ -227,6 +227,7 @@ async function write(
       cancellation,
     ),
   );
+  failure.signal.throwIfAborted(); // by the last report: the file is whole and stays
 }
 
 function toNativeTensor({ name, type, shape, source }: PlannedTensor): NativeTensor {

@@ -38,21 +38,25 @@ export class SafetensorsFile {
   readonly path: string;
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;
   readonly native: NativeFile;
+  readonly #signal: AbortSignal | undefined;
 
   private constructor(
     path: string,
     entries: ReadonlyMap<string, SafetensorsEntry>,
     native: NativeFile,
+    signal: AbortSignal | undefined,
   ) {
     this.path = path;
     this.entries = entries;
     this.native = native;
+    this.#signal = signal;
   }
 
-  static async open(path: string): Promise<SafetensorsFile> {
-    const native = await callNative(undefined, () => addon.openFile(path));
+  /** @param signal stops this and every read */
+  static async open(path: string, signal: AbortSignal | undefined): Promise<SafetensorsFile> {
+    const native = await callNative(signal, () => addon.openFile(path));
     try {
-      return new SafetensorsFile(path, await readEntries(path, native), native);
+      return new SafetensorsFile(path, await readEntries(path, native, signal), native, signal);
     } catch (error) {
       native.close();
       throw error;
@@ -61,7 +65,7 @@ export class SafetensorsFile {
 
   /** Bytes of a tensor, from `start` on, counted from the tensor's own first byte. */
   async read(entry: SafetensorsEntry, start: number, length: number): Promise<Uint8Array> {
-    return await readBytes(this.native, entry.offset + start, length);
+    return await readBytes(this.native, entry.offset + start, length, this.#signal);
   }
 
   close(): void {
@@ -69,21 +73,30 @@ export class SafetensorsFile {
   }
 }
 
-async function readBytes(file: NativeFile, offset: number, length: number): Promise<Uint8Array> {
+async function readBytes(
+  file: NativeFile,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
-  await callNative(undefined, () => file.read(offset, bytes));
+  await callNative(signal, (cancellation) => file.read(offset, bytes, cancellation));
   return bytes;
 }
 
-async function readEntries(path: string, file: NativeFile): Promise<Map<string, SafetensorsEntry>> {
+async function readEntries(
+  path: string,
+  file: NativeFile,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, SafetensorsEntry>> {
   if (file.size < 8) throw invalidFile(path, `it has ${file.size} bytes, which holds no header`);
-  const start = await readBytes(file, 0, 8);
+  const start = await readBytes(file, 0, 8, signal);
   const headerLength = new DataView(start.buffer).getBigUint64(0, true);
   if (headerLength > largestHeader || Number(headerLength) > file.size - 8) {
     throw invalidFile(path, `its header claims ${headerLength} bytes in a file of ${file.size}`);
   }
   const dataStart = 8 + Number(headerLength);
-  const json = new TextDecoder().decode(await readBytes(file, 8, Number(headerLength)));
+  const json = new TextDecoder().decode(await readBytes(file, 8, Number(headerLength), signal));
 
   let header: unknown;
   try {

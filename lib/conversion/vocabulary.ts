@@ -7,6 +7,9 @@ import { readJsonObject, readText } from './files.js';
 /** llama.cpp's numbers for what a token is. */
 const tokenKinds = { normal: 1, control: 3, unused: 5 } as const;
 
+// Embeddings are padded to a round number of rows, or for tokens to come; more is a mistake.
+const mostPadding = 65_536;
+
 /** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
 export interface Vocabulary {
   /** by id */
@@ -27,6 +30,15 @@ export async function readVocabulary(
 ): Promise<Vocabulary | undefined> {
   const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
   if (!source) return undefined;
+  const { ids, added } = source;
+  const names = Object.keys(ids);
+  const count = names.length + added.size;
+  if (vocabSize - count > mostPadding) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${source.path}: expected tokens for the model's ${vocabSize} ids but found ${count}`,
+    );
+  }
   const tokens: string[] = new Array(vocabSize);
   const setToken = (token: string, id: number) => {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
@@ -40,8 +52,7 @@ export async function readVocabulary(
     }
     tokens[id] = token;
   };
-  const { ids, added } = source;
-  await forEachInTurns(Object.keys(ids), (token) => {
+  await forEachInTurns(names, (token) => {
     if (!added.has(token)) setToken(token, ids[token] as number);
   });
   for (const [token, id] of added) setToken(token, id);
