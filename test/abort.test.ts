@@ -73,6 +73,26 @@ describe('an abort at any moment', () => {
   });
 });
 
+test('an error of the listener of progress is what a conversion rejects with, whenever it comes', async () => {
+  const mine = new Error('mine');
+  for (let stop = 1; stop < 40; stop++) {
+    let calls = 0;
+    const onProgress = () => {
+      if (++calls === stop) throw mine;
+    };
+    const result = convert(folder, join(freshFolder(root), 'model.gguf'), { onProgress });
+    const outcome = await result.then(
+      () => 'done',
+      (error) => error,
+    );
+    if (calls < stop) {
+      expect(outcome).toBe('done');
+      return;
+    }
+    expect(outcome).toBe(mine);
+  }
+});
+
 test('an error of the listener of progress is what loading rejects with', async () => {
   const mine = new Error('mine');
   for (const stop of [1, 2]) {

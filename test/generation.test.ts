@@ -277,6 +277,26 @@ describe('a session', () => {
     session.rewind(0);
   });
 
+  test('that waited for a stream and was aborted leaves the stream’s turn to it', async () => {
+    using session = model.createSession();
+    const handedOut: number[] = [];
+    const controller = new AbortController();
+    for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 60 })) {
+      handedOut.push(...tokens);
+      if (handedOut.length > tokens.length) break;
+      const waiting = session.evaluate([4], { signal: controller.signal });
+      controller.abort();
+      await expect(waiting).rejects.toBe(controller.signal.reason);
+    }
+    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+  });
+
+  test('has the prompt of a stream without a token', async () => {
+    using session = model.createSession();
+    for await (const _ of session.stream(prompt, { maxTokens: 0 }));
+    expect([...session.tokens]).toEqual(prompt);
+  });
+
   test('takes its turn after a stream whose iterator was dropped', async () => {
     using session = model.createSession();
     await session.stream(prompt, { temperature: 0, maxTokens: 4 }).next();

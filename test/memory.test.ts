@@ -26,12 +26,14 @@ const measuring = `
       gc();
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    return { rss: process.memoryUsage().rss, files: count('/proc/self/fd'), threads: count('/proc/self/task') };
+    const { rss, heapUsed } = process.memoryUsage();
+    return { rss, heapUsed, files: count('/proc/self/fd'), threads: count('/proc/self/task') };
   };
 `;
 
 interface Held {
   rss: number;
+  heapUsed: number;
   files: number;
   threads: number;
 }
@@ -48,6 +50,7 @@ function expectFlat([before, after]: [Held, Held]): void {
   // The last engine's thread may still be there; it is waited for when the next one starts.
   expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
   expect(after.rss - before.rss).toBeLessThan(flat);
+  expect(after.heapUsed - before.heapUsed).toBeLessThan(1e6);
 }
 
 describe('memory stays flat', () => {
@@ -61,6 +64,25 @@ describe('memory stays flat', () => {
        for (let i = 0; i < 40; i++) await once(i);
        const before = await measure();
        for (let i = 0; i < 200; i++) await once(i);
+       console.log(JSON.stringify([before, await measure()]));`,
+    );
+    expectFlat(held);
+  });
+
+  test('when thousands of calls share a signal that is never aborted', async () => {
+    const held = await heldBeforeAndAfter(
+      `const model = await gpt2.loadModel(args.file, { threads: 1 });
+       const session = model.createSession();
+       const { signal } = new AbortController();
+       const once = async () => {
+         await session.evaluate([1], { signal });
+         session.rewind(0);
+         await model.generate([1], { maxTokens: 1, signal });
+         for await (const part of model.stream([1], { maxTokens: 1, signal }));
+       };
+       for (let i = 0; i < 1000; i++) await once();
+       const before = await measure();
+       for (let i = 0; i < 2000; i++) await once();
        console.log(JSON.stringify([before, await measure()]));`,
     );
     expectFlat(held);
@@ -89,10 +111,12 @@ describe('memory stays flat', () => {
 // Nothing calls gc() while these run. The collector comes by itself, since it has been told of the native
 // memory; else all of it would still be there.
 describe('what is dropped is collected', () => {
-  test('200 models whose files were read into memory', async () => {
+  test('200 models whose files were read into memory, and whose loggers know them', async () => {
     const [before, after] = await heldBeforeAndAfter(
       `const once = async () => {
-         const model = await gpt2.loadModel(args.file, { threads: 1, mmap: false });
+         let model;
+         const logger = () => model;
+         model = await gpt2.loadModel(args.file, { threads: 1, mmap: false, logger });
          await model.logits([1]);
        };
        for (let i = 0; i < 5; i++) await once();
@@ -106,7 +130,10 @@ describe('what is dropped is collected', () => {
     expect(after.rss - before.rss).toBeLessThan((200 * statSync(file).size) / 3);
   });
 
-  test('10,000 sessions', async () => {
+  test.each([
+    ['sessions', 'model.createSession().evaluate([1])'],
+    ['forks', 'first.fork().evaluate([1])'],
+  ])('10,000 %s', async (_, make) => {
     const positions = 64; // the least that a session has room for
     await using model = await loadModel(file);
     const { layerCount, embeddingLength, cacheType } = model.config;
@@ -115,13 +142,11 @@ describe('what is dropped is collected', () => {
 
     const [before, after] = await heldBeforeAndAfter(
       `const model = await gpt2.loadModel(args.file, { threads: 1 });
-       const once = async () => {
-         const session = model.createSession();
-         await session.evaluate([1]);
-       };
-       for (let i = 0; i < 100; i++) await once();
+       const first = model.createSession();
+       await first.evaluate([1]);
+       for (let i = 0; i < 100; i++) await ${make};
        const before = await measure();
-       for (let i = 0; i < 10_000; i++) await once();
+       for (let i = 0; i < 10_000; i++) await ${make};
        console.log(JSON.stringify([before, { ...before, rss: process.memoryUsage().rss }]));`,
     );
     expect(after.rss - before.rss).toBeLessThan((10_000 * cacheBytes) / 3);

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { unlessAborted } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
 import type { CheckpointConfig } from './checkpoint-config.js';
 import { readJsonObject } from './files.js';
@@ -67,7 +68,7 @@ async function openFiles(
 ): Promise<SafetensorsFile[]> {
   const files: SafetensorsFile[] = [];
   try {
-    for (const name of await weightFiles(folder)) {
+    for (const name of await unlessAborted(signal, weightFiles(folder))) {
       files.push(await SafetensorsFile.open(join(folder, name), signal));
     }
     return files;

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { addon, callNative, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
 
 /** An error of the file system on reading, as ours. */
@@ -28,13 +28,29 @@ export async function readJsonObject(path: string): Promise<Record<string, unkno
   return value as Record<string, unknown>;
 }
 
-/** Reads a text file; undefined if there is no such file. */
+// What a JavaScript string can hold.
+const longestText = 2 ** 29 - 24;
+
+/** Reads a text file in UTF-8; undefined if there is no such file. */
 export async function readText(path: string): Promise<string | undefined> {
+  let file: NativeFile;
   try {
-    return await readFile(path, 'utf8');
+    file = await callNative(undefined, () => addon.openFile(path));
   } catch (error) {
-    const ours = fileError(path, error as NodeJS.ErrnoException);
-    if (ours.code === 'FILE_NOT_FOUND') return undefined;
-    throw ours;
+    if (error instanceof Gpt2Error && error.code === 'FILE_NOT_FOUND') return undefined;
+    throw error;
+  }
+  try {
+    if (file.size > longestText) {
+      throw new Gpt2Error(
+        'INVALID_FILE',
+        `${path}: expected at most ${longestText} bytes of text but found ${file.size}`,
+      );
+    }
+    const bytes = new Uint8Array(file.size);
+    await callNative(undefined, () => file.read(0, bytes));
+    return new TextDecoder().decode(bytes);
+  } finally {
+    file.close();
   }
 }
