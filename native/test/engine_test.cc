@@ -28,6 +28,11 @@ struct Gate {
   }
 };
 
+// Does not stop the engine, as join() would; ctest's time limit ends a test that hangs here.
+void waitUntilEnded(const Engine& engine) {
+  while (!engine.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 }  // namespace
 
 TEST(runsJobsInTheOrderTheyCame) {
@@ -169,6 +174,121 @@ TEST(postAfterStopThrows) {
   engine.join();
   CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
   CHECK(!ran);
+}
+
+TEST(closeLetsTheJobsThatAreThereRun) {
+  Gate gate;
+  std::vector<bool> seen;
+  const std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag()};
+  Engine engine;
+  engine.post(flags[0], [&](const CancelFlag& cancelled) {
+    gate.pass();
+    seen.push_back(cancelled);
+  });
+  engine.post(flags[1], [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  gate.reached.get_future().wait();
+  engine.close();
+  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [](const CancelFlag&) {}));
+  gate.opened.set_value();
+  waitUntilEnded(engine);
+  CHECK(seen == (std::vector<bool>{false, false}));
+}
+
+TEST(closeEndsAnIdleEngine) {
+  Engine engine;
+  CHECK(!engine.ended());
+  engine.close();
+  engine.close();
+  waitUntilEnded(engine);
+}
+
+TEST(stopAfterCloseSetsTheFlags) {
+  Gate gate;
+  std::vector<bool> seen;
+  bool lastRan = false;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag& cancelled) {
+    gate.pass();
+    seen.push_back(cancelled);
+  });
+  engine.post(makeFlag(), [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  gate.reached.get_future().wait();
+  engine.close();
+  engine.stop([&] { lastRan = true; });  // closed before: never runs
+  gate.opened.set_value();
+  engine.join();
+  CHECK(seen == (std::vector<bool>{true, true}));
+  CHECK(!lastRan);
+}
+
+TEST(itHasEndedWhenTheLastFunctionHas) {
+  Gate job;
+  Gate last;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) { job.pass(); });
+  job.reached.get_future().wait();
+  engine.stop([&] { last.pass(); });
+  CHECK(!engine.ended());
+  job.opened.set_value();
+  last.reached.get_future().wait();
+  CHECK(!engine.ended());
+  last.opened.set_value();
+  waitUntilEnded(engine);
+}
+
+TEST(releasedObjectsGoAfterTheJobsBefore) {
+  Gate gate;
+  std::vector<int> order;
+  std::thread::id jobThread;
+  std::thread::id goneOn;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) {
+    gate.pass();
+    jobThread = std::this_thread::get_id();
+    order.push_back(0);
+  });
+  gate.reached.get_future().wait();
+  engine.release(std::shared_ptr<void>(&order, [&](void*) {
+    goneOn = std::this_thread::get_id();
+    order.push_back(1);
+  }));
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(2); });
+  gate.opened.set_value();
+  engine.join();
+  CHECK(order == (std::vector<int>{0, 1, 2}));
+  CHECK(goneOn == jobThread);
+}
+
+TEST(releasedObjectsThatOthersHoldStay) {
+  const auto object = std::make_shared<int>(7);
+  Engine engine;
+  engine.release(object);
+  engine.join();
+  CHECK_EQUAL(object.use_count(), 1);
+}
+
+TEST(aClosedEngineReleasesAtOnce) {
+  Gate gate;
+  bool gone = false;
+  std::thread::id goneOn;
+  const auto object = [&] {
+    return std::shared_ptr<void>(&gone, [&](void*) {
+      gone = true;
+      goneOn = std::this_thread::get_id();
+    });
+  };
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) { gate.pass(); });
+  gate.reached.get_future().wait();
+  engine.close();
+  engine.release(object());  // while a job runs
+  CHECK(gone);
+  CHECK(goneOn == std::this_thread::get_id());
+  gate.opened.set_value();
+  engine.join();
+  gone = false;
+  engine.release(object());
+  CHECK(gone);
 }
 
 TEST(joinStopsAndMayBeCalledAgain) {
