@@ -5,6 +5,7 @@
 #include <ggml.h>
 #include <gguf.h>
 
+#include <atomic>
 #include <cstdio>
 #include <future>
 #include <memory>
@@ -144,8 +145,11 @@ TEST(aLoggerMayThrow) {
 TEST(eachThreadHasAScopeOfItsOwn) {
   redirectLog();
   constexpr size_t kLines = 2000;
-  const auto work = [](Lines& lines, const std::string& name) {
+  std::atomic<int> scopes{0};
+  const auto work = [&](Lines& lines, const std::string& name) {
     const LogScope scope(lines.logger());
+    ++scopes;
+    while (scopes < 2) std::this_thread::yield();
     for (size_t i = 0; i < kLines; ++i) {
       write(GGML_LOG_LEVEL_INFO, (name + " ").c_str());
       write(GGML_LOG_LEVEL_CONT, (std::to_string(i) + "\n").c_str());
