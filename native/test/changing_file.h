@@ -24,7 +24,8 @@ inline void backdate(const std::string& path) {
 using Change = std::function<void(const std::string& path)>;
 
 // After these the bytes that were there when it was opened are no longer what it holds: some are
-// appended, it is made shorter, emptied, rewritten in place, or whole with as many bytes.
+// appended, it is made shorter, emptied, made shorter within one tick of the clock for files,
+// rewritten in place, or whole with as many bytes.
 inline std::vector<Change> changesOfTheBytes() {
   using std::filesystem::file_size;
   using std::filesystem::resize_file;
@@ -32,6 +33,11 @@ inline std::vector<Change> changesOfTheBytes() {
       [](const std::string& path) { std::ofstream(path, std::ios::app) << "x"; },
       [](const std::string& path) { resize_file(path, file_size(path) - 1); },
       [](const std::string& path) { resize_file(path, 0); },
+      [](const std::string& path) {
+        const auto time = std::filesystem::last_write_time(path);
+        resize_file(path, file_size(path) - 1);
+        std::filesystem::last_write_time(path, time);
+      },
       [](const std::string& path) {
         std::fstream(path, std::ios::binary | std::ios::in | std::ios::out) << "xx";
       },

@@ -196,6 +196,7 @@ TEST(closeLetsTheJobsThatAreThereRun) {
 
 TEST(closeEndsAnIdleEngine) {
   Engine engine;
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits for jobs
   CHECK(!engine.ended());
   engine.close();
   engine.close();
@@ -248,15 +249,30 @@ TEST(releasedObjectsGoAfterTheJobsBefore) {
     order.push_back(0);
   });
   gate.reached.get_future().wait();
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
   engine.release(std::shared_ptr<void>(&order, [&](void*) {
     goneOn = std::this_thread::get_id();
-    order.push_back(1);
+    order.push_back(2);
   }));
-  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(2); });
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(3); });
   gate.opened.set_value();
   engine.join();
-  CHECK(order == (std::vector<int>{0, 1, 2}));
+  CHECK(order == (std::vector<int>{0, 1, 2, 3}));
   CHECK(goneOn == jobThread);
+}
+
+// Also where the engine is faster than the call that releases them.
+TEST(releasedObjectsNeverGoOnTheCallersThread) {
+  constexpr size_t kObjects = 5000;
+  std::vector<std::thread::id> goneOn;
+  Engine engine;
+  for (size_t i = 0; i < kObjects; ++i) {
+    engine.release(std::shared_ptr<void>(
+        &goneOn, [&](void*) { goneOn.push_back(std::this_thread::get_id()); }));
+  }
+  engine.join();
+  CHECK_EQUAL(goneOn.size(), kObjects);
+  for (const std::thread::id id : goneOn) CHECK(id != std::this_thread::get_id());
 }
 
 TEST(releasedObjectsThatOthersHoldStay) {

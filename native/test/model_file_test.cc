@@ -80,6 +80,20 @@ TEST(aMappedModelWhoseFileIsChangedInAGenerationEndsIt) {
   }
 }
 
+// The head looks for itself, since the embedding that it multiplies with is a part of the file too.
+TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
+  for (const Change& change : gpt2::test::changesOfTheBytes()) {
+    OpenModel open(true);
+    gpt2::Device device("cpu", 1);
+    gpt2::ForwardPass pass(open.model.weights(), device);
+    const std::vector<float> hidden(24);
+    std::vector<float> logits(kVocabulary);
+    pass.logits(hidden.data(), 1, logits.data(), nullptr);
+    change(open.file.path());
+    CHECK_ERROR(code::kFileUnreadable, pass.logits(hidden.data(), 1, logits.data(), nullptr));
+  }
+}
+
 TEST(aModelInMemoryGoesOn) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(false);

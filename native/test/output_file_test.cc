@@ -115,6 +115,7 @@ TEST(writesMoreThanOneStep) {
   const TemporaryFolder folder;
   std::string bytes((size_t{16} << 20) + 5, '\0');
   for (size_t i = 0; i < bytes.size(); i += 997) bytes[i] = static_cast<char>(i / 997);
+  bytes.replace(bytes.size() - 5, 5, "steps");
   OutputFile file(folder.path("large"));
   write(file, bytes);
   write(file, "the end");
