@@ -43,12 +43,18 @@ bool limitThreads(rlim_t limit) {
   return setrlimit(RLIMIT_NPROC, &limits) == 0;
 }
 
+// What throws here ends the child by a signal, too.
+[[noreturn]] void exitWithin(rlim_t limit, const std::function<bool()>& holds) noexcept {
+  if (!limitThreads(limit)) _exit(kSkipped);
+  _exit(holds() ? 0 : 1);
+}
+
 // Checks it in a child, which has no thread but this one.
 void checkWithin(rlim_t limit, const std::function<bool()>& holds) {
   std::cout.flush();
   const pid_t child = fork();
   CHECK(child >= 0);
-  if (child == 0) _exit(!limitThreads(limit) ? kSkipped : holds() ? 0 : 1);
+  if (child == 0) exitWithin(limit, holds);
   int status = 0;
   CHECK_EQUAL(waitpid(child, &status, 0), child);
   CHECK(WIFEXITED(status));  // and not by a signal, as ggml's abort() would
