@@ -1,7 +1,6 @@
 // The smallest and the deepest models, and more threads than there is work.
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 

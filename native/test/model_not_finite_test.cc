@@ -2,6 +2,7 @@
 // every kernel must bear them, and generation must not draw from what comes out.
 
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,6 @@
 #include "output_file.h"
 
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
