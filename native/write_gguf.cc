@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <string_view>
 
 #include "encode_tensor.h"
 #include "error.h"
@@ -63,8 +64,8 @@ void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
       } catch (const std::bad_alloc&) {
         throw Error(code::kOutOfMemory, where + "no memory to encode it");
       } catch (const Error& error) {
-        const bool isAboutTensor =
-            error.code() == code::kInvalidFile || error.code() == code::kInvalidArgument;
+        const std::string_view text = error.code();  // its address is another in other object files
+        const bool isAboutTensor = text == code::kInvalidFile || text == code::kInvalidArgument;
         if (!isAboutTensor) throw;
         throw Error(error.code(), where + error.what());
       }

@@ -232,3 +232,12 @@ TEST(rejectsNumbersThatTheTypeCannotHold) {
     }
   }
 }
+
+TEST(aFlagStopsTheEncoding) {
+  const std::string bytes(sizeof(float) * 256, '\0');
+  const SourceTensor tensor = source(bytes, GGML_TYPE_F32, 1, 256, false);
+  gpt2::CancelFlag cancelled{false};
+  CHECK_EQUAL(encodeTensor(tensor, GGML_TYPE_Q4_K, &cancelled).size(), 144U);
+  cancelled = true;
+  CHECK_ERROR(code::kAborted, encodeTensor(tensor, GGML_TYPE_Q4_K, &cancelled));
+}

@@ -4,6 +4,7 @@
 #include <future>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -27,6 +28,11 @@ struct Gate {
     opened.get_future().wait();
   }
 };
+
+// Does not stop the engine, as join() would; ctest's time limit ends a test that hangs here.
+void waitUntilEnded(const Engine& engine) {
+  while (!engine.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
 
 }  // namespace
 
@@ -169,6 +175,137 @@ TEST(postAfterStopThrows) {
   engine.join();
   CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
   CHECK(!ran);
+}
+
+TEST(closeLetsTheJobsThatAreThereRun) {
+  Gate gate;
+  std::vector<bool> seen;
+  const std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag()};
+  Engine engine;
+  engine.post(flags[0], [&](const CancelFlag& cancelled) {
+    gate.pass();
+    seen.push_back(cancelled);
+  });
+  engine.post(flags[1], [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  gate.reached.get_future().wait();
+  engine.close();
+  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [](const CancelFlag&) {}));
+  gate.opened.set_value();
+  waitUntilEnded(engine);
+  CHECK(seen == (std::vector<bool>{false, false}));
+}
+
+TEST(closeEndsAnIdleEngine) {
+  Engine engine;
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits for jobs
+  CHECK(!engine.ended());
+  engine.close();
+  engine.close();
+  waitUntilEnded(engine);
+}
+
+TEST(stopAfterCloseSetsTheFlags) {
+  Gate gate;
+  std::vector<bool> seen;
+  bool lastRan = false;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag& cancelled) {
+    gate.pass();
+    seen.push_back(cancelled);
+  });
+  engine.post(makeFlag(), [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  gate.reached.get_future().wait();
+  engine.close();
+  engine.stop([&] { lastRan = true; });  // closed before: never runs
+  gate.opened.set_value();
+  engine.join();
+  CHECK(seen == (std::vector<bool>{true, true}));
+  CHECK(!lastRan);
+}
+
+TEST(itHasEndedWhenTheLastFunctionHas) {
+  Gate job;
+  Gate last;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) { job.pass(); });
+  job.reached.get_future().wait();
+  engine.stop([&] { last.pass(); });
+  CHECK(!engine.ended());
+  job.opened.set_value();
+  last.reached.get_future().wait();
+  CHECK(!engine.ended());
+  last.opened.set_value();
+  waitUntilEnded(engine);
+}
+
+TEST(releasedObjectsGoAfterTheJobsBefore) {
+  Gate gate;
+  std::vector<int> order;
+  std::thread::id jobThread;
+  std::thread::id goneOn;
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) {
+    gate.pass();
+    jobThread = std::this_thread::get_id();
+    order.push_back(0);
+  });
+  gate.reached.get_future().wait();
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
+  engine.release(std::shared_ptr<void>(&order, [&](void*) {
+    goneOn = std::this_thread::get_id();
+    order.push_back(2);
+  }));
+  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(3); });
+  gate.opened.set_value();
+  engine.join();
+  CHECK(order == (std::vector<int>{0, 1, 2, 3}));
+  CHECK(goneOn == jobThread);
+}
+
+// Not even where the engine is done with them before release() returns to its caller: most
+// compilers let an argument live to the end of the whole expression.
+TEST(releasedObjectsNeverGoOnTheCallersThread) {
+  std::promise<void> done;
+  std::thread::id goneOn;
+  Engine engine;
+  std::shared_ptr<void> object(&goneOn, [&](void*) { goneOn = std::this_thread::get_id(); });
+  engine.release(std::move(object)),
+      engine.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); }),
+      done.get_future().wait();
+  CHECK(goneOn != std::thread::id());
+  CHECK(goneOn != std::this_thread::get_id());
+}
+
+TEST(releasedObjectsThatOthersHoldStay) {
+  const auto object = std::make_shared<int>(7);
+  Engine engine;
+  engine.release(object);
+  engine.join();
+  CHECK_EQUAL(object.use_count(), 1);
+}
+
+TEST(aClosedEngineReleasesAtOnce) {
+  Gate gate;
+  bool gone = false;
+  std::thread::id goneOn;
+  const auto object = [&] {
+    return std::shared_ptr<void>(&gone, [&](void*) {
+      gone = true;
+      goneOn = std::this_thread::get_id();
+    });
+  };
+  Engine engine;
+  engine.post(makeFlag(), [&](const CancelFlag&) { gate.pass(); });
+  gate.reached.get_future().wait();
+  engine.close();
+  engine.release(object());  // while a job runs
+  CHECK(gone);
+  CHECK(goneOn == std::this_thread::get_id());
+  gate.opened.set_value();
+  engine.join();
+  gone = false;
+  engine.release(object());
+  CHECK(gone);
 }
 
 TEST(joinStopsAndMayBeCalledAgain) {

@@ -3,6 +3,7 @@
 #include "hyperparameters.h"
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <string>
@@ -209,6 +210,55 @@ TEST(refusesMoreLayersThanTensors) {
   }
   checkRefused(with("gpt2.block_count", number(3U)), code::kInvalidFile, "blk.2.");
   checkRefused(with("gpt2.block_count", number(1U)), code::kUnsupportedModel, "blk.1.");
+}
+
+// A file of 100 bytes for each layer that it claims: nothing is sized by what it lacks.
+TEST(refusesTensorsThatAreThereOnlyToBeCounted) {
+  constexpr uint32_t kLayers = 3000;
+  Draft draft;
+  for (uint32_t i = 0; i < 6 * kLayers; ++i) draft.add(std::to_string(i), 1, 0, GGML_TYPE_F32);
+  checkRefused(draft.set("gpt2.block_count", number(2U)), code::kUnsupportedModel, "\"0\"");
+  checkRefused(draft.set("gpt2.block_count", number(kLayers)), code::kInvalidFile, "\"blk.2.");
+  for (const uint32_t layers : {kLayers + 1000, 0x7fffffffU}) {
+    checkRefused(draft.set("gpt2.block_count", number(layers)), code::kInvalidFile,
+                 "gpt2.block_count is " + std::to_string(layers));
+  }
+}
+
+// The table of positions is 300 MB of a hole at the end of the file.
+TEST(refusesCachesOfMoreElementsThanGgmlCounts) {
+  constexpr uint32_t kWidth = 65536;
+  const auto refusal = [](uint32_t context) {
+    const auto rowBytes = ggml_row_size(GGML_TYPE_Q1_0, kWidth);
+    GgufBuilder builder;
+    builder.string("general.architecture", "gpt2")
+        .number("gpt2.context_length", context)
+        .number("gpt2.embedding_length", kWidth)
+        .number("gpt2.block_count", 1U)
+        .number("gpt2.attention.head_count", 1U)
+        .number("gpt2.attention.layer_norm_epsilon", 1e-5F)
+        .tensor("token_embd.weight", {kWidth, 1}, GGML_TYPE_Q1_0, std::string(rowBytes, '\0'));
+    for (const char* name : {"1", "2", "3", "4"}) {
+      builder.tensor(name, {1}, GGML_TYPE_F32, raw(0.F));
+    }
+    builder.tensor("position_embd.weight", {kWidth, context}, GGML_TYPE_Q1_0, "");
+    const TemporaryFile file(builder.bytes());
+    std::filesystem::resize_file(file.path(),
+                                 std::filesystem::file_size(file.path()) + 64 + context * rowBytes);
+    try {
+      gpt2::Model(file.path(), gpt2::test::cpuOptions());
+    } catch (const gpt2::Error& error) {
+      return std::string(error.code()) + ": " + error.what();
+    }
+    return std::string("nothing");
+  };
+  const std::string tooMany = refusal(32768);
+  CHECK(tooMany.rfind(code::kUnsupportedModel, 0) == 0);
+  CHECK(tooMany.find("the embedding length 65536 and the context length 32768") !=
+        std::string::npos);
+  const std::string most = refusal(32767);  // only that the layers are missing
+  CHECK(most.rfind(code::kInvalidFile, 0) == 0);
+  CHECK(most.find("\"blk.0.") != std::string::npos);
 }
 
 TEST(refusesNumbersThatDoNotFitTheTensors) {

@@ -4,13 +4,13 @@
 
 #include <ggml-cpu.h>
 
-#include <functional>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "encoded_weights.h"
 #include "loaded_model.h"
 #include "reference_model.h"
 
@@ -18,12 +18,12 @@ using gpt2::ModelOptions;
 using gpt2::test::cpuOptions;
 using gpt2::test::Distance;
 using gpt2::test::distance;
+using gpt2::test::encodeInAnyType;
 using gpt2::test::LoadedModel;
-using gpt2::test::RandomNumbers;
 using gpt2::test::randomTokens;
-using gpt2::test::raw;
 using gpt2::test::ReferenceModel;
 using gpt2::test::ReferenceShape;
+using gpt2::test::typesWithDotProduct;
 
 namespace {
 
@@ -63,58 +63,6 @@ ReferenceShape shapeForAllBlocks() {
   return shape;
 }
 
-std::vector<ggml_type> typesWithDotProduct() {
-  std::vector<ggml_type> types;
-  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
-    const auto type = static_cast<ggml_type>(i);
-    if (ggml_get_type_traits_cpu(type)->vec_dot != nullptr) types.push_back(type);
-  }
-  return types;
-}
-
-// Types whose encoders spend seconds on a table before the first number.
-bool hasSlowEncoder(ggml_type type) {
-  return type == GGML_TYPE_IQ2_XXS || type == GGML_TYPE_IQ2_XS || type == GGML_TYPE_IQ2_S ||
-         type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
-}
-
-// Blocks of random bits, all of which mean numbers in these five types; only the scale of the
-// block, an f16, must be a sensible one. It comes first, but for iq1_m, where it is spread over the
-// upper four bits of each of the last four 16-bit words.
-std::string randomBlocks(ggml_type type, size_t elementCount, RandomNumbers& random) {
-  // Makes numbers as large as the reference model's own, about 0.1.
-  const bool isOneBit = type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
-  const double size = isOneBit ? 0.012 : 0.0018;
-  std::string bytes;
-  for (size_t i = 0; i < elementCount / static_cast<size_t>(ggml_blck_size(type)); ++i) {
-    std::string block(ggml_type_size(type), '\0');
-    for (char& byte : block) byte = static_cast<char>(random.below(256));
-    const std::string scale =
-        raw(ggml_fp32_to_fp16(static_cast<float>(size * (1 + random.symmetric() / 3))));
-    if (type == GGML_TYPE_IQ1_M) {
-      for (size_t nibble = 0; nibble < 4; ++nibble) {
-        char& upper = block[block.size() - 7 + 2 * nibble];
-        const int bits = scale[nibble / 2] >> (nibble % 2 * 4) & 0xf;
-        upper = static_cast<char>((upper & 0xf) | bits << 4);
-      }
-    } else {
-      block.replace(0, scale.size(), scale);
-    }
-    bytes += block;
-  }
-  return bytes;
-}
-
-void encode(ReferenceModel& reference, const std::string& name, ggml_type type) {
-  if (hasSlowEncoder(type)) {
-    RandomNumbers random(std::hash<std::string>()(name));
-    reference.setBytes(name, type,
-                       randomBlocks(type, reference.tensor(name).values.size(), random));
-  } else {
-    reference.encode(name, type);
-  }
-}
-
 void checkWithin(const char* what, ggml_type type, const Distance& error, const Bound& bound) {
   if (error.rootMeanSquare <= bound.rootMeanSquare && error.largest <= bound.largest) return;
   gpt2::test::fail(__FILE__, __LINE__,
@@ -141,7 +89,7 @@ TEST(everyTypeOfMatrix) {
   for (const ggml_type type : typesWithDotProduct()) {
     ReferenceModel reference = numbers;
     for (const auto& [name, tensor] : numbers.tensors()) {
-      if (tensor.out != 0) encode(reference, name, type);
+      if (tensor.out != 0) encodeInAnyType(reference, name, type);
     }
     const std::vector<std::vector<double>> expected = reference.logits(tokens);
     ModelOptions options = cpuOptions();
@@ -189,10 +137,10 @@ TEST(tablesAndVectorsOfEveryType) {
   for (const ggml_type type : typesWithDotProduct()) {
     ReferenceModel reference = numbers;
     for (const auto& [name, tensor] : numbers.tensors()) {
-      if (tensor.out == 0) encode(reference, name, type);
+      if (tensor.out == 0) encodeInAnyType(reference, name, type);
     }
-    encode(reference, "token_embd.weight", type);
-    encode(reference, "position_embd.weight", type);
+    encodeInAnyType(reference, "token_embd.weight", type);
+    encodeInAnyType(reference, "position_embd.weight", type);
     LoadedModel model(reference.file());
     const std::vector<std::vector<double>> expected = reference.logits(tokens);
     const std::vector<float> logits = model.evaluateAll(tokens);

@@ -1,0 +1,227 @@
+// Whose lines they are, and that they are whole.
+
+#include "logger.h"
+
+#include <ggml.h>
+#include <gguf.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "engine.h"
+#include "temporary_file.h"
+
+#ifndef _WIN32
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+using gpt2::CancelFlag;
+using gpt2::Engine;
+using gpt2::Logger;
+using gpt2::LogLevel;
+using gpt2::LogScope;
+using gpt2::redirectLog;
+using gpt2::test::TemporaryFile;
+
+namespace {
+
+// The lines that a logger has heard, each after the first letter of its level.
+class Lines {
+ public:
+  Logger logger() {
+    return [this](LogLevel level, const std::string& line) {
+      constexpr char kLetters[] = {'D', 'I', 'W', 'E'};
+      heard.push_back(kLetters[static_cast<size_t>(level)] + (" " + line));
+    };
+  }
+
+  std::vector<std::string> heard;
+};
+
+using Heard = std::vector<std::string>;
+
+// As ggml writes: through the callback that it was given.
+void write(ggml_log_level level, const char* text) {
+  ggml_log_callback callback = nullptr;
+  void* data = nullptr;
+  ggml_log_get(&callback, &data);
+  callback(level, text, data);
+}
+
+}  // namespace
+
+TEST(wholeLinesAreHeardWithTheirLevels) {
+  redirectLog();
+  Lines lines;
+  const LogScope scope(lines.logger());
+  write(GGML_LOG_LEVEL_DEBUG, "one\n");
+  write(GGML_LOG_LEVEL_INFO, "two\n");
+  write(GGML_LOG_LEVEL_WARN, "three\n");
+  write(GGML_LOG_LEVEL_ERROR, "four\n");
+  write(GGML_LOG_LEVEL_NONE, "five\n");
+  CHECK(lines.heard == (Heard{"D one", "I two", "W three", "E four", "I five"}));
+}
+
+TEST(aLineInPiecesIsHeardOnceItEnds) {
+  redirectLog();
+  Lines lines;
+  const LogScope scope(lines.logger());
+  write(GGML_LOG_LEVEL_WARN, "loading ");
+  write(GGML_LOG_LEVEL_CONT, ".");
+  write(GGML_LOG_LEVEL_CONT, "");
+  write(GGML_LOG_LEVEL_CONT, ". done");
+  CHECK(lines.heard.empty());
+  write(GGML_LOG_LEVEL_CONT, "\n");
+  CHECK(lines.heard == Heard{"W loading .. done"});
+  write(GGML_LOG_LEVEL_CONT, "the same level\n");
+  write(GGML_LOG_LEVEL_DEBUG, "another\n");
+  CHECK(lines.heard == (Heard{"W loading .. done", "W the same level", "D another"}));
+}
+
+TEST(severalLinesInOnePieceAreHeardOneByOne) {
+  redirectLog();
+  Lines lines;
+  const LogScope scope(lines.logger());
+  write(GGML_LOG_LEVEL_ERROR, "one\ntwo\n\nfour");
+  CHECK(lines.heard == (Heard{"E one", "E two", "E "}));
+  write(GGML_LOG_LEVEL_CONT, " and a half\nfive\n");
+  CHECK(lines.heard == (Heard{"E one", "E two", "E ", "E four and a half", "E five"}));
+}
+
+TEST(anInnerScopeHearsAlone) {
+  redirectLog();
+  Lines outer;
+  Lines inner;
+  const LogScope outerScope(outer.logger());
+  write(GGML_LOG_LEVEL_ERROR, "before ");
+  {
+    const LogScope innerScope(inner.logger());
+    write(GGML_LOG_LEVEL_INFO, "within\nnever finished");
+  }
+  write(GGML_LOG_LEVEL_CONT, "and after\n");
+  CHECK(outer.heard == Heard{"E before and after"});
+  CHECK(inner.heard == Heard{"I within"});
+}
+
+TEST(anEmptyLoggerHearsForTheScope) {
+  redirectLog();
+  Lines outer;
+  const LogScope outerScope(outer.logger());
+  LogScope empty{Logger()};
+  write(GGML_LOG_LEVEL_INFO, "nobody hears this\n");
+  empty.write(GGML_LOG_LEVEL_INFO, "nor this, and nothing is thrown\n");
+  CHECK(outer.heard.empty());
+}
+
+TEST(nobodyHearsWhatComesAfterTheScope) {
+  redirectLog();
+  Lines lines;
+  { const LogScope scope(lines.logger()); }
+  write(GGML_LOG_LEVEL_INFO, "too late\n");
+  CHECK(lines.heard.empty());
+}
+
+// ggml is C: what a logger throws must not pass through it.
+TEST(aLoggerMayThrow) {
+  redirectLog();
+  int calls = 0;
+  const LogScope scope([&](LogLevel, const std::string& line) {
+    ++calls;
+    throw std::runtime_error(line);
+  });
+  write(GGML_LOG_LEVEL_INFO, "one\n");
+  write(GGML_LOG_LEVEL_INFO, "two\n");
+  CHECK_EQUAL(calls, 2);
+}
+
+TEST(eachThreadHasAScopeOfItsOwn) {
+  redirectLog();
+  constexpr size_t kLines = 2000;
+  std::atomic<int> scopes{0};
+  const auto work = [&](Lines& lines, const std::string& name) {
+    const LogScope scope(lines.logger());
+    ++scopes;
+    while (scopes < 2) std::this_thread::yield();
+    for (size_t i = 0; i < kLines; ++i) {
+      write(GGML_LOG_LEVEL_INFO, (name + " ").c_str());
+      write(GGML_LOG_LEVEL_CONT, (std::to_string(i) + "\n").c_str());
+    }
+  };
+  Lines first;
+  Lines second;
+  Lines own;
+  const LogScope scope(own.logger());
+  std::thread thread([&] { work(first, "first"); });
+  work(second, "second");
+  thread.join();
+  CHECK_EQUAL(first.heard.size(), kLines);
+  CHECK_EQUAL(second.heard.size(), kLines);
+  CHECK(own.heard.empty());
+  for (size_t i = 0; i < kLines; ++i) {
+    CHECK_EQUAL(first.heard[i], "I first " + std::to_string(i));
+    CHECK_EQUAL(second.heard[i], "I second " + std::to_string(i));
+  }
+}
+
+#ifndef _WIN32
+TEST(aThreadWithoutAScopeIsNotHeardNorSeen) {
+  redirectLog();
+  Lines lines;
+  const LogScope scope(lines.logger());
+  const TemporaryFile errors("");
+  std::fflush(stderr);
+  const int before = dup(STDERR_FILENO);
+  const int file = open(errors.path().c_str(), O_WRONLY);
+  dup2(file, STDERR_FILENO);
+  std::thread([] { write(GGML_LOG_LEVEL_ERROR, "dropped\n"); }).join();
+  std::fflush(stderr);
+  dup2(before, STDERR_FILENO);
+  close(before);
+  close(file);
+  CHECK(lines.heard.empty());
+  CHECK_EQUAL(std::filesystem::file_size(errors.path()), 0U);
+}
+#endif
+
+TEST(anEngineHearsWhatGgmlWritesInItsJobs) {
+  redirectLog();
+  Lines lines;
+  Lines others;
+  Engine other(others.logger());
+  {
+    Engine engine(lines.logger());
+    const TemporaryFile missing;
+    std::promise<void> done;
+    engine.post(std::make_shared<CancelFlag>(false), [&](const CancelFlag&) {
+      gguf_init_from_file(missing.path().c_str(), {true, nullptr});
+      write(GGML_LOG_LEVEL_WARN, "the last line\n");
+      done.set_value();
+    });
+    done.get_future().wait();
+    gguf_init_from_file(missing.path().c_str(), {true, nullptr});  // on this thread: nobody's
+  }
+  CHECK_EQUAL(lines.heard.size(), 2U);
+  CHECK(lines.heard[0].rfind("E gguf_init_from_file: failed to open GGUF file", 0) == 0);
+  CHECK_EQUAL(lines.heard[1], "W the last line");
+  CHECK(others.heard.empty());
+}
+
+TEST(anEngineHearsWhatItsObjectsWriteWhenTheyGo) {
+  redirectLog();
+  Lines lines;
+  {
+    Engine engine(lines.logger());
+    engine.release(std::shared_ptr<void>(
+        &lines, [](void*) { write(GGML_LOG_LEVEL_INFO, "the model is gone\n"); }));
+  }
+  CHECK(lines.heard == Heard{"I the model is gone"});
+}

@@ -1,0 +1,191 @@
+#include "output_file.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "temporary_folder.h"
+
+#ifndef _WIN32
+#include <sys/resource.h>
+
+#include <csignal>
+#endif
+
+using gpt2::OutputFile;
+using gpt2::test::readFile;
+using gpt2::test::TemporaryFolder;
+namespace code = gpt2::code;
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+void write(OutputFile& file, const std::string& text) {
+  file.write(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+}
+
+void writeFile(const std::string& path, const std::string& text) {
+  OutputFile file(path);
+  write(file, text);
+  file.commit();
+}
+
+}  // namespace
+
+TEST(hasATemporaryNameUntilItIsCommitted) {
+  const TemporaryFolder folder;
+  OutputFile file(folder.path("model.gguf"));
+  write(file, "some ");
+  CHECK_EQUAL(folder.names().size(), 1U);
+  const std::string name = folder.names()[0];
+  CHECK(name != "model.gguf");
+  CHECK(name.rfind("model.gguf.", 0) == 0);
+  write(file, "bytes");
+  file.commit();
+  CHECK(folder.names() == Names{"model.gguf"});
+  CHECK_EQUAL(readFile(folder.path("model.gguf")), "some bytes");
+}
+
+TEST(nothingIsLeftWithoutCommit) {
+  const TemporaryFolder folder;
+  {
+    OutputFile file(folder.path("model.gguf"));
+    write(file, "some bytes");
+    CHECK_EQUAL(folder.names().size(), 1U);
+  }
+  CHECK(folder.names().empty());
+}
+
+TEST(replacesWhatIsThereOnlyWhenItIsCommitted) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("model.gguf");
+  writeFile(path, "a longer text of before");
+  {
+    OutputFile file(path);
+    write(file, "given up");
+  }
+  CHECK_EQUAL(readFile(path), "a longer text of before");
+  OutputFile file(path);
+  write(file, "new");
+  CHECK_EQUAL(readFile(path), "a longer text of before");
+  file.commit();
+  CHECK_EQUAL(readFile(path), "new");
+  CHECK(folder.names() == Names{"model.gguf"});
+}
+
+TEST(twoOfOneNameDoNotMix) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("model.gguf");
+  OutputFile first(path);
+  OutputFile second(path);
+  write(first, "the first");
+  write(second, "the second");
+  first.commit();
+  CHECK_EQUAL(readFile(path), "the first");
+  second.commit();
+  CHECK_EQUAL(readFile(path), "the second");
+  CHECK(folder.names() == Names{"model.gguf"});
+}
+
+TEST(makesTheFoldersOfItsPath) {
+  const TemporaryFolder folder;
+  writeFile(folder.path("a/b é/model.gguf"), "bytes");
+  CHECK_EQUAL(readFile(folder.path("a/b é/model.gguf")), "bytes");
+}
+
+TEST(writesZeros) {
+  const TemporaryFolder folder;
+  for (const size_t count : {0U, 1U, 31U, 4095U, 4096U, 4097U, 10000U}) {
+    const std::string path = folder.path(std::to_string(count));
+    OutputFile file(path);
+    write(file, "<");
+    file.writeZeros(count);
+    write(file, ">");
+    file.commit();
+    CHECK_EQUAL(readFile(path), "<" + std::string(count, '\0') + ">");
+  }
+}
+
+// 16 MiB go to the disk at a time.
+TEST(writesMoreThanOneStep) {
+  const TemporaryFolder folder;
+  std::string bytes((size_t{16} << 20) + 5, '\0');
+  for (size_t i = 0; i < bytes.size(); i += 997) bytes[i] = static_cast<char>(i / 997);
+  bytes.replace(bytes.size() - 5, 5, "steps");
+  OutputFile file(folder.path("large"));
+  write(file, bytes);
+  write(file, "the end");
+  file.commit();
+  CHECK(readFile(folder.path("large")) == bytes + "the end");
+}
+
+TEST(aFolderIsNotReplaced) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder.path("model.gguf"));
+  CHECK_ERROR(code::kFileUnwritable, writeFile(folder.path("model.gguf"), "bytes"));
+  CHECK(folder.names() == Names{"model.gguf"});
+  CHECK(std::filesystem::is_directory(folder.path("model.gguf")));
+}
+
+TEST(aFolderThatCannotBeMadeIsAnError) {
+  const TemporaryFolder folder;
+  writeFile(folder.path("file"), "bytes");
+  for (const char* name : {"file/model.gguf", "file/a/model.gguf"}) {
+    CHECK_ERROR(code::kFileUnwritable, OutputFile(folder.path(name)));
+  }
+  CHECK(folder.names() == Names{"file"});
+}
+
+TEST(aNameThatIsTooLongIsAnError) {
+  const TemporaryFolder folder;
+  CHECK_ERROR(code::kFileUnwritable, OutputFile(folder.path(std::string(300, 'n'))));
+  CHECK(folder.names().empty());
+}
+
+TEST(aPathWithAZeroByteIsAnError) {
+  const TemporaryFolder folder;
+  CHECK_ERROR(code::kFileUnwritable, OutputFile(folder.path("model") + '\0'));
+  CHECK_ERROR(code::kFileUnwritable, OutputFile(folder.path("a") + '\0' + "/model"));
+  CHECK(folder.names().empty());
+}
+
+#ifndef _WIN32
+
+// A limit on the size of files stands for a disk without room: bytes are written up to it.
+TEST(aDiskThatIsFullIsAnError) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("model.gguf");
+  writeFile(path, "before");
+  rlimit before{};
+  CHECK_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto signalBefore = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{10000, before.rlim_max};
+  CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const auto refused = [&](const auto& writeMore) {
+    std::string code = "no error";
+    try {
+      OutputFile file(path);
+      write(file, std::string(9000, 'x'));
+      writeMore(file);
+      file.commit();
+    } catch (const gpt2::Error& error) {
+      code = error.code();
+    }
+    return code;
+  };
+  const std::string within = refused([](OutputFile& file) { write(file, std::string(1000, 'x')); });
+  const std::string bytes = refused([](OutputFile& file) { write(file, std::string(2000, 'x')); });
+  const std::string zeros = refused([](OutputFile& file) { file.writeZeros(2000); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, signalBefore);
+  CHECK_EQUAL(within, "no error");
+  CHECK_EQUAL(bytes, code::kFileUnwritable);
+  CHECK_EQUAL(zeros, code::kFileUnwritable);
+  CHECK(folder.names() == Names{"model.gguf"});
+  CHECK_EQUAL(readFile(path), std::string(10000, 'x'));  // what fitted
+}
+
+#endif

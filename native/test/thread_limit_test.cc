@@ -1,0 +1,87 @@
+// Threads that the system does not grant are an error. The limit binds a user's processes, but not
+// root's: a child process becomes another user first where need be.
+
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "check.h"
+#include "device.h"
+#include "engine.h"
+
+#ifdef __linux__
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using gpt2::Device;
+using gpt2::Engine;
+namespace code = gpt2::code;
+
+namespace {
+
+constexpr int kSkipped = 77;
+
+bool isRefused(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const gpt2::Error& error) {
+    return error.code() == std::string(code::kOutOfMemory);
+  }
+  return false;
+}
+
+// Becomes another user if need be, who may run so many threads and processes in all.
+bool limitThreads(rlim_t limit) {
+  constexpr uid_t kNobody = 65534;
+  if (geteuid() == 0 && setuid(kNobody) != 0) return false;
+  rlimit limits{};
+  getrlimit(RLIMIT_NPROC, &limits);
+  limits.rlim_cur = std::min(limits.rlim_max, limit);
+  return setrlimit(RLIMIT_NPROC, &limits) == 0;
+}
+
+// What throws here ends the child by a signal, too.
+[[noreturn]] void exitWithin(rlim_t limit, const std::function<bool()>& holds) noexcept {
+  if (!limitThreads(limit)) _exit(kSkipped);
+  _exit(holds() ? 0 : 1);
+}
+
+// Checks it in a child, which has no thread but this one.
+void checkWithin(rlim_t limit, const std::function<bool()>& holds) {
+  std::cout.flush();
+  const pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) exitWithin(limit, holds);
+  int status = 0;
+  CHECK_EQUAL(waitpid(child, &status, 0), child);
+  CHECK(WIFEXITED(status));  // and not by a signal, as ggml's abort() would
+  CHECK(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == kSkipped);
+}
+
+void makeDevice() { const Device device("cpu", 8); }
+void makeEngine() { const Engine engine; }
+
+}  // namespace
+
+TEST(threadsThatAreNotGrantedAreAnError) {
+  checkWithin(1, [] { return isRefused(makeDevice) && isRefused(makeEngine); });
+}
+
+TEST(tooFewThreadsAreAnError) {
+  for (const rlim_t limit : {2, 5, 7}) {
+    checkWithin(limit, [] { return isRefused(makeDevice); });
+  }
+}
+
+TEST(threadsThatAreGrantedAreNoError) {
+  checkWithin(100000, [] { return !isRefused(makeDevice) && !isRefused(makeEngine); });
+}
+
+#else
+
+TEST(isForLinux) {}
+
+#endif

@@ -1,0 +1,401 @@
+#include "write_gguf.h"
+
+#include <ggml.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "gguf_builder.h"
+#include "random_numbers.h"
+#include "reference_model.h"
+#include "temporary_folder.h"
+
+using gpt2::CancelFlag;
+using gpt2::InputFile;
+using gpt2::TensorSource;
+using gpt2::TensorTarget;
+using gpt2::test::RandomNumbers;
+using gpt2::test::raw;
+using gpt2::test::readFile;
+using gpt2::test::ReferenceModel;
+using gpt2::test::TemporaryFile;
+using gpt2::test::TemporaryFolder;
+namespace code = gpt2::code;
+
+namespace {
+
+constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
+
+// Whole multiples of 1/128 in [-1, 1): f32, f16 and bf16 hold them exactly.
+std::vector<float> coarseNumbers(size_t count) {
+  RandomNumbers random(5);
+  std::vector<float> numbers;
+  for (size_t i = 0; i < count; ++i) {
+    numbers.push_back(static_cast<float>(static_cast<int>(random.below(256)) - 128) / 128);
+  }
+  return numbers;
+}
+
+// The bytes of such numbers in one of these three types, cut from the bits of f32.
+std::string bytesIn(ggml_type type, const std::vector<float>& numbers) {
+  if (type == GGML_TYPE_F32) {
+    return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)};
+  }
+  std::string bytes;
+  bytes.reserve(2 * numbers.size());
+  for (const float number : numbers) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &number, sizeof bits);
+    auto half = static_cast<uint16_t>(bits >> 16U);
+    if (type == GGML_TYPE_F16 && number != 0) {
+      // Ten bits of the fraction, and an exponent that counts from 15 in place of 127.
+      const uint32_t exponent = (bits >> 23U & 0xffU) - 127 + 15;
+      half =
+          static_cast<uint16_t>((bits >> 16U & 0x8000U) | exponent << 10U | (bits >> 13U & 0x3ffU));
+    }
+    bytes += raw(half);
+  }
+  return bytes;
+}
+
+std::vector<float> decode(const std::string& bytes, ggml_type type, size_t count) {
+  CHECK_EQUAL(bytes.size(), ggml_row_size(type, static_cast<int64_t>(count)));
+  std::vector<float> numbers(count);
+  if (type == GGML_TYPE_F32) {
+    std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  } else {
+    ggml_get_type_traits(type)->to_float(bytes.data(), numbers.data(), static_cast<int64_t>(count));
+  }
+  return numbers;
+}
+
+template <typename T>
+std::vector<T> transposed(const std::vector<T>& matrix, size_t rows, size_t columns) {
+  std::vector<T> result;
+  result.reserve(matrix.size());
+  for (size_t c = 0; c < columns; ++c) {
+    for (size_t r = 0; r < rows; ++r) result.push_back(matrix[r * columns + c]);
+  }
+  return result;
+}
+
+std::vector<uint8_t> toHeader(const std::string& bytes) { return {bytes.begin(), bytes.end()}; }
+
+TensorTarget zeros(int64_t count) { return {"zeros", GGML_TYPE_F32, std::nullopt, count}; }
+
+// A file that tensors are read from, and a folder that the result goes to.
+struct Conversion {
+  explicit Conversion(const std::string& bytes)
+      : sourcePath(bytes), source(std::make_shared<const InputFile>(sourcePath.path())) {}
+
+  // The only tensor: rows × columns of the source from `offset` on.
+  TensorTarget tensor(ggml_type from, ggml_type to, int64_t rows, int64_t columns,
+                      bool transpose = false, uint64_t offset = 0) const {
+    return {"blk.0.some.weight", to, TensorSource{source, offset, from, rows, columns, transpose},
+            0};
+  }
+  void run(const std::vector<TensorTarget>& tensors, const std::string& header = "",
+           const CancelFlag* cancelled = nullptr) {
+    progress.clear();
+    gpt2::writeGguf(
+        path(), toHeader(header), tensors,
+        [this](uint64_t done) {
+          progress.push_back(done);
+          if (onProgress) onProgress();
+        },
+        cancelled);
+  }
+  std::string path() const { return folder.path("model.gguf"); }
+  std::string result() const {
+    CHECK(folder.names() == std::vector<std::string>{"model.gguf"});
+    return readFile(path());
+  }
+  // What is heard rises, by one chunk or one row at a time, to the whole.
+  void checkProgress(uint64_t total, uint64_t rowBytes) const {
+    uint64_t before = 0;
+    for (const uint64_t done : progress) {
+      CHECK(done > before);
+      CHECK(done - before <= std::max(kChunkBytes, rowBytes));
+      before = done;
+    }
+    CHECK_EQUAL(before, total);
+  }
+  // The error's message, if it has this code and nothing is left of the file.
+  std::string refusal(const char* code, const std::vector<TensorTarget>& tensors,
+                      const CancelFlag* cancelled = nullptr) {
+    std::string message = "no error";
+    try {
+      run(tensors, "header", cancelled);
+    } catch (const gpt2::Error& error) {
+      CHECK_EQUAL(std::string(error.code()), code);
+      message = error.what();
+    }
+    CHECK(message != "no error");
+    CHECK(folder.names().empty());
+    return message;
+  }
+
+  TemporaryFile sourcePath;
+  std::shared_ptr<const InputFile> source;
+  TemporaryFolder folder;
+  std::vector<uint64_t> progress;
+  std::function<void()> onProgress;
+};
+
+}  // namespace
+
+// A model file is its header and its tensors, each padded to 32 bytes, whatever the checkpoint it
+// comes from: here every matrix is stored the other way round.
+TEST(writesTheFileOfAModel) {
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
+    ReferenceModel numbers({61, 33, 32, 4, 2});
+    ReferenceModel encoded = numbers;
+    encoded.encodeMatrices(type);
+    std::string checkpoint = "nine byte";
+    std::vector<size_t> offsets;
+    size_t dataBytes = 0;
+    for (const auto& [name, tensor] : numbers.tensors()) {
+      offsets.push_back(checkpoint.size());
+      std::vector<float> values(tensor.values.begin(), tensor.values.end());
+      if (tensor.out != 0) values = transposed(values, tensor.out, tensor.in);
+      checkpoint += raw(values);
+      dataBytes += (encoded.tensor(name).bytes.size() + 31) / 32 * 32;
+    }
+    std::string expected = encoded.file();
+    expected.resize((expected.size() + 31) / 32 * 32);
+
+    Conversion conversion(checkpoint);
+    std::vector<TensorTarget> targets;
+    for (const auto& [name, tensor] : encoded.tensors()) {
+      const bool isMatrix = tensor.out != 0;
+      targets.push_back(conversion.tensor(GGML_TYPE_F32, tensor.type,
+                                          static_cast<int64_t>(isMatrix ? tensor.in : 1),
+                                          static_cast<int64_t>(isMatrix ? tensor.out : tensor.in),
+                                          isMatrix, offsets[targets.size()]));
+    }
+    conversion.run(targets, expected.substr(0, expected.size() - dataBytes));
+    CHECK(conversion.result() == expected);
+    conversion.checkProgress(checkpoint.size() - 9, 0);
+  }
+}
+
+// Errors as in encode_tensor_test.cc, for numbers of at most 1.
+TEST(numbersSurviveInEveryType) {
+  constexpr size_t kRows = 256;
+  constexpr size_t kColumns = 512;
+  const std::pair<ggml_type, double> kTypes[] = {{GGML_TYPE_F32, 0},
+                                                 {GGML_TYPE_F16, 0},
+                                                 {GGML_TYPE_BF16, 0},
+                                                 {GGML_TYPE_Q8_0, 0.5 / 127 + 1e-3},
+                                                 {GGML_TYPE_Q6_K, 2.0 / 32},
+                                                 {GGML_TYPE_Q5_K, 2.0 / 31},
+                                                 {GGML_TYPE_Q5_1, 1.0 / 31 + 1e-2},
+                                                 {GGML_TYPE_Q5_0, 1.0 / 16 + 1e-3},
+                                                 {GGML_TYPE_Q4_K, 2.0 / 15},
+                                                 {GGML_TYPE_Q4_1, 1.0 / 15 + 1e-2},
+                                                 {GGML_TYPE_Q4_0, 1.0 / 8 + 1e-3}};
+  const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
+  const std::vector<float> swapped = transposed(numbers, kRows, kColumns);
+  for (const ggml_type from : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
+    Conversion conversion("xyz" + bytesIn(from, numbers));
+    for (const auto& [to, tolerance] : kTypes) {
+      for (const bool transpose : {false, true}) {
+        conversion.run({conversion.tensor(from, to, kRows, kColumns, transpose, 3)});
+        const std::vector<float> decoded = decode(conversion.result(), to, numbers.size());
+        const std::vector<float>& expected = transpose ? swapped : numbers;
+        for (size_t i = 0; i < numbers.size(); ++i) {
+          CHECK_NEAR(decoded[i], expected[i], tolerance);
+        }
+        conversion.checkProgress(numbers.size() * ggml_type_size(from), 0);
+      }
+    }
+  }
+}
+
+// The encoder takes 65,536 numbers at a time, the writer 8 MiB; the last row of each is shorter.
+TEST(tensorsOfMoreThanOneChunk) {
+  constexpr size_t kColumns = 992;
+  constexpr size_t kRows = 5000;
+  const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
+  Conversion conversion(bytesIn(GGML_TYPE_F32, numbers));
+  for (const bool transpose : {false, true}) {
+    conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_BF16, kRows, kColumns, transpose)});
+    CHECK(conversion.result() ==
+          bytesIn(GGML_TYPE_BF16, transpose ? transposed(numbers, kRows, kColumns) : numbers));
+    if (transpose) {
+      CHECK(conversion.progress == std::vector<uint64_t>{numbers.size() * sizeof(float)});
+    } else {
+      CHECK_EQUAL(conversion.progress.size(), 3U);
+      conversion.checkProgress(numbers.size() * sizeof(float), 0);
+    }
+  }
+  conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, kRows, kColumns)});
+  CHECK(conversion.result() == bytesIn(GGML_TYPE_F32, numbers));
+}
+
+TEST(rowsOfMoreThanOneChunk) {
+  constexpr size_t kColumns = kChunkBytes / sizeof(float) + 512;
+  constexpr size_t kRows = 2;
+  const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
+  Conversion conversion(bytesIn(GGML_TYPE_F32, numbers));
+  conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_Q8_0, kRows, kColumns)});
+  const std::vector<float> decoded = decode(conversion.result(), GGML_TYPE_Q8_0, numbers.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    CHECK_NEAR(decoded[i], numbers[i], 0.5 / 127 + 1e-3);
+  }
+  CHECK_EQUAL(conversion.progress.size(), 2U);
+  conversion.checkProgress(numbers.size() * sizeof(float), kColumns * sizeof(float));
+}
+
+TEST(tensorsArePaddedWithZeros) {
+  const std::string bytes = "0123456789abcdef0123456789abcdefghij";
+  Conversion conversion(bytes);
+  const auto f32 = [&](int64_t columns) {
+    return conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, 1, columns);
+  };
+  conversion.run({f32(1), f32(8), f32(9), zeros(3), f32(7)}, std::string(64, 'h'));
+  CHECK_EQUAL(conversion.result(), std::string(64, 'h') + "0123" + std::string(28, '\0') +
+                                       bytes.substr(0, 32) + bytes + std::string(28, '\0') +
+                                       std::string(32, '\0') + bytes.substr(0, 28) +
+                                       std::string(4, '\0'));
+  CHECK((conversion.progress == std::vector<uint64_t>{4, 36, 72, 100}));  // not of the zeros
+}
+
+TEST(zerosOfAnyNumber) {
+  Conversion conversion("");
+  conversion.run({zeros(5000)});
+  CHECK_EQUAL(conversion.result(), std::string(20000, '\0'));
+  CHECK(conversion.progress.empty());
+}
+
+TEST(aFlagSetBeforehandLeavesWhatIsThere) {
+  Conversion conversion("bytes123");
+  const auto tensor = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, 1, 2);
+  conversion.run({tensor});
+  const CancelFlag cancelled{true};
+  CHECK_ERROR(code::kAborted, conversion.run({tensor}, "", &cancelled));
+  CHECK_EQUAL(conversion.result(), "bytes123" + std::string(24, '\0'));
+}
+
+TEST(aFlagSetAtAnyChunkStopsTheWriting) {
+  constexpr int64_t kColumns = 1024;
+  constexpr int64_t kRows = 4500;  // 2,048 at a time
+  Conversion conversion(std::string(kRows * kColumns * sizeof(float), '\0'));
+  const auto tensor = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, kRows, kColumns);
+  for (const size_t chunk : {1U, 2U, 3U}) {
+    CancelFlag cancelled{false};
+    conversion.onProgress = [&] { cancelled = conversion.progress.size() == chunk; };
+    conversion.refusal(code::kAborted, {tensor}, &cancelled);
+    CHECK_EQUAL(conversion.progress.size(), chunk);
+  }
+}
+
+// Set from another thread once the file is there; to encode the matrix takes half a second.
+TEST(aFlagStopsTheEncodingOfATensor) {
+  constexpr int64_t kSide = 2048;
+  Conversion conversion(bytesIn(GGML_TYPE_F32, coarseNumbers(kSide * kSide)));
+  CancelFlag cancelled{false};
+  std::thread canceller([&] {
+    const auto wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
+    while (conversion.folder.names().empty()) wait();
+    wait();
+    cancelled = true;
+  });
+  std::string message;
+  try {
+    message = conversion.refusal(
+        code::kAborted, {conversion.tensor(GGML_TYPE_F32, GGML_TYPE_Q4_K, kSide, kSide, true)},
+        &cancelled);
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  canceller.join();
+  CHECK_EQUAL(message, "the work was stopped");
+  CHECK(conversion.progress.empty());
+}
+
+TEST(aSourceThatIsTooShortIsUnreadable) {
+  Conversion conversion(std::string(100, '\0'));
+  conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F16, 5, 5)});
+  std::filesystem::remove(conversion.path());
+  for (const bool transpose : {false, true}) {
+    const auto refused = [&](int64_t rows, uint64_t offset) {
+      const std::string message = conversion.refusal(
+          code::kFileUnreadable,
+          {conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F16, rows, 5, transpose, offset)});
+      CHECK(message.find(conversion.sourcePath.path()) == 0);
+    };
+    refused(6, 0);
+    refused(5, 1);
+    refused(1, 100);
+    refused(1, uint64_t{1} << 60U);
+  }
+}
+
+#ifndef _WIN32
+TEST(aSourceThatBecomesShorterIsUnreadable) {
+  constexpr int64_t kColumns = 1024;
+  constexpr int64_t kRows = 4000;
+  Conversion conversion(std::string(kRows * kColumns * sizeof(float), '\0'));
+  conversion.onProgress = [&] {
+    std::filesystem::resize_file(conversion.sourcePath.path(), kChunkBytes + 100);
+  };
+  conversion.refusal(code::kFileUnreadable,
+                     {conversion.tensor(GGML_TYPE_F32, GGML_TYPE_BF16, kRows, kColumns)});
+  CHECK_EQUAL(conversion.progress.size(), 1U);
+}
+#endif
+
+TEST(numbersThatTheTypeCannotHoldAreNamed) {
+  std::vector<float> numbers(256 * 3, 0.5F);
+  const auto message = [&](float number, ggml_type type) {
+    numbers[600] = number;
+    Conversion conversion(raw(numbers));
+    const std::string text =
+        conversion.refusal(code::kInvalidFile, {conversion.tensor(GGML_TYPE_F32, type, 3, 256)});
+    CHECK(text.find(conversion.sourcePath.path()) == 0);
+    CHECK(text.find("\"blk.0.some.weight\"") != std::string::npos);
+    return text;
+  };
+  for (const float number : {NAN, INFINITY, -INFINITY}) {
+    for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+      CHECK(message(number, type).find("f32") != std::string::npos);
+    }
+  }
+  CHECK(message(1e6F, GGML_TYPE_F16).find("f16") != std::string::npos);
+  CHECK(message(1e9F, GGML_TYPE_Q4_0).find("q4_0") != std::string::npos);
+}
+
+TEST(rowsThatAreNoWholeBlocksAreNamed) {
+  Conversion conversion(std::string(48 * 32 * sizeof(float), '\0'));
+  const std::string message = conversion.refusal(
+      code::kInvalidArgument, {conversion.tensor(GGML_TYPE_F32, GGML_TYPE_Q8_0, 32, 48)});
+  CHECK(message.find("\"blk.0.some.weight\"") != std::string::npos);
+  conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_Q8_0, 32, 48, true)});
+  CHECK_EQUAL(conversion.result().size(), 48U * 34);
+}
+
+TEST(aPathThatCannotBeWrittenIsAnError) {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& path) {
+    gpt2::writeGguf(
+        path, toHeader("header"), {zeros(8)}, [](uint64_t) {}, nullptr);
+  };
+  write(folder.path("file"));
+  CHECK_ERROR(code::kFileUnwritable, write(folder.path("file/within")));
+  CHECK_ERROR(code::kFileUnwritable, write(folder.path("model") + '\0'));
+  CHECK_ERROR(code::kFileUnwritable, write(folder.path()));
+  CHECK(folder.names() == std::vector<std::string>{"file"});
+}
