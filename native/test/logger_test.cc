@@ -97,29 +97,11 @@ TEST(severalLinesInOnePieceAreHeardOneByOne) {
   CHECK(lines.heard == (Heard{"E one", "E two", "E ", "E four and a half", "E five"}));
 }
 
-TEST(anInnerScopeHearsAlone) {
+TEST(anEmptyLoggerIsNeverCalled) {
   redirectLog();
-  Lines outer;
-  Lines inner;
-  const LogScope outerScope(outer.logger());
-  write(GGML_LOG_LEVEL_ERROR, "before ");
-  {
-    const LogScope innerScope(inner.logger());
-    write(GGML_LOG_LEVEL_INFO, "within\nnever finished");
-  }
-  write(GGML_LOG_LEVEL_CONT, "and after\n");
-  CHECK(outer.heard == Heard{"E before and after"});
-  CHECK(inner.heard == Heard{"I within"});
-}
-
-TEST(anEmptyLoggerHearsForTheScope) {
-  redirectLog();
-  Lines outer;
-  const LogScope outerScope(outer.logger());
   LogScope empty{Logger()};
   write(GGML_LOG_LEVEL_INFO, "nobody hears this\n");
   empty.write(GGML_LOG_LEVEL_INFO, "nor this, and nothing is thrown\n");
-  CHECK(outer.heard.empty());
 }
 
 TEST(nobodyHearsWhatComesAfterTheScope) {
