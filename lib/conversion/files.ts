@@ -1,5 +1,6 @@
 import { addon, callNative, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
+import { eventLoopTurn } from '../event-loop.js';
 
 /** An error of the file system on reading, as ours. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
@@ -16,6 +17,7 @@ export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error
 export async function readJsonObject(path: string): Promise<Record<string, unknown> | undefined> {
   const text = await readText(path);
   if (text === undefined) return undefined;
+  await eventLoopTurn(); // a vocabulary takes 25 ms to parse
   let value: unknown;
   try {
     value = JSON.parse(text);

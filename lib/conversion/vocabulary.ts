@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import { forEachInTurns } from '../event-loop.js';
+import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
 import { readJsonObject, readText } from './files.js';
 
 /** llama.cpp's numbers for what a token is. */
@@ -30,6 +30,7 @@ export async function readVocabulary(
 ): Promise<Vocabulary | undefined> {
   const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
   if (!source) return undefined;
+  await eventLoopTurn();
   const { ids, added } = source;
   const names = Object.keys(ids);
   const count = names.length + added.size;
@@ -56,15 +57,14 @@ export async function readVocabulary(
     if (!added.has(token)) setToken(token, ids[token] as number);
   });
   for (const [token, id] of added) setToken(token, id);
+  await eventLoopTurn();
   const kinds = Array.from(tokens, (token) => {
     if (token === undefined) return tokenKinds.unused;
     return source.special.has(token) ? tokenKinds.control : tokenKinds.normal;
   });
-  return {
-    tokens: Array.from(tokens, (token, id) => token ?? `[PAD${id}]`),
-    kinds,
-    merges: source.merges,
-  };
+  await eventLoopTurn();
+  for (let id = 0; id < vocabSize; id++) tokens[id] ??= `[PAD${id}]`;
+  return { tokens, kinds, merges: source.merges };
 }
 
 interface Source {
@@ -80,8 +80,10 @@ interface Source {
 async function readVocabJson(folder: string): Promise<Source | undefined> {
   const path = join(folder, 'vocab.json');
   const ids = await readJsonObject(path);
+  await eventLoopTurn();
   const text = await readText(join(folder, 'merges.txt'));
   if (!ids || text === undefined) return undefined;
+  await eventLoopTurn();
   // The first line is a comment with the version; the others are "left right".
   const merges = text
     .split(/\r?\n/)
