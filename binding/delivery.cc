@@ -158,7 +158,7 @@ Napi::Promise Delivery::runApart(std::unique_ptr<Task> task, std::shared_ptr<Can
 }
 
 Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
-                             Result onStopped) {
+                             const Result& onStopped) {
   const Napi::Promise promise = task->promise.Promise();
   const uint64_t number = begin(std::move(task));
   const bool stops = engine.stop([this, number, last = std::move(last), onStopped] {

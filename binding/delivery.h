@@ -53,7 +53,7 @@ class Delivery {
   // Stops an engine, whose last job is `last`; then `onStopped` makes the result, on the JavaScript
   // thread.
   Napi::Promise stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
-                     Result onStopped);
+                     const Result& onStopped);
   // An engine that is kept until its thread has ended, so that nobody has to wait for that. Throws
   // a JavaScript error if the system grants no thread.
   std::shared_ptr<Engine> startEngine(Logger logger = {});

@@ -107,8 +107,9 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     cacheType,
     mmap,
   };
+  const hear = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
-    const opened = await addon.openModel(path, nativeOptions, logger, cancellation);
+    const opened = await addon.openModel(path, nativeOptions, hear, cancellation);
     if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
     return opened;
   });
@@ -117,11 +118,24 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     const tokenizer = await tokenizerFor(description.vocabSize, description.vocabulary);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
-    return new Model(native, description, tokenizer, logger);
+    return new Model(native, description, tokenizer, hear);
   } catch (error) {
     await native.dispose();
     throw error;
   }
+}
+
+// Node drops what a function throws that an addon calls, and writes a warning to stderr.
+function withUncaughtErrors(logger: Logger): Logger {
+  return (line, level) => {
+    try {
+      logger(line, level);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
 }
 
 /** The GGUF file that a source means. */

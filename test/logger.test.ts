@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { convert, loadModel } from '../dist/index.js';
 import { changedFixture } from './checkpoint-folder.js';
 import { failure } from './failure.js';
-import { runNode } from './node-process.js';
+import { packageEntry, runNode } from './node-process.js';
 import type { StoredTensor } from './safetensors-file.js';
 import { temporaryFolder } from './temporary-folder.js';
 
@@ -58,6 +58,37 @@ describe.runIf(canLimit)('lines about memory that was refused', () => {
     expect(line[0]).toMatch(/^\S.*(insufficient memory|failed to allocate).*\S$/);
     expect(line[1]).toBe('error');
     expect(others).toEqual([]);
+  });
+
+  test('end the process only if the logger throws and nobody catches that', async () => {
+    for (const catching of [true, false]) {
+      const { stdout, exitCode } = await runNode(
+        `if (args.catching) process.on('uncaughtException', ({ message }) => console.log(message));
+         const logger = () => { throw new Error('mine'); };
+         const model = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32', logger });
+         ${exhaustMemory}
+         const { tokens: more } = await model.generate([1], { maxTokens: 3 });
+         console.log(error.code, more.length);`,
+        { file, catching },
+      );
+      expect(exitCode).toBe(catching ? 0 : 1);
+      if (catching) expect(stdout).toMatch(/^(mine\n)+OUT_OF_MEMORY 3\n$/);
+    }
+  });
+
+  test('come to the logger of a worker’s model, in the worker', async () => {
+    const { stdout, stderr, exitCode } = await runNode(
+      `const { Worker } = require('node:worker_threads');
+       new Worker(\`const { parentPort, workerData: args } = require('node:worker_threads');
+         const gpt2 = require(args.entry);
+         (async () => {
+           const logger = (line) => parentPort.postMessage(line.includes('memory'));
+           const model = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32', logger });
+           ${exhaustMemory}
+         })();\`, { eval: true, workerData: args }).once('message', console.log);`,
+      { file, entry: packageEntry },
+    );
+    expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'true\n', stderr: '', exitCode: 0 });
   });
 
   test('are nowhere without a logger, and the model goes on', async () => {

@@ -116,7 +116,8 @@ const calls: Record<
 > = {
   'loadModel, its source': [anything, nothing, (source) => disposeOf(loadModel(source, loading))],
   'loadModel, its options': [load, nothing, (given) => disposeOf(loadModel(folder, given))],
-  'convert, its paths': [anything, noString, convert],
+  'convert, its folder': [anything, nothing, (from) => convert(from, join(root, 'out.gguf'))],
+  'convert, its target': [nothing, noString, (_, target) => convert(folder, target)],
   'convert, its options': [
     options(conversion),
     nothing,

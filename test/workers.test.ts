@@ -89,15 +89,17 @@ describe('workers', () => {
          while (!stop) texts.add((await model.generate([1], { maxTokens: 20, seed: 1 })).tokens.join());
          tell(texts.size);\`);
        await heard(steady);
+       const times = [];
        for (const delay of [0, 0, 1, 2, 3, 5, 7, 11, 20, 50]) {
          const worker = start(forever);
          await heard(worker);
          await new Promise((resolve) => setTimeout(resolve, delay));
          const before = performance.now();
          await worker.terminate();
-         const took = performance.now() - before;
-         if (took > 200) console.log('terminate took', took);
+         times.push(performance.now() - before);
        }
+       // The median: on a machine with other work, one may wait for a processor.
+       if (times.sort((a, b) => a - b)[5] > 200) console.log('terminate took', times);
        const texts = heard(steady);
        steady.postMessage('stop');
        console.log('texts', await texts);`,
