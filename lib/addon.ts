@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ErrorCode, Gpt2Error } from './errors.js';
+import { Gpt2Error } from './errors.js';
 import type { TensorType } from './tensor-types.js';
 
 export interface NativeModelOptions {
@@ -180,109 +180,7 @@ function load(): Addon {
   return loaded;
 }
 
-/**
- * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with
- * the signal's reason at once; the native work notices a moment later, and its result is dropped.
- */
-export async function callNative<T>(
-  signal: AbortSignal | undefined,
-  start: (cancellation?: NativeCancellation) => Promise<T>,
-): Promise<T> {
-  signal?.throwIfAborted();
-  const cancellation = signal && new addon.Cancellation();
-  const running = (async () => await start(cancellation))().catch((error) => {
-    throw toGpt2Error(error);
-  });
-  return await unlessAborted(signal, running, () => cancellation?.cancel());
-}
-
-/** Makes a native call that acts at once, and turns its errors into ours. */
-export function callNativeNow<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw toGpt2Error(error);
-  }
-}
-
-/** As {@link callNative}, but on abort it rejects when the native work has ended and cleaned up. */
-export async function callNativeToItsEnd<T>(
-  signal: AbortSignal,
-  start: (cancellation: NativeCancellation) => Promise<T>,
-): Promise<T> {
-  signal.throwIfAborted();
-  const cancellation = new addon.Cancellation();
-  const stopListening = onAbort(signal, () => cancellation.cancel());
-  try {
-    return await start(cancellation);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw toGpt2Error(error);
-  } finally {
-    stopListening();
-  }
-}
-
-/** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */
-export async function unlessAborted<T>(
-  signal: AbortSignal | undefined,
-  promise: Promise<T>,
-  stop?: () => void,
-): Promise<T> {
-  if (!signal) return await promise;
-  signal.throwIfAborted();
-  let stopListening = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stopListening = onAbort(signal, () => {
-      stop?.();
-      reject(signal.reason);
-    });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    stopListening();
-  }
-}
-
-// What is to be done when a signal is aborted. One listener serves all calls that share a signal, since
-// Node warns of a leak when a signal has more than ten.
-const abortActions = new WeakMap<AbortSignal, { all: Set<() => void>; listener: () => void }>();
-
-/** Has `action` done on abort; the function it returns calls that off. */
-function onAbort(signal: AbortSignal, action: () => void): () => void {
-  let actions = abortActions.get(signal);
-  if (!actions) {
-    const all = new Set<() => void>();
-    const listener = () => {
-      for (const each of all) each();
-    };
-    signal.addEventListener('abort', listener, { once: true });
-    actions = { all, listener };
-    abortActions.set(signal, actions);
-  }
-  const { all, listener } = actions;
-  all.add(action);
-  return () => {
-    all.delete(action);
-    if (all.size > 0) return;
-    // Node keeps a signal made by AbortSignal.any() for as long as it has a listener.
-    signal.removeEventListener('abort', listener);
-    abortActions.delete(signal);
-  };
-}
-
-function isNativeError(error: unknown): error is Error & { code: string } {
+/** Whether an error has a code: what the addon throws does. */
+export function isNativeError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
-}
-
-function toGpt2Error(error: unknown): Gpt2Error {
-  if (!isNativeError(error)) {
-    return new Gpt2Error('INTERNAL', String(error), { cause: error });
-  }
-  // Without a signal, only dispose() stops work.
-  if (error.code === 'ABORTED') {
-    return new Gpt2Error('DISPOSED', 'The model was disposed during the call.');
-  }
-  return new Gpt2Error(error.code as ErrorCode, error.message);
 }

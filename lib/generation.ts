@@ -1,11 +1,7 @@
 import { randomInt } from 'node:crypto';
-import {
-  callNative,
-  type NativeCancellation,
-  type NativeGenerateOptions,
-  type NativeGeneration,
-} from './addon.js';
+import type { NativeCancellation, NativeGenerateOptions, NativeGeneration } from './addon.js';
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
+import { callNative } from './native-call.js';
 import { TextStreamDecoder, type Tokenizer } from './tokenizer.js';
 
 export interface GenerateOptions {

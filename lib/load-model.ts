@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { addon, callNative, type Logger, unlessAborted } from './addon.js';
+import { unlessAborted } from './abort.js';
+import { addon, type Logger } from './addon.js';
 import {
   checkBoolean,
   checkFunction,
@@ -14,6 +15,7 @@ import { cachedConversion, defaultCacheFolder } from './conversion/conversion-ca
 import { fileError } from './conversion/files.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
+import { callNative } from './native-call.js';
 import { type TensorType, tensorTypes } from './tensor-types.js';
 import { tokenizerFor } from './tokenizer.js';
 

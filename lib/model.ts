@@ -1,15 +1,10 @@
-import {
-  callNative,
-  callNativeNow,
-  type Logger,
-  type NativeModel,
-  type NativeModelDescription,
-} from './addon.js';
+import type { Logger, NativeModel, NativeModelDescription } from './addon.js';
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
+import { callNative, callNativeNow } from './native-call.js';
 import { type EvaluateOptions, Session } from './session.js';
 import { MissingTokenizer, type Tokenizer } from './tokenizer.js';
 

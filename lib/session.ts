@@ -1,4 +1,5 @@
-import { callNative, callNativeNow, type NativeSession, unlessAborted } from './addon.js';
+import { unlessAborted } from './abort.js';
+import type { NativeSession } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
@@ -12,6 +13,8 @@ import {
 import { type Input, inputTokens, someTokens } from './input.js';
 import { allocateLogits, type Logits, type Positions, positionIndices } from './logits.js';
 import type { Model } from './model.js';
+import { callNative, callNativeNow } from './native-call.js';
+import { StreamTurn } from './stream-turn.js';
 
 export interface EvaluateOptions {
   /** Whose logits are wanted; indices count from the first token of this call's input. Default 'last'. */
@@ -271,45 +274,5 @@ export class Session implements Disposable {
       this.#waiting--;
     }
     return release;
-  }
-}
-
-/** A stream's turn on its session: how much of the stream the session holds, and when the turn ends. */
-class StreamTurn {
-  /** The new tokens so far, handed out or not. */
-  readonly generated: number[] = [];
-  readonly #sessionTokens: number[];
-  readonly #prompt: Uint32Array;
-  readonly #release: () => void;
-  #hasPrompt = false;
-  #held = 0;
-  #isOver = false;
-
-  constructor(sessionTokens: number[], prompt: Uint32Array, release: () => void) {
-    this.#sessionTokens = sessionTokens;
-    this.#prompt = prompt;
-    this.#release = release;
-  }
-
-  /** Adds the prompt, if it is not there yet, and the next `count` new tokens to the session. */
-  hold(count: number): void {
-    if (this.#isOver) return;
-    if (!this.#hasPrompt) for (const token of this.#prompt) this.#sessionTokens.push(token);
-    this.#hasPrompt = true;
-    const next = this.generated.slice(this.#held, this.#held + count);
-    for (const token of next) this.#sessionTokens.push(token);
-    this.#held += next.length;
-  }
-
-  /** Ends the turn with all tokens, those that are not handed out yet too. */
-  endWithAll(): void {
-    this.hold(this.generated.length - this.#held);
-    this.end();
-  }
-
-  end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#release();
   }
 }

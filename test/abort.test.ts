@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { convert, loadModel } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
+import { runNode } from './node-process.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
@@ -71,6 +72,19 @@ describe('an abort at any moment', () => {
     expect(model.config.layerCount).toBe(2);
     expect(readdirSync(cacheDir)).toHaveLength(1);
   });
+});
+
+test('a signal that is aborted already hides what else is wrong, and nothing is left unhandled', async () => {
+  const { stdout, stderr, exitCode } = await runNode(
+    `const signal = AbortSignal.abort('mine');
+     const calls = [
+       () => gpt2.convert('/nowhere', '/nowhere/model.gguf', { signal }),
+       () => gpt2.loadModel('/nowhere', { signal }),
+     ];
+     for (const call of calls) console.log(await call().catch((reason) => reason));
+     await new Promise((resolve) => setTimeout(resolve, 50));`,
+  );
+  expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'mine\nmine\n', stderr: '', exitCode: 0 });
 });
 
 test('an error of the listener of progress is what a conversion rejects with, whenever it comes', async () => {

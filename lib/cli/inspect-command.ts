@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { addon, callNative, type GgufDescription } from '../addon.js';
+import { addon, type GgufDescription } from '../addon.js';
 import { defaultCacheFolder } from '../conversion/conversion-cache.js';
 import { findModelFile } from '../load-model.js';
+import { callNative } from '../native-call.js';
 import { formatBytes } from './format-bytes.js';
 
 export function inspectCommand(): Command {

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { unlessAborted } from '../addon.js';
+import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
 import type { CheckpointConfig } from './checkpoint-config.js';
 import { readJsonObject } from './files.js';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { unlessAborted } from '../addon.js';
+import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
 import type { TensorType } from '../tensor-types.js';
 import { weightFiles } from './checkpoint-tensors.js';

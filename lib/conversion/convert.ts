@@ -1,7 +1,9 @@
 import { basename, resolve } from 'node:path';
-import { addon, callNativeToItsEnd, type NativeTensor, unlessAborted } from '../addon.js';
+import { unlessAborted } from '../abort.js';
+import { addon, type NativeTensor } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
 import type { LoadProgress } from '../load-model.js';
+import { callNativeToItsEnd } from '../native-call.js';
 import {
   byteSize,
   fileTypeNumbers,

@@ -1,6 +1,7 @@
-import { addon, callNative, type NativeFile } from '../addon.js';
+import { addon, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn } from '../event-loop.js';
+import { callNative } from '../native-call.js';
 
 /** An error of the file system on reading, as ours. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {

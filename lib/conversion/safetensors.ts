@@ -1,6 +1,7 @@
-import { addon, callNative, type NativeFile } from '../addon.js';
+import { addon, type NativeFile } from '../addon.js';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import { callNative } from '../native-call.js';
 
 /** The element types that GPT-2's weights come in; mask buffers may have others, and are not read. */
 const elementBytes: Record<string, number> = {

@@ -1,0 +1,59 @@
+// Calls of the addon: they reject with our errors, and an AbortSignal stops them.
+
+import { onAbort, unlessAborted } from './abort.js';
+import { addon, isNativeError, type NativeCancellation } from './addon.js';
+import { type ErrorCode, Gpt2Error } from './errors.js';
+
+/**
+ * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with
+ * the signal's reason at once; the native work notices a moment later, and its result is dropped.
+ */
+export async function callNative<T>(
+  signal: AbortSignal | undefined,
+  start: (cancellation?: NativeCancellation) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const cancellation = signal && new addon.Cancellation();
+  const running = (async () => await start(cancellation))().catch((error) => {
+    throw toGpt2Error(error);
+  });
+  return await unlessAborted(signal, running, () => cancellation?.cancel());
+}
+
+/** Makes a native call that acts at once, and turns its errors into ours. */
+export function callNativeNow<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw toGpt2Error(error);
+  }
+}
+
+/** As {@link callNative}, but on abort it rejects when the native work has ended and cleaned up. */
+export async function callNativeToItsEnd<T>(
+  signal: AbortSignal,
+  start: (cancellation: NativeCancellation) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const cancellation = new addon.Cancellation();
+  const stopListening = onAbort(signal, () => cancellation.cancel());
+  try {
+    return await start(cancellation);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw toGpt2Error(error);
+  } finally {
+    stopListening();
+  }
+}
+
+function toGpt2Error(error: unknown): Gpt2Error {
+  if (!isNativeError(error)) {
+    return new Gpt2Error('INTERNAL', String(error), { cause: error });
+  }
+  // Without a signal, only dispose() stops work.
+  if (error.code === 'ABORTED') {
+    return new Gpt2Error('DISPOSED', 'The model was disposed during the call.');
+  }
+  return new Gpt2Error(error.code as ErrorCode, error.message);
+}
