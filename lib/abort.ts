@@ -47,3 +47,32 @@ export function onAbort(signal: AbortSignal, action: () => void): () => void {
     abortActions.delete(signal);
   };
 }
+
+/**
+ * A signal that is aborted with any of others, or by itself, until it is disposed. (AbortSignal.any() leaves
+ * something behind in signals that outlive it: 300 bytes a call in Node 22.)
+ */
+export class LinkedSignal implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #unlink: (() => void)[] = [];
+
+  constructor(...others: (AbortSignal | undefined)[]) {
+    for (const other of others) {
+      if (!other) continue;
+      if (other.aborted) this.abort(other.reason);
+      else this.#unlink.push(onAbort(other, () => this.abort(other.reason)));
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason?: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  [Symbol.dispose](): void {
+    for (const unlink of this.#unlink) unlink();
+  }
+}

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { LinkedSignal } from './abort.js';
 import type { NativeCancellation, NativeGenerateOptions, NativeGeneration } from './addon.js';
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
 import { callNative } from './native-call.js';
@@ -141,10 +142,9 @@ export async function* streamParts(
   let wake = () => {};
   let ended = false;
 
-  // The consumer's own signal, and the end of the loop.
-  const leave = new AbortController();
-  const signal = settings.signal ? AbortSignal.any([settings.signal, leave.signal]) : leave.signal;
-  const running = callNative(signal, (cancellation) =>
+  // Aborted by the consumer's own signal, and at the end of the loop.
+  using stop = new LinkedSignal(settings.signal);
+  const running = callNative(stop.signal, (cancellation) =>
     run((token) => {
       arrived.push(token);
       wake();
@@ -178,7 +178,7 @@ export async function* streamParts(
     await running;
     if (held.length > 0) yield { text: decoder?.end() ?? '', tokens: held };
   } finally {
-    leave.abort();
+    stop.abort();
     await running.catch(() => {});
   }
 }

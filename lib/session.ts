@@ -1,4 +1,4 @@
-import { unlessAborted } from './abort.js';
+import { LinkedSignal, unlessAborted } from './abort.js';
 import type { NativeSession } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
@@ -128,7 +128,8 @@ export class Session implements Disposable {
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
     const promptTokens = this.#promptTokens(prompt);
-    const signal = this.#stopSignal(settings.signal);
+    using stop = new LinkedSignal(settings.signal, this.#disposal.signal);
+    const { signal } = stop;
     const release = await this.#turn(signal);
     let turn: StreamTurn | undefined;
     try {
@@ -228,16 +229,12 @@ export class Session implements Disposable {
     };
   }
 
-  #stopSignal(signal: AbortSignal | undefined): AbortSignal {
-    const disposal = this.#disposal.signal;
-    return signal ? AbortSignal.any([signal, disposal]) : disposal;
-  }
-
   async #enqueue<T>(
     callSignal: AbortSignal | undefined,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const signal = this.#stopSignal(callSignal);
+    using stop = new LinkedSignal(callSignal, this.#disposal.signal);
+    const { signal } = stop;
     const release = await this.#turn(signal);
     try {
       this.#check();

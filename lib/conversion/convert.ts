@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path';
-import { unlessAborted } from '../abort.js';
+import { LinkedSignal, unlessAborted } from '../abort.js';
 import { addon, type NativeTensor } from '../addon.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
 import type { LoadProgress } from '../load-model.js';
@@ -211,25 +211,26 @@ async function write(
   const total = tensors.reduce((sum, { source }) => sum + (source?.entry.byteSize ?? 0), 0);
   const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
   // An error that the listener throws stops the conversion and is what it rejects with.
-  const failure = new AbortController();
-  const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
+  using stop = new LinkedSignal(signal);
+  const failures: unknown[] = [];
   report(0);
-  await callNativeToItsEnd(either, (cancellation) =>
+  await callNativeToItsEnd(stop.signal, (cancellation) =>
     addon.writeGguf(
       target,
       header,
       tensors.map(toNativeTensor),
       (done) => {
         try {
-          if (!either.aborted) report(done);
+          if (!stop.signal.aborted) report(done);
         } catch (error) {
-          failure.abort(error);
+          failures.push(error);
+          stop.abort(error);
         }
       },
       cancellation,
     ),
   );
-  failure.signal.throwIfAborted(); // by the last report: the file is whole and stays
+  if (failures.length > 0) throw failures[0]; // it came with the last report: the file is whole and stays
 }
 
 function toNativeTensor({ name, type, shape, source }: PlannedTensor): NativeTensor {
