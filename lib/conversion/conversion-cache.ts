@@ -61,19 +61,19 @@ async function cacheName(folder: string, type: TensorType | undefined): Promise<
   const real = await realpath(folder);
   const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer.json'];
   const files = ['config.json', ...(await weightFiles(folder)), ...tokenizerFiles];
-  const states = await Promise.all(
-    files.map(async (name) => {
-      try {
-        const { size, mtimeNs } = await stat(join(folder, name), {
-          bigint: true,
-        });
-        return `${name} ${size} ${mtimeNs}`;
-      } catch (error) {
-        if (tokenizerFiles.includes(name)) return `${name} absent`;
+  const states: string[] = [];
+  // One after the other, so that of several that are missing it is always the first that is told.
+  for (const name of files) {
+    try {
+      const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
+      states.push(`${name} ${size} ${mtimeNs}`);
+    } catch (error) {
+      if (!tokenizerFiles.includes(name)) {
         throw fileError(join(folder, name), error as NodeJS.ErrnoException);
       }
-    }),
-  );
+      states.push(`${name} absent`);
+    }
+  }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
