@@ -42,7 +42,7 @@ export function onAbort(signal: AbortSignal, action: () => void): () => void {
   return () => {
     all.delete(action);
     if (all.size > 0) return;
-    // Node keeps a signal made by AbortSignal.any() for as long as it has a listener.
+    // The host's signal may be one of AbortSignal.any(), which Node keeps as long as it has a listener.
     signal.removeEventListener('abort', listener);
     abortActions.delete(signal);
   };

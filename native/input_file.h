@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cancel_flag.h"
+#include "file_handle.h"
 
 namespace gpt2 {
 
@@ -33,18 +34,13 @@ class InputFile {
   static void unmap(uint8_t* data, size_t size);
 
  private:
-#ifdef _WIN32
-  using Handle = void*;
-#else
-  using Handle = int;
-#endif
   // Reads at most `length` bytes. Throws FILE_UNREADABLE, also at the end of the file.
   size_t readSome(uint64_t offset, size_t length, uint8_t* out) const;
 
   std::string path_;
   uint64_t size_ = 0;
   int64_t modified_ = 0;  // when it was last written to, in the system's finest unit
-  Handle handle_;
+  FileHandle handle_;
 };
 
 }  // namespace gpt2

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "file_handle.h"
+
 namespace gpt2 {
 
 // A file that is being written. It has a temporary name until commit() renames it, so that nothing
@@ -23,11 +25,6 @@ class OutputFile {
   void commit();
 
  private:
-#ifdef _WIN32
-  using Handle = void*;
-#else
-  using Handle = int;
-#endif
   void makeFolder() const;
   size_t writeSome(const uint8_t* bytes, size_t length);
   void flush();
@@ -35,7 +32,7 @@ class OutputFile {
 
   std::string path_;
   std::string temporary_;
-  Handle handle_;
+  FileHandle handle_;
   bool isOpen_ = false;
   bool isCommitted_ = false;
   size_t unflushed_ = 0;

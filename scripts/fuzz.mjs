@@ -6,10 +6,9 @@
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { vendorGgml } from './vendor-ggml.mjs';
+import { buildEngine, run, sanitizerFlags } from './build-engine.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const build = join(root, 'build-fuzz');
@@ -42,11 +41,6 @@ function status(program, args, environment = {}) {
   });
   if (error) throw error;
   return status ?? 1;
-}
-
-function run(program, ...args) {
-  const code = status(program, args);
-  if (code !== 0) process.exit(code);
 }
 
 /** @returns whether the target is without a finding */
@@ -93,21 +87,11 @@ function tryProperties() {
   return code === 0;
 }
 
-run(
-  'cmake',
-  '-S',
-  join(root, 'native'),
-  '-B',
+await buildEngine(
   build,
-  '-DCMAKE_C_COMPILER=clang',
-  '-DCMAKE_CXX_COMPILER=clang++',
-  '-DCMAKE_BUILD_TYPE=Release',
-  '-DCMAKE_C_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
-  '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
-  '-DGPT2_FUZZ=ON',
-  `-DGGML_SOURCE_DIR=${await vendorGgml()}`,
+  ['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++', ...sanitizerFlags, '-DGPT2_FUZZ=ON'],
+  'fuzz',
 );
-run('cmake', '--build', build, '--target', 'fuzz', '--parallel', String(availableParallelism()));
 run('npm', 'run', 'build:lib');
 
 await mkdir(findings, { recursive: true });

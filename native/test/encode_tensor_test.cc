@@ -3,16 +3,17 @@
 #include <ggml.h>
 
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "decode.h"
 #include "gguf_builder.h"
 #include "random_numbers.h"
 
 using gpt2::encodeTensor;
 using gpt2::SourceTensor;
+using gpt2::test::decode;
 using gpt2::test::RandomNumbers;
 using gpt2::test::raw;
 namespace code = gpt2::code;
@@ -23,17 +24,6 @@ SourceTensor source(const std::string& bytes, ggml_type type, int64_t rows, int6
                     bool transpose) {
   return {
       reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), type, rows, columns, transpose};
-}
-
-std::vector<float> decode(const std::vector<uint8_t>& bytes, ggml_type type, size_t count) {
-  CHECK_EQUAL(bytes.size(), ggml_row_size(type, static_cast<int64_t>(count)));
-  std::vector<float> numbers(count);
-  if (type == GGML_TYPE_F32) {
-    std::memcpy(numbers.data(), bytes.data(), bytes.size());
-  } else {
-    ggml_get_type_traits(type)->to_float(bytes.data(), numbers.data(), static_cast<int64_t>(count));
-  }
-  return numbers;
 }
 
 // The number at (row, column) tells where it came from; exact in every float type up to 2^8.

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "check.h"
+#include "decode.h"
 #include "gguf_builder.h"
 #include "random_numbers.h"
 #include "reference_model.h"
@@ -26,6 +27,7 @@ using gpt2::CancelFlag;
 using gpt2::InputFile;
 using gpt2::TensorSource;
 using gpt2::TensorTarget;
+using gpt2::test::decode;
 using gpt2::test::RandomNumbers;
 using gpt2::test::raw;
 using gpt2::test::readFile;
@@ -68,17 +70,6 @@ std::string bytesIn(ggml_type type, const std::vector<float>& numbers) {
     bytes += raw(half);
   }
   return bytes;
-}
-
-std::vector<float> decode(const std::string& bytes, ggml_type type, size_t count) {
-  CHECK_EQUAL(bytes.size(), ggml_row_size(type, static_cast<int64_t>(count)));
-  std::vector<float> numbers(count);
-  if (type == GGML_TYPE_F32) {
-    std::memcpy(numbers.data(), bytes.data(), bytes.size());
-  } else {
-    ggml_get_type_traits(type)->to_float(bytes.data(), numbers.data(), static_cast<int64_t>(count));
-  }
-  return numbers;
 }
 
 template <typename T>

@@ -1,0 +1,37 @@
+// The engine alone, without JavaScript: native/ as the CMake project that it is.
+
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { vendorGgml } from './vendor-ggml.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Flags for builds with sanitizers: fast enough, with lines in the reports. */
+export const sanitizerFlags = [
+  '-DCMAKE_C_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
+  '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
+];
+
+/** Runs a program in the checkout; where it fails, so does this process. */
+export function run(program, ...args) {
+  const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** Builds in a folder, with definitions for CMake and, if not everything is wanted, one target. */
+export async function buildEngine(folder, definitions, target = 'all') {
+  run(
+    'cmake',
+    '-S',
+    join(root, 'native'),
+    '-B',
+    folder,
+    '-DCMAKE_BUILD_TYPE=Release',
+    ...definitions,
+    `-DGGML_SOURCE_DIR=${await vendorGgml()}`,
+  );
+  run('cmake', '--build', folder, '--target', target, '--parallel', String(availableParallelism()));
+}
