@@ -1,0 +1,45 @@
+// A folder of .txt files as GPT-2's token ids, two bytes each, little-endian; every text ends with
+// <|endoftext|>.
+//
+// Books are set in lines of some 70 characters, with curly quotation marks and long dashes. Here a paragraph
+// is one line, and marks are the plain ones of a keyboard, so that a small model need not learn each twice.
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const { Gpt2Tokenizer } = createRequire(import.meta.url)('../../dist/tokenizer.js');
+
+export async function textsToTokens(folder, output) {
+  const tokenizer = await Gpt2Tokenizer.create();
+  const tokens = [];
+  const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
+  for (const name of names.sort()) {
+    const text = unwrapped(readFileSync(join(folder, name), 'utf8'));
+    for (const token of tokenizer.encode(text)) tokens.push(token);
+    tokens.push(tokenizer.endOfText);
+  }
+  const bytes = Buffer.alloc(2 * tokens.length);
+  for (const [index, token] of tokens.entries()) bytes.writeUInt16LE(token, 2 * index);
+  writeFileSync(output, bytes);
+}
+
+/** Paragraphs as one line each, an empty line between them. */
+function unwrapped(text) {
+  const paragraphs = withPlainMarks(text)
+    .split(/\n\s*\n/)
+    .map((paragraph) => paragraph.replace(/\s+/g, ' ').trim())
+    .filter((paragraph) => /\p{L}/u.test(paragraph)); // no rows of asterisks, no page numbers
+  return `${paragraphs.join('\n\n')}\n`;
+}
+
+function withPlainMarks(text) {
+  return text
+    .replace(/\r\n?/g, '\n')
+    .replace(/[“”„]/g, '"')
+    .replace(/[‘’‚]/g, "'")
+    .replace(/[—―]|---?/g, ' - ')
+    .replace(/–/g, '-')
+    .replace(/…/g, '...')
+    .replace(/_/g, ''); // stands around italics
+}

@@ -1,0 +1,160 @@
+"""Trains a small GPT-2 on texts and writes it as a Hugging Face folder.
+
+Takes the token files of texts-to-tokens.mjs; train.mjs runs it all.
+
+Most of a small model is its embedding, and most of its training the softmax over 50,257
+tokens. So the rows of tokens that the texts never use are left out while it trains, and
+in the first part of the steps the next token competes with a sample of the others only.
+At the end the rows that were left out are given back, set so that their tokens are never
+likely.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy
+import torch
+
+import bfloat16
+from checkpoint import write_checkpoint
+from model import Gpt2
+from loss import full_loss, sampled_loss
+from vocabulary import Vocabulary
+
+EVALUATION_POSITIONS = 128
+
+
+def arguments():
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--texts", required=True, help="token file to train on")
+    parser.add_argument("--heldout", required=True, help="token file to measure on")
+    parser.add_argument("--output", required=True, help="folder to write")
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--drop-rate", type=float, default=0.1)
+    parser.add_argument("--batch", type=int, default=8, help="windows a step")
+    parser.add_argument("--steps", type=int, default=8800)
+    parser.add_argument("--full-steps", type=int, default=800, help="of these, with the full softmax")
+    parser.add_argument("--sample", type=int, default=1500, help="tokens drawn for the sampled softmax")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--warm-up", type=int, default=300, help="steps")
+    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16")
+    parser.add_argument("--seed", type=int, default=124)
+    return parser.parse_args()
+
+
+def windows(tokens, positions, generator):
+    """Endless windows of positions + 1 tokens: all of the text in random order, cut anew each time."""
+    while True:
+        first = int(torch.randint(positions, (), generator=generator))
+        count = (len(tokens) - first - 1) // positions
+        for window in torch.randperm(count, generator=generator).tolist():
+            start = first + window * positions
+            yield tokens[start : start + positions + 1]
+
+
+def learning_rate(step, options):
+    """Linear warm-up, then half a cosine down to a fiftieth."""
+    if step < options.warm_up:
+        return options.learning_rate * (step + 1) / options.warm_up
+    part = (step - options.warm_up) / max(1, options.steps - options.warm_up)
+    return options.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+@torch.no_grad()
+def hidden_states(model, tokens):
+    """tokens: [n, positions] -> [n x (positions - 1), width], for all but the last of each window"""
+    model.eval()
+    hidden = torch.cat([model(batch[:, :-1].clamp(min=0)).flatten(0, 1) for batch in tokens.split(16)])
+    model.train()
+    return hidden
+
+
+@torch.no_grad()
+def perplexity(model, tokens):
+    """Of the tokens that the texts use, in windows of EVALUATION_POSITIONS; each window's first is given."""
+    count = len(tokens) // EVALUATION_POSITIONS
+    total, number = 0.0, 0
+    for window in tokens[: count * EVALUATION_POSITIONS].view(count, -1).split(16):
+        targets = window[:, 1:].flatten()
+        known = targets >= 0
+        hidden = hidden_states(model, window)[known]
+        total += full_loss(hidden, model.wte.weight, targets[known], reduction="sum").item()
+        number += int(known.sum())
+    return math.exp(total / number)
+
+
+def optimizer_of(model, options):
+    decayed = [p for p in model.parameters() if p.dim() >= 2]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": options.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=options.learning_rate,
+        betas=(0.9, 0.98),
+        foreach=True,
+    )
+
+
+def main():
+    options = arguments()
+    torch.manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seed)
+
+    texts = numpy.fromfile(options.texts, dtype="<u2").astype(numpy.int64)
+    vocabulary = Vocabulary(texts)
+    tokens = vocabulary.rows(texts)
+    heldout = vocabulary.rows(numpy.fromfile(options.heldout, dtype="<u2").astype(numpy.int64))
+    print(json.dumps({**vars(options), "tokens": len(tokens), "kinds": vocabulary.size}), flush=True)
+
+    model = Gpt2(
+        vocabulary.size, options.context, options.width, options.heads, options.layers, options.drop_rate
+    )
+    optimizer = optimizer_of(model, options)
+    matmul = bfloat16.matmul if options.bfloat16 else torch.matmul
+    source = windows(tokens, options.context, generator)
+    started, logged, losses = time.time(), time.time(), []
+    for step in range(options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, options)
+        batch = torch.stack([next(source) for _ in range(options.batch)])
+        hidden = model(batch[:, :-1], matmul).reshape(-1, options.width)
+        targets = batch[:, 1:].reshape(-1)
+        full = step >= options.steps - options.full_steps
+        if full:
+            loss = full_loss(hidden, model.wte.weight, targets, matmul)
+        else:
+            loss = sampled_loss(
+                hidden, model.wte.weight, targets, vocabulary.frequencies, options.sample, matmul
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
+            entry = {
+                "step": step + 1,
+                "softmax": "full" if full else "sampled",
+                "loss": round(sum(losses) / len(losses), 4),
+                "tokens_per_second": round(len(losses) * targets.numel() / (time.time() - logged)),
+                "seconds": round(time.time() - started),
+            }
+            if (step + 1) % 500 == 0 or step + 1 == options.steps:
+                entry["heldout_perplexity"] = round(perplexity(model, heldout), 2)
+            print(json.dumps(entry), flush=True)
+            logged, losses = time.time(), []
+    sample = torch.stack([next(source) for _ in range(64)])
+    write_checkpoint(Path(options.output), model, vocabulary, hidden_states(model, sample), options)
+
+
+if __name__ == "__main__":
+    main()
