@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
-#include <future>
-#include <mutex>
 #include <new>
-#include <thread>
 #include <utility>
 
 #include "error.h"
@@ -34,39 +31,7 @@ bool isCancelled(void* flag) {
 
 // Room for the small requests of ggml's allocators and buffers, which it cannot do without.
 constexpr size_t kAllocatorBytes = size_t{64} << 10;
-constexpr size_t kBytesPerNode = 1024;    // of a graph, in an allocator
-constexpr size_t kBytesPerThread = 1024;  // of a pool
-
-// ggml ends the process if a thread of its pool cannot be started, so one more than it needs are
-// tried first: one that has ended may still count for a moment.
-void checkThreadsStart(int count) {
-  std::promise<void> end;
-  const std::shared_future<void> ended = end.get_future().share();
-  std::vector<std::thread> threads;
-  bool granted = true;
-  try {
-    for (int i = 0; i < count; ++i) threads.emplace_back([ended] { ended.wait(); });
-  } catch (const std::exception&) {
-    granted = false;
-  }
-  end.set_value();
-  for (std::thread& thread : threads) thread.join();
-  if (!granted) {
-    throw Error(
-        code::kOutOfMemory,
-        std::to_string(count) + " threads cannot be started: the system does not grant as many");
-  }
-}
-
-ThreadpoolPtr makeThreadpool(int threads) {
-  // One at a time, or each could take the threads that the other has tried.
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
-  if (threads > 1) checkThreadsStart(threads);
-  requireMemory(kAllocatorBytes + static_cast<size_t>(threads) * kBytesPerThread);
-  ggml_threadpool_params params = ggml_threadpool_params_default(threads);
-  return ThreadpoolPtr(ggml_threadpool_new(&params));
-}
+constexpr size_t kBytesPerNode = 1024;  // of a graph, in an allocator
 
 }  // namespace
 
@@ -91,7 +56,7 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
     name_ = "cpu";
   }
 
-  threadpool_ = makeThreadpool(threads_);
+  executor_ = std::make_unique<Executor>(threads_);
   requireMemory(kAllocatorBytes);
   backend_.reset(ggml_backend_cpu_init());
   if (!backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");
@@ -140,7 +105,7 @@ void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
   requireMemory(kAllocatorBytes);  // ggml makes and frees a context every time
   ggml_status status = GGML_STATUS_SUCCESS;
   if (isCpu()) {
-    ggml_cplan plan = ggml_graph_plan(graph, threads_, threadpool_.get());
+    ggml_cplan plan = ggml_graph_plan(graph, 1, nullptr);
     if (work_.size() < plan.work_size) work_.resize(plan.work_size);
     plan.work_data = work_.data();
     if (cancelled != nullptr) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cancel_flag.h"
+#include "executor.h"
 
 namespace gpt2 {
 
@@ -19,15 +20,11 @@ struct BackendDeleter {
 struct BufferDeleter {
   void operator()(ggml_backend_buffer_t buffer) const { ggml_backend_buffer_free(buffer); }
 };
-struct ThreadpoolDeleter {
-  void operator()(ggml_threadpool_t pool) const { ggml_threadpool_free(pool); }
-};
 struct AllocatorDeleter {
   void operator()(ggml_gallocr_t allocator) const { ggml_gallocr_free(allocator); }
 };
 using BackendPtr = std::unique_ptr<ggml_backend, BackendDeleter>;
 using BufferPtr = std::unique_ptr<ggml_backend_buffer, BufferDeleter>;
-using ThreadpoolPtr = std::unique_ptr<ggml_threadpool, ThreadpoolDeleter>;
 using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
 
 // Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
@@ -39,7 +36,9 @@ class Device {
 
   const std::string& name() const noexcept { return name_; }
   int threads() const noexcept { return threads_; }
-  bool isCpu() const noexcept { return threadpool_ != nullptr; }
+  bool isCpu() const noexcept { return executor_ != nullptr; }
+  // Of the CPU.
+  Executor& executor() const noexcept { return *executor_; }
 
   // The names of the devices that can be asked for on this machine with this build.
   static std::vector<std::string> available();
@@ -53,8 +52,8 @@ class Device {
   // Gives a graph's tensors their memory. Throws OUT_OF_MEMORY.
   void allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const;
 
-  // Runs a graph. Throws ABORTED when `cancelled` was set meanwhile, OUT_OF_MEMORY, and
-  // DEVICE_UNAVAILABLE for an operation that a GPU backend does not have.
+  // Runs a graph of ggml's own operations. Throws ABORTED when `cancelled` was set meanwhile,
+  // OUT_OF_MEMORY, and DEVICE_UNAVAILABLE for an operation that a GPU backend does not have.
   void compute(ggml_cgraph* graph, const CancelFlag* cancelled);
 
  private:
@@ -62,7 +61,7 @@ class Device {
 
   std::string name_;
   int threads_;
-  ThreadpoolPtr threadpool_;  // outlives the backend that uses it
+  std::unique_ptr<Executor> executor_;
   BackendPtr backend_;
   std::vector<uint8_t> work_;  // the CPU backend's scratch
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "ops_fused.h"
 #include "ops_stock.h"
 #include "transformer.h"
 
@@ -31,9 +32,10 @@ std::vector<float> causalMask(int64_t start, int64_t count) {
 
 }  // namespace
 
-ForwardPass::ForwardPass(const Weights& weights, Device& device)
+ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet operators)
     : weights_(weights),
       device_(device),
+      operators_(device.isCpu() ? operators : OperatorSet::kStock),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
       graphContext_(nodeLimit_, nodeLimit_),
       allocator_(device.makeAllocator()) {}
@@ -55,22 +57,26 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
     for (size_t j = 0; j < width; ++j) row[j] += position[j];
   }
 
-  graphContext_.clear();
-  ggml_context* context = graphContext_.get();
-  ggml_cgraph* graph = ggml_new_graph_custom(context, nodeLimit_, false);
-  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
-  ggml_tensor* mask = nullptr;
-  std::vector<Input> inputs{{input, embeddings.data()}};
-  const std::vector<float> causal = causalMask(start, count);
-  if (count > 1) {
-    mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
-    inputs.push_back({mask, causal.data()});
-  }
-  StockOps ops(context, graph, h, &session.cache(), start, mask);
-  ggml_tensor* output = transformer(ops, weights_, input);
-
   hidden_.resize(embeddings.size());
-  compute(graph, inputs, output, hidden_.data(), cancelled);
+  ggml_cgraph* graph = newGraph();
+  ggml_context* context = graphContext_.get();
+  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  if (operators_ == OperatorSet::kFused) {
+    FusedOps ops(context, h, &session.cache(), start, count);
+    ggml_tensor* output = transformer(ops, weights_, input);
+    compute(graph, {{input, embeddings.data()}}, output, hidden_.data(), cancelled);
+  } else {
+    std::vector<Input> inputs{{input, embeddings.data()}};
+    ggml_tensor* mask = nullptr;
+    const std::vector<float> causal = causalMask(start, count);
+    if (count > 1) {
+      mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
+      inputs.push_back({mask, causal.data()});
+    }
+    StockOps ops(context, graph, h, &session.cache(), start, mask);
+    ggml_tensor* output = transformer(ops, weights_, input);
+    compute(graph, inputs, output, hidden_.data(), cancelled);
+  }
   session.markEvaluated(start + count);
   return hidden_.data();
 }
@@ -78,13 +84,22 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
 void ForwardPass::logits(const float* hidden, int64_t count, float* out,
                          const CancelFlag* cancelled) {
   weights_.file().bytes().checkUnchanged();
-  graphContext_.clear();
-  ggml_context* context = graphContext_.get();
-  ggml_cgraph* graph = ggml_new_graph_custom(context, nodeLimit_, false);
   const Hyperparameters& h = weights_.hyperparameters();
+  ggml_cgraph* graph = newGraph();
+  ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
-  StockOps ops(context, graph, h, nullptr, 0, nullptr);
-  compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+  if (operators_ == OperatorSet::kFused) {
+    FusedOps ops(context, h, nullptr, 0, count);
+    compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+  } else {
+    StockOps ops(context, graph, h, nullptr, 0, nullptr);
+    compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+  }
+}
+
+ggml_cgraph* ForwardPass::newGraph() {
+  graphContext_.clear();
+  return ggml_new_graph_custom(graphContext_.get(), nodeLimit_, false);
 }
 
 void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
@@ -96,7 +111,11 @@ void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, 
   for (const Input& input : inputs) {
     ggml_backend_tensor_set(input.tensor, input.data, 0, ggml_nbytes(input.tensor));
   }
-  device_.compute(graph, cancelled);
+  if (operators_ == OperatorSet::kFused) {
+    device_.executor().run(FusedOps::stepsOf(graph), cancelled);
+  } else {
+    device_.compute(graph, cancelled);
+  }
   ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
 }
 

@@ -10,6 +10,9 @@
 
 namespace gpt2 {
 
+// ggml's own operations, on any device, or ours, on the CPU.
+enum class OperatorSet { kStock, kFused };
+
 // Runs the transformer over tokens and the head over chosen rows: builds the graph, allocates it in
 // memory that is kept from pass to pass, and computes it.
 class ForwardPass {
@@ -19,7 +22,7 @@ class ForwardPass {
   // Rows of one pass of the head at most: bounds the copy of the logits.
   static constexpr int64_t kHeadRows = 64;
 
-  ForwardPass(const Weights& weights, Device& device);
+  ForwardPass(const Weights& weights, Device& device, OperatorSet operators);
 
   // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its
   // cache must have room. Returns their hidden states, [width, count], valid until the next call.
@@ -38,12 +41,14 @@ class ForwardPass {
     const float* data;
   };
 
+  ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
   void compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
                float* out, const CancelFlag* cancelled);
 
   const Weights& weights_;
   Device& device_;
+  OperatorSet operators_;
   size_t nodeLimit_;
   TensorContext graphContext_;  // of the pass under way
   AllocatorPtr allocator_;

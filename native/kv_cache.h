@@ -28,6 +28,10 @@ class KvCache {
   // Takes over the first `used` positions of another cache of the same model and type.
   void copyFrom(const KvCache& other, int64_t used);
 
+  // All there is room for.
+  const ggml_tensor* allKeys(size_t layer) const { return storage_.keys[layer]; }
+  const ggml_tensor* allValues(size_t layer) const { return storage_.values[layer]; }
+
   // Views for a graph: where the keys and values of `count` positions from `start` on are written …
   ggml_tensor* keySlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
   ggml_tensor* valueSlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;

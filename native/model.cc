@@ -42,7 +42,7 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       cacheType_(options.cacheType.value_or(
           weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),
       endOfText_(readEndOfText(weights_)),
-      forwardPass_(weights_, device_) {}
+      forwardPass_(weights_, device_, options.operators) {}
 
 size_t Model::anonymousBytes() const noexcept {
   return weights_.anonymousBytes() + forwardPass_.byteSize();

@@ -32,7 +32,7 @@ const { status, error } = spawnSync(
 if (error) throw error;
 if (status !== 0) {
   console.error(
-    '\ngpt2-native: the build failed. It needs a C++17 compiler (g++ 12, clang 14, MSVC 2022 or newer) and cmake 3.25; ' +
+    '\ngpt2-native: the build failed. It needs a C++17 compiler (g++ 12 or clang 14, or newer) and cmake 3.25; ' +
       'see docs/building.md.',
   );
   process.exit(status ?? 1);

@@ -85,7 +85,7 @@ TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(true);
     gpt2::Device device("cpu", 1);
-    gpt2::ForwardPass pass(open.model.weights(), device);
+    gpt2::ForwardPass pass(open.model.weights(), device, gpt2::OperatorSet::kFused);
     const std::vector<float> hidden(24);
     std::vector<float> logits(kVocabulary);
     pass.logits(hidden.data(), 1, logits.data(), nullptr);

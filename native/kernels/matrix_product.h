@@ -1,0 +1,53 @@
+#pragma once
+
+#include <ggml.h>
+
+#include <cstddef>
+#include <cstdint>
+
+// Products x · Wᵀ, where W has its rows in memory as the file or the cache has them.
+//
+// However many rows x has, every element of the result is the same sum in the same order,
+//   fma(x[k], w[k], …) from k = 0 up, in f32,
+// so that one token at a time gives the same bits as many at once.
+
+namespace gpt2 {
+
+// The second factor: `rows` rows of `columns` numbers of a type that can be widened.
+struct Matrix {
+  const void* data;
+  size_t rowBytes;  // from row to row
+  ggml_type type;
+  int64_t rows;
+  int64_t columns;
+};
+
+// Whether multiplyFew() takes a matrix of this type, else only packed panels do.
+bool hasFewRowsProduct(ggml_type type);
+
+// ---- Few rows of x: W is read once, from where it lies, and x is read again for each of its rows.
+
+constexpr int kFewRows = 4;
+
+// out[i][j] = x[i] · w[first + j] for j < count. x: [n, columns], rows `xStride` numbers apart,
+// n ≤ kFewRows; out: [n, count], rows `outStride` numbers apart.
+void multiplyFew(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
+                 int n, float* out, size_t outStride);
+
+// ---- Many rows: both factors are packed, so that a tile of the result fits the registers.
+
+int64_t tileRows() noexcept;
+int64_t tileColumns() noexcept;
+
+// Rows [first, first + tileColumns()) of w as a panel: [columns][tileColumns()], zeros where w has
+// no more rows. scratch: tileColumns() × columns floats, used for quantised types.
+void packPanel(const Matrix& w, int64_t first, float* panel, float* scratch);
+
+// Rows of x as tiles: [⌈n / tileRows()⌉][columns][tileRows()]; what fills the last tile is zero.
+void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, float* packed);
+
+// One tile of the result: out[i][j] for i < tileRows(), j < tileColumns(), rows tileColumns()
+// apart.
+void multiplyTile(const float* packedRows, const float* panel, int64_t columns, float* out);
+
+}  // namespace gpt2

@@ -1,0 +1,98 @@
+#include "row_functions.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "simd.h"
+
+namespace gpt2 {
+
+namespace {
+
+using simd::Floats;
+using simd::kLanes;
+
+// Calls `take` with every vector of the row and its index; what fills the last one is `padding`.
+template <class Take>
+void forEachVector(const float* x, int64_t n, float padding, const Take& take) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) take(simd::load(x + i), i);
+  if (i == n) return;
+  float edge[kLanes];
+  std::fill_n(edge, kLanes, padding);
+  std::copy_n(x + i, n - i, edge);
+  take(simd::load(edge), i);
+}
+
+void storeUpTo(float* y, int64_t i, int64_t n, Floats value) {
+  if (i + kLanes <= n) return simd::store(y + i, value);
+  float edge[kLanes];
+  simd::store(edge, value);
+  std::copy_n(edge, n - i, y + i);
+}
+
+Floats loadUpTo(const float* x, int64_t i, int64_t n) {
+  if (i + kLanes <= n) return simd::load(x + i);
+  float edge[kLanes] = {};
+  std::copy_n(x + i, n - i, edge);
+  return simd::load(edge);
+}
+
+}  // namespace
+
+void normalize(const float* x, const float* weight, const float* bias, float epsilon, int64_t n,
+               float* y) {
+  const auto count = static_cast<float>(n);
+  Floats sums{};
+  forEachVector(x, n, 0, [&](Floats value, int64_t) { sums += value; });
+  const float mean = simd::sum(sums) / count;
+  // The mean as a float is rounded, by about as much as the row deviates from it where its numbers
+  // are large and close together; so what the differences still have in common is taken off too.
+  // Padded with the mean, which adds nothing.
+  Floats differences{};
+  Floats squares{};
+  forEachVector(x, n, mean, [&](Floats value, int64_t) {
+    const Floats difference = value - mean;
+    differences += difference;
+    squares = simd::fma(difference, difference, squares);
+  });
+  const float rest = simd::sum(differences) / count;
+  const float variance = std::max(simd::sum(squares) / count - rest * rest, 0.0F);
+  const float scale = 1 / std::sqrt(variance + epsilon);
+  forEachVector(x, n, 0, [&](Floats value, int64_t i) {
+    const Floats shift = bias == nullptr ? Floats{} : loadUpTo(bias, i, n);
+    storeUpTo(y, i, n, simd::fma((value - mean - rest) * scale, loadUpTo(weight, i, n), shift));
+  });
+}
+
+void finish(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
+            float* y) {
+  constexpr float kSlope = 1.5957691216057308F;  // 2 √(2/π)
+  constexpr float kCubic = kSlope * 0.044715F;
+  forEachVector(x, n, 0, [&](Floats value, int64_t i) {
+    if (bias != nullptr) value += loadUpTo(bias, i, n);
+    if (gelu) {
+      const Floats slope =
+          simd::fma(value * value, simd::broadcast(kCubic), simd::broadcast(kSlope));
+      value = value / (simd::exp(-value * slope) + 1);
+    }
+    if (residual != nullptr) value += loadUpTo(residual, i, n);
+    storeUpTo(y, i, n, value);
+  });
+}
+
+void softmax(float* x, float scale, int64_t n) {
+  Floats most = simd::broadcast(-INFINITY);
+  forEachVector(x, n, -INFINITY, [&](Floats value, int64_t) { most = simd::max(most, value); });
+  const float top = simd::largest(most);
+  Floats sums{};
+  forEachVector(x, n, -INFINITY, [&](Floats value, int64_t i) {
+    const Floats power = simd::exp((value - top) * scale);
+    sums += power;
+    storeUpTo(x, i, n, power);
+  });
+  const float share = 1 / simd::sum(sums);
+  forEachVector(x, n, 0, [&](Floats value, int64_t i) { storeUpTo(x, i, n, value * share); });
+}
+
+}  // namespace gpt2

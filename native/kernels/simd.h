@@ -1,0 +1,173 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#else
+#include <cmath>
+#endif
+
+// Vectors of floats as wide as the instruction set that a file is compiled for, in the vector
+// extension of GCC and Clang: the operators + − × ÷ < and ?: work on them. What that extension does
+// not have is here.
+
+namespace gpt2::simd {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4;
+constexpr int kRegisters = 32;
+#else
+constexpr int kLanes = 4;
+constexpr int kRegisters = 16;
+#endif
+
+typedef float Floats __attribute__((vector_size(kLanes * 4)));
+typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+
+inline Floats load(const float* from) {
+  Floats value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
+
+inline Floats broadcast(float value) { return value - Floats{}; }
+
+// a × b + c, rounded once.
+inline Floats fma(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+  return vfmaq_f32(c, a, b);
+#else
+  for (int i = 0; i < kLanes; ++i) c[i] = std::fma(a[i], b[i], c[i]);
+  return c;
+#endif
+}
+
+// IEEE 754 binary16.
+inline Floats loadHalf(const uint16_t* from) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+#elif defined(__AVX2__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#elif defined(__ARM_NEON)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
+#else
+  // Fraction and exponent to their places in binary32; a product of powers of two puts the bias
+  // right, which also makes subnormal numbers normal.
+  Floats value;
+  for (int i = 0; i < kLanes; ++i) {
+    const uint32_t magnitude = static_cast<uint32_t>(from[i] & 0x7FFFU) << 13U;
+    float number;
+    std::memcpy(&number, &magnitude, sizeof number);
+    number *= 0x1p112F;
+    if ((from[i] & 0x7C00U) == 0x7C00U) number *= 0x1p113F;  // infinity, NaN
+    value[i] = (from[i] & 0x8000U) != 0 ? -number : number;
+  }
+  return value;
+#endif
+}
+
+// bfloat16: the upper half of a float.
+inline Floats loadBrain(const uint16_t* from) {
+  typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16U);
+}
+
+namespace detail {
+
+// [a0, b0, a1, b1, …] of the first (offset 0) or the second halves (offset kLanes / 2).
+template <int kOffset, int... kPlaces>
+inline Floats interleave(Floats a, Floats b, std::integer_sequence<int, kPlaces...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, (kPlaces / 2 + kPlaces % 2 * kLanes + kOffset)...);
+#else
+  return __builtin_shuffle(a, b, Ints{(kPlaces / 2 + kPlaces % 2 * kLanes + kOffset)...});
+#endif
+}
+
+template <int kOffset>
+inline Floats interleave(Floats a, Floats b) {
+  return interleave<kOffset>(a, b, std::make_integer_sequence<int, kLanes>());
+}
+
+}  // namespace detail
+
+// rows[i][j] ↔ rows[j][i]. Interleaving each row with the one half a block below turns the bits of
+// the place (row, lane) by one; after log2(kLanes) times row and lane have changed places.
+inline __attribute__((always_inline)) void transpose(Floats (&rows)[kLanes]) {
+#pragma GCC unroll 4
+  for (int turn = 1; turn < kLanes; turn *= 2) {
+    Floats next[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = detail::interleave<0>(rows[i], rows[i + kLanes / 2]);
+      next[2 * i + 1] = detail::interleave<kLanes / 2>(rows[i], rows[i + kLanes / 2]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
+  }
+}
+
+inline Floats max(Floats a, Floats b) { return a < b ? b : a; }
+
+inline float sum(Floats value) {
+  float total = 0;
+  for (int i = 0; i < kLanes; ++i) total += value[i];
+  return total;
+}
+
+inline float largest(Floats value) {
+  float most = value[0];
+  for (int i = 1; i < kLanes; ++i) most = value[i] > most ? value[i] : most;
+  return most;
+}
+
+// e^x to about one unit in the last place; 0 below −87.3, infinity above 88.7, NaN for NaN.
+//
+// e^x = 2^n e^r with n = round(x / ln 2), |r| ≤ ln 2 / 2; ln 2 in two parts, so that n ln 2 is
+// exact (Cody & Waite 1980); e^r by its Taylor polynomial, whose next term is below 2^-27.
+inline Floats exp(Floats x) {
+  constexpr float kRound = 0x1.8p23F;  // adding it leaves no room for a fraction
+  const Floats n = fma(x, broadcast(0x1.715476p0F), broadcast(kRound)) - kRound;
+  const Floats r = fma(n, broadcast(-0x1.7f7d1cp-20F), fma(n, broadcast(-0x1.62e4p-1F), x));
+  Floats y = broadcast(1.0F / 5040);
+  y = fma(y, r, broadcast(1.0F / 720));
+  y = fma(y, r, broadcast(1.0F / 120));
+  y = fma(y, r, broadcast(1.0F / 24));
+  y = fma(y, r, broadcast(1.0F / 6));
+  y = fma(y, r, broadcast(0.5F));
+  y = fma(y, r, broadcast(1));
+  y = fma(y, r, broadcast(1));
+  // In two steps, since 2^128 is no float. Where n is out of range the result is replaced.
+  const Floats clamped = n > 128.0F ? broadcast(128) : n < -126.0F ? broadcast(-126) : n;
+  const Ints whole = __builtin_convertvector(clamped == clamped ? clamped : Floats{}, Ints);
+  const Ints half = whole >> 1;
+  const auto powerOfTwo = [](Ints exponent) {
+    return reinterpret_cast<Floats>((exponent + 127) << 23);
+  };
+  y = y * powerOfTwo(half) * powerOfTwo(whole - half);
+  y = x < -87.3F ? Floats{} : y;
+  return x > 88.72F ? broadcast(__builtin_inff()) : y;
+}
+
+}  // namespace gpt2::simd

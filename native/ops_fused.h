@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "executor.h"
+#include "kv_cache.h"
+#include "ops.h"
+
+namespace gpt2 {
+
+// The operators as steps for our own executor, for the CPU: each does at once what takes several of
+// ggml's nodes, and adds in one order however many tokens and threads there are.
+//
+// The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
+class FusedOps final : public Ops {
+ public:
+  // For `tokens` positions from `start` on. The nodes live in `context`; the steps here.
+  FusedOps(ggml_context* context, const Hyperparameters& hyperparameters, const KvCache* cache,
+           int64_t start, int64_t tokens);
+  ~FusedOps() override;
+
+  ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
+  ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
+                      ggml_tensor* residual) override;
+  ggml_tensor* attention(ggml_tensor* qkv, size_t layer) override;
+
+  // The steps of a graph made of these operators, in its order.
+  static std::vector<const Step*> stepsOf(ggml_cgraph* graph);
+
+ private:
+  // What a linear layer reads: rows as they are for few tokens, else packed for multiplyTile().
+  ggml_tensor* rows(int64_t columns, bool packed, std::vector<ggml_tensor*> from);
+  ggml_tensor* quantized(ggml_tensor* x, ggml_type type);
+  void setStep(ggml_tensor* node, std::unique_ptr<Step> step);
+
+  ggml_context* context_;
+  const Hyperparameters& hyperparameters_;
+  const KvCache* cache_;
+  int64_t start_;
+  int64_t tokens_;
+  bool few_;
+  std::vector<std::unique_ptr<Step>> steps_;
+};
+
+}  // namespace gpt2

@@ -1,0 +1,119 @@
+// Threads that work through steps.
+
+#include "executor.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+using gpt2::CancelFlag;
+using gpt2::Executor;
+using gpt2::Step;
+
+namespace {
+
+// Counts how often each chunk ran, and whether all of the step before had.
+class CountingStep final : public Step {
+ public:
+  CountingStep(int chunks, const CountingStep* before)
+      : counts_(static_cast<size_t>(chunks)), before_(before) {}
+
+  int chunks() const override { return static_cast<int>(counts_.size()); }
+  size_t scratch() const override { return 100; }
+  void run(int chunk, float* scratch) const noexcept override {
+    if (before_ != nullptr && before_->done_ != before_->chunks()) isLate_ = true;
+    // Nobody else writes there meanwhile.
+    for (int i = 0; i < 100; ++i) scratch[i] = static_cast<float>(chunk);
+    for (int i = 0; i < 100; ++i) isLate_ = isLate_ || scratch[i] != static_cast<float>(chunk);
+    ++counts_[static_cast<size_t>(chunk)];
+    ++done_;
+  }
+
+  void check() const {
+    CHECK(!isLate_);
+    for (const auto& count : counts_) CHECK_EQUAL(count.load(), 1);
+  }
+
+ private:
+  mutable std::vector<std::atomic<int>> counts_;
+  mutable std::atomic<int> done_{0};
+  mutable std::atomic<bool> isLate_{false};
+  const CountingStep* before_;
+};
+
+class WaitingStep final : public Step {
+ public:
+  explicit WaitingStep(CancelFlag& cancelled) : cancelled_(cancelled) {}
+  int chunks() const override { return 1000; }
+  void run(int chunk, float* /*scratch*/) const noexcept override {
+    ++ran_;
+    if (chunk == 3) cancelled_ = true;
+  }
+  int ran() const { return ran_; }
+
+ private:
+  CancelFlag& cancelled_;
+  mutable std::atomic<int> ran_{0};
+};
+
+}  // namespace
+
+TEST(everyChunkRunsOnceAndAfterTheStepBefore) {
+  for (const int threads : {1, 2, 3, 16}) {
+    Executor executor(threads);
+    for (int pass = 0; pass < 200; ++pass) {
+      std::vector<std::unique_ptr<CountingStep>> steps;
+      std::vector<const Step*> order;
+      for (const int chunks : {1, 7, 0, 64, 2, 3}) {
+        const CountingStep* before = steps.empty() ? nullptr : steps.back().get();
+        steps.push_back(std::make_unique<CountingStep>(chunks, before));
+        order.push_back(steps.back().get());
+      }
+      executor.run(order, nullptr);
+      for (const auto& step : steps) step->check();
+    }
+  }
+}
+
+TEST(threadsThatSleepWakeUp) {
+  Executor executor(3);
+  for (int pass = 0; pass < 5; ++pass) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const CountingStep step(50, nullptr);
+    executor.run({&step}, nullptr);
+    step.check();
+  }
+}
+
+TEST(nothingToDoIsDoneAtOnce) {
+  Executor executor(2);
+  executor.run({}, nullptr);
+}
+
+TEST(aCancelledPassStops) {
+  for (const int threads : {1, 2, 8}) {
+    Executor executor(threads);
+    CancelFlag cancelled(false);
+    const WaitingStep first(cancelled);
+    const CountingStep second(5, nullptr);
+    CHECK_ERROR(gpt2::code::kAborted, executor.run({&first, &second}, &cancelled));
+    CHECK(first.ran() < 1000);
+    // And goes on with the next.
+    const CountingStep next(20, nullptr);
+    executor.run({&next}, nullptr);
+    next.check();
+  }
+}
+
+TEST(manyExecutorsComeAndGo) {
+  for (int i = 0; i < 100; ++i) {
+    Executor executor(4);
+    if (i % 2 == 0) continue;
+    const CountingStep step(9, nullptr);
+    executor.run({&step}, nullptr);
+    step.check();
+  }
+}

@@ -1,0 +1,140 @@
+// Functions of rows against double precision.
+
+#include "kernels/row_functions.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "check.h"
+#include "random_numbers.h"
+
+using gpt2::test::RandomNumbers;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::vector<float> randomFloats(size_t count, double scale, double mean, uint64_t seed) {
+  RandomNumbers numbers(seed);
+  std::vector<float> floats(count);
+  for (float& number : floats) number = static_cast<float>(mean + scale * numbers.symmetric());
+  return floats;
+}
+
+double geluOf(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+const size_t kLengths[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 100, 768};
+
+}  // namespace
+
+TEST(rowsAreNormalised) {
+  for (const size_t n : kLengths) {
+    // Also numbers that are large and close together.
+    for (const double mean : {0.0, 3.0, 1000.0}) {
+      const std::vector<float> x = randomFloats(n, 1, mean, n);
+      const std::vector<float> weight = randomFloats(n, 1, 1, n + 1);
+      const std::vector<float> bias = randomFloats(n, 1, 0, n + 2);
+      constexpr float kEpsilon = 1e-5F;
+      double average = 0;
+      for (const float number : x) average += number / static_cast<double>(n);
+      double variance = 0;
+      for (const float number : x) {
+        variance += (number - average) * (number - average) / static_cast<double>(n);
+      }
+      for (const bool hasBias : {true, false}) {
+        std::vector<float> y(n + 1, -7);
+        gpt2::normalize(x.data(), weight.data(), hasBias ? bias.data() : nullptr, kEpsilon,
+                        static_cast<int64_t>(n), y.data());
+        for (size_t i = 0; i < n; ++i) {
+          const double normal = (x[i] - average) / std::sqrt(variance + double{kEpsilon});
+          CHECK_NEAR(y[i], normal * weight[i] + (hasBias ? double{bias[i]} : 0), 3e-6);
+        }
+        CHECK_EQUAL(y[n], -7.0F);
+      }
+    }
+  }
+}
+
+TEST(equalNumbersHaveNoDeviation) {
+  const std::vector<float> x(20, 0.1F);
+  const std::vector<float> weight(20, 2);
+  std::vector<float> y(20);
+  gpt2::normalize(x.data(), weight.data(), nullptr, 1e-5F, 20, y.data());
+  for (const float number : y) CHECK_NEAR(number, 0, 1e-4);
+}
+
+TEST(softmaxSumsToOne) {
+  for (const size_t n : kLengths) {
+    for (const double size : {1.0, 30.0, 1e4}) {
+      const std::vector<float> x = randomFloats(n, size, 5, n);
+      std::vector<float> y = x;
+      y.push_back(-7);
+      constexpr double kScale = 0.125;
+      gpt2::softmax(y.data(), static_cast<float>(kScale), static_cast<int64_t>(n));
+      const double top = *std::max_element(x.begin(), x.end());
+      double sum = 0;
+      for (const float number : x) sum += std::exp((number - top) * kScale);
+      for (size_t i = 0; i < n; ++i) {
+        const double expected = std::exp((x[i] - top) * kScale) / sum;
+        CHECK_NEAR(y[i], expected, 1e-6 * expected + 1e-37);
+      }
+      CHECK_EQUAL(y[n], -7.0F);
+    }
+  }
+}
+
+TEST(softmaxOfWhatIsNoNumberIsNone) {
+  for (const float odd : {NAN, kInfinity}) {
+    std::vector<float> x = randomFloats(20, 1, 0, 1);
+    x[11] = odd;
+    gpt2::softmax(x.data(), 1, 20);
+    for (const float number : x) CHECK(std::isnan(number));
+  }
+  std::vector<float> x = randomFloats(20, 1, 0, 1);
+  x[11] = -kInfinity;
+  gpt2::softmax(x.data(), 1, 20);
+  CHECK_EQUAL(x[11], 0.0F);
+  CHECK(!std::isnan(x[0]));
+}
+
+TEST(geluIsExactEverywhere) {
+  std::vector<float> x;
+  for (double number = -12; number <= 12; number += 1.0 / 256) {
+    x.push_back(static_cast<float>(number));
+  }
+  for (const float number : {0.0F, -0.0F, 1e-30F, -1e-30F, 100.0F, -100.0F, 3e38F, -3e38F}) {
+    x.push_back(number);
+  }
+  std::vector<float> y(x.size());
+  gpt2::finish(x.data(), nullptr, true, nullptr, static_cast<int64_t>(x.size()), y.data());
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double expected = geluOf(x[i]);
+    // The exponent, of up to 10 where the result is not next to 0 or x, is rounded to 24 bits.
+    CHECK_NEAR(y[i], expected, 4e-7 * std::max(std::fabs(expected), 0.1));
+  }
+  std::vector<float> odd{NAN, kInfinity};
+  gpt2::finish(odd.data(), nullptr, true, nullptr, 2, odd.data());
+  CHECK(std::isnan(odd[0]));
+  CHECK_EQUAL(odd[1], kInfinity);
+}
+
+TEST(biasActivationAndResidualInThisOrder) {
+  for (const size_t n : kLengths) {
+    const std::vector<float> x = randomFloats(n, 2, 0, 1);
+    const std::vector<float> bias = randomFloats(n, 1, 0, 2);
+    const std::vector<float> residual = randomFloats(n, 1, 0, 3);
+    for (const bool gelu : {false, true}) {
+      std::vector<float> y(n + 1, -7);
+      gpt2::finish(x.data(), bias.data(), gelu, residual.data(), static_cast<int64_t>(n), y.data());
+      for (size_t i = 0; i < n; ++i) {
+        const double sum = double{x[i]} + double{bias[i]};
+        CHECK_NEAR(y[i], (gelu ? geluOf(sum) : sum) + residual[i], 5e-7);
+      }
+      CHECK_EQUAL(y[n], -7.0F);
+    }
+  }
+}
