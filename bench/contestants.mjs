@@ -1,0 +1,22 @@
+// Who is measured: a program in contestants/, the types that it opens, and its file for each.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ggufFile, onnxFile } from './weights.mjs';
+
+export const contestants = {
+  'gpt2-native': { types: ['f32', 'f16', 'q8_0', 'q4_0'], file: ggufFile },
+  'node-llama-cpp': { types: ['f32', 'f16', 'q8_0', 'q4_0'], file: ggufFile },
+  'onnxruntime-node': { types: ['f32'], file: onnxFile },
+};
+
+/** Installs the others into bench/peers, without their scripts: those would fetch binaries for GPUs. */
+export function installPeers() {
+  const folder = fileURLToPath(new URL('peers', import.meta.url));
+  if (existsSync(`${folder}/node_modules`)) return;
+  const npm = process.env.npm_execpath;
+  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund'];
+  if (npm?.endsWith('.js')) execFileSync(process.execPath, [npm, ...args], { cwd: folder });
+  else execFileSync('npm', args, { cwd: folder });
+}

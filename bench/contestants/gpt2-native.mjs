@@ -1,0 +1,37 @@
+import { createRequire } from 'node:module';
+import { compete } from './task.mjs';
+
+const { loadModel } = createRequire(import.meta.url)('../../dist/index.js');
+
+compete(async ({ file, threads, contextLength }) => {
+  const model = await loadModel(file, { threads, contextLength });
+  return {
+    sequence() {
+      const session = model.createSession();
+      return {
+        evaluate: (tokens) => session.evaluate(tokens),
+        generate: (count) => session.generate([], { maxTokens: count, temperature: 0 }),
+        dispose: () => session.dispose(),
+      };
+    },
+    async score(sequences) {
+      for (const tokens of sequences) {
+        const { data, shape } = await model.logits(tokens, { positions: 'all' });
+        for (let row = 0; row + 1 < tokens.length; row++) {
+          logProbability(data.subarray(row * shape[1], (row + 1) * shape[1]), tokens[row + 1]);
+        }
+      }
+    },
+    together: (prompt, sequences, count) =>
+      model.generate(Array(sequences).fill(prompt), { maxTokens: count, temperature: 1 }),
+    dispose: () => model.dispose(),
+  };
+});
+
+function logProbability(logits, token) {
+  let largest = logits[0];
+  for (let i = 1; i < logits.length; i++) largest = Math.max(largest, logits[i]);
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - largest);
+  return logits[token] - largest - Math.log(sum);
+}

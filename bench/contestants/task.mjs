@@ -1,0 +1,99 @@
+// Does one task with one library, in a process of its own, and prints its figure as JSON. A contestant is
+//
+//   open({ file, type, threads, contextLength })  → a model
+//   model.sequence()                              → an empty sequence
+//   sequence.evaluate(tokens)                     appends; waits for the logits of the last
+//   sequence.generate(count)                      appends so many, each the likeliest
+//   sequence.dispose(), model.dispose()
+//   model.score(sequences)                        optional: log-probabilities of the tokens of each
+//   model.together(prompt, sequences, count)      optional: continuations of one prompt
+
+const repeats = 3;
+
+/** Token ids that a seed decides (a linear congruential generator; Numerical Recipes' constants). */
+function randomTokens(count, seed = 1) {
+  let state = seed;
+  return Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state % 50256;
+  });
+}
+
+async function time(work) {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
+const tasks = {
+  async prompt(open, { tokens }) {
+    const model = await open();
+    const prompt = randomTokens(tokens);
+    const once = async () => {
+      const sequence = await model.sequence();
+      const milliseconds = await time(() => sequence.evaluate(prompt));
+      await sequence.dispose();
+      return milliseconds;
+    };
+    await once();
+    const times = [];
+    for (let i = 0; i < repeats; i++) times.push(await once());
+    return (tokens / median(times)) * 1000;
+  },
+
+  async decode(open, { after, count }) {
+    const model = await open();
+    const sequence = await model.sequence();
+    await sequence.evaluate(randomTokens(after));
+    const first = 4; // to warm up
+    await sequence.generate(first);
+    return ((count - first) / (await time(() => sequence.generate(count - first)))) * 1000;
+  },
+
+  async score(open, { sequences, tokens }) {
+    const model = await open();
+    if (!model.score) return null;
+    const all = Array.from({ length: sequences }, (_, i) => randomTokens(tokens, i + 1));
+    await model.score(all.slice(0, 1));
+    return ((sequences * tokens) / (await time(() => model.score(all)))) * 1000;
+  },
+
+  async together(open, { sequences, after, count }) {
+    const model = await open();
+    if (!model.together) return null;
+    const prompt = randomTokens(after);
+    await model.together(prompt, 1, 2);
+    return (
+      ((sequences * count) / (await time(() => model.together(prompt, sequences, count)))) * 1000
+    );
+  },
+
+  // The time is taken by who started this process.
+  async start(open) {
+    const model = await open();
+    const sequence = await model.sequence();
+    await sequence.evaluate(randomTokens(8));
+    return 0;
+  },
+
+  async load(open) {
+    return time(open);
+  },
+
+  async memory(open) {
+    const model = await open();
+    const sequence = await model.sequence();
+    await sequence.evaluate(randomTokens(1000));
+    await sequence.generate(16);
+    return process.resourceUsage().maxRSS / 1000;
+  },
+};
+
+/** Runs the task that the command line names. */
+export async function compete(open) {
+  const { task, options, ...model } = JSON.parse(process.argv[2]);
+  const figure = await tasks[task](() => open({ contextLength: 1024, ...model }), options);
+  process.stdout.write(`${JSON.stringify({ figure })}\n`, () => process.exit(0));
+}

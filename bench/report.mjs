@@ -1,0 +1,64 @@
+// From figures to medians, ratios and shares of what the machine can do.
+
+const sorted = (numbers) => numbers.toSorted((a, b) => a - b);
+const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)];
+const shown = (number) => number.toPrecision(number < 1000 ? 3 : 4);
+
+export function summarize(runs, limits) {
+  const results = runs
+    .filter(({ figures }) => figures.length > 0)
+    .map(({ row, contestant, type, threads, figures }) => ({
+      row: row.name,
+      contestant,
+      type,
+      threads,
+      unit: row.unit,
+      moreIsBetter: row.moreIsBetter,
+      median: median(figures),
+      least: Math.min(...figures),
+      most: Math.max(...figures),
+      figures,
+    }));
+  return { limits: bestLimits(limits), results };
+}
+
+/** The best of all rounds, by type (which decides the size of the buffer) and threads. */
+function bestLimits(limits) {
+  const best = new Map();
+  for (const { type, threads, ...rates } of limits) {
+    const key = `${type} ${threads}`;
+    const so = best.get(key) ?? { type, threads };
+    for (const [name, rate] of Object.entries(rates)) {
+      so[name] = rate === null ? null : Math.max(rate, so[name] ?? 0);
+    }
+    best.set(key, so);
+  }
+  return [...best.values()];
+}
+
+export function printReport({ machine, limits, results }) {
+  console.log(`${machine.processor}, ${machine.processors} processors, Node ${machine.node}`);
+  console.table(limits);
+  for (const result of results) {
+    const { row, contestant, type, threads, unit, least, most } = result;
+    const ours = results.find(
+      (other) =>
+        other.contestant === 'gpt2-native' &&
+        other.row === row &&
+        other.type === type &&
+        other.threads === threads,
+    );
+    const spread = `${shown(least)} to ${shown(most)}`;
+    console.log(
+      `${row.padEnd(29)} ${type.padEnd(5)} ${threads} threads  ${contestant.padEnd(16)} ` +
+        `${shown(result.median).padStart(7)} ${unit.padEnd(8)} (${spread})${ratio(result, ours)}`,
+    );
+  }
+}
+
+/** How many times better this library is. */
+function ratio(result, ours) {
+  if (!ours || ours === result) return '';
+  const times = result.moreIsBetter ? ours.median / result.median : result.median / ours.median;
+  return `  gpt2-native ${times.toFixed(2)} ×`;
+}

@@ -1,0 +1,51 @@
+// What is measured: a row is a task for a contestant's process, at a type of weights and a number of threads.
+
+/**
+ * @typedef {object} Row
+ * @property {string} name
+ * @property {string} task what contestants/task.mjs does
+ * @property {object} [options] of the task
+ * @property {string} unit
+ * @property {boolean} moreIsBetter
+ * @property {boolean} [busy] whether another process keeps one core busy meanwhile
+ */
+
+const speed = { unit: 'tokens/s', moreIsBetter: true };
+
+/** @type {Row[]} */
+export const rows = [
+  ...[32, 128, 512, 1000].map((tokens) => ({
+    name: `prompt ${tokens}`,
+    task: 'prompt',
+    options: { tokens },
+    ...speed,
+  })),
+  ...[16, 512, 896].map((after) => ({
+    name: `decode after ${after}`,
+    task: 'decode',
+    options: { after, count: 128 },
+    ...speed,
+  })),
+  {
+    name: 'decode after 16, a core busy',
+    task: 'decode',
+    options: { after: 16, count: 128 },
+    busy: true,
+    ...speed,
+  },
+  {
+    name: 'scoring 64 × 100 tokens',
+    task: 'score',
+    options: { sequences: 64, tokens: 100 },
+    ...speed,
+  },
+  {
+    name: '32 continuations of a prompt',
+    task: 'together',
+    options: { sequences: 32, after: 32, count: 32 },
+    ...speed,
+  },
+  { name: 'start to first token', task: 'start', unit: 'ms', moreIsBetter: false },
+  { name: 'load', task: 'load', unit: 'ms', moreIsBetter: false },
+  { name: 'peak memory', task: 'memory', unit: 'MB', moreIsBetter: false },
+];

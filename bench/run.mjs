@@ -1,0 +1,110 @@
+// npm run bench [-- --rows <text> --types f32,q8_0 --threads 1,2 --rounds 5]
+// npm run bench:peers: the same with node-llama-cpp and onnxruntime-node
+//
+// Measures every row with every contestant, type and number of threads, each time in a fresh process; all of
+// them in turn and that several times over, since a machine is faster at some times than at others. Prints
+// medians with their spread and writes them to bench/results/.
+
+import { spawn } from 'node:child_process';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { contestants, installPeers } from './contestants.mjs';
+import { buildLimits, describeMachine, measureLimits } from './machine.mjs';
+import { printReport, summarize } from './report.mjs';
+import { rows as allRows } from './rows.mjs';
+
+const { values } = parseArgs({
+  options: {
+    peers: { type: 'boolean', default: false },
+    rows: { type: 'string', default: '' },
+    types: { type: 'string', default: 'f32,f16,q8_0,q4_0' },
+    threads: { type: 'string', default: '1,2' },
+    rounds: { type: 'string', default: '5' },
+  },
+});
+const rows = allRows.filter(({ name }) => name.includes(values.rows));
+const types = values.types.split(',');
+const threadCounts = values.threads.split(',').map(Number);
+const names = values.peers ? Object.keys(contestants) : ['gpt2-native'];
+if (values.peers) installPeers();
+await buildLimits();
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+const runs = [];
+const sizes = new Map(); // of the weights that this library reads, by type
+for (const type of types) {
+  for (const contestant of names.filter((name) => contestants[name].types.includes(type))) {
+    const file = await contestants[contestant].file(type);
+    if (contestant === 'gpt2-native') sizes.set(type, (await stat(file)).size);
+    for (const threads of threadCounts) {
+      for (const row of rows) runs.push({ row, contestant, type, threads, file, figures: [] });
+    }
+  }
+}
+// The contestants of a row one after the other.
+const key = ({ row, type, threads }) => [types.indexOf(type), threads, rows.indexOf(row)];
+runs.sort((a, b) => {
+  const [left, right] = [key(a), key(b)];
+  const at = left.findIndex((part, index) => part !== right[index]);
+  return at < 0 ? 0 : left[at] - right[at];
+});
+
+const limits = [];
+for (let round = 1; round <= Number(values.rounds); round++) {
+  for (const [type, size] of sizes) {
+    for (const threads of threadCounts) {
+      limits.push({ type, threads, ...measureLimits(size, threads) });
+    }
+  }
+  for (const { row, contestant, type, threads, file, figures } of runs) {
+    const figure = await measure(contestant, row, { file, type, threads });
+    if (figure !== null) figures.push(figure);
+    const shown = figure === null ? 'no such task' : `${figure.toPrecision(4)} ${row.unit}`;
+    process.stderr.write(
+      `${round}: ${row.name}, ${type}, ${threads} threads, ${contestant}: ${shown}\n`,
+    );
+  }
+}
+
+const report = { machine: describeMachine(), ...summarize(runs, limits) };
+printReport(report);
+await mkdir(here('results'), { recursive: true });
+const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
+await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
+await rename(`${target}.tmp`, target);
+
+/** A figure of one row; null where the contestant has none. */
+async function measure(contestant, row, model) {
+  const busy = row.busy && spawn(process.execPath, ['-e', 'for (;;);']);
+  try {
+    const { task, options = {} } = row;
+    const start = performance.now();
+    const program = here(`contestants/${contestant}.mjs`);
+    const { line, at } = await firstLine(program, { task, options, ...model });
+    return task === 'start' ? at - start : JSON.parse(line).figure;
+  } finally {
+    if (busy) busy.kill();
+  }
+}
+
+/** The first line that a program prints, and when; resolves when the program has ended. */
+function firstLine(program, task) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, JSON.stringify(task)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let line = '';
+    let at;
+    child.stdout.setEncoding('utf8').on('data', (part) => {
+      line += part;
+      if (line.includes('\n')) at ??= performance.now();
+    });
+    child.on('error', reject);
+    child.on('close', (exitCode, signal) => {
+      if (exitCode === 0 && at !== undefined) resolve({ line, at });
+      else reject(new Error(`${program} ended with ${signal ?? exitCode}`));
+    });
+  });
+}

@@ -1,0 +1,129 @@
+// What the machine can do at most, for comparison: reading memory, multiplying and adding in f32 and in int8.
+//
+//   machine_limits <bytes> <threads>
+//
+// prints JSON: GB/s over a buffer of so many bytes, and 10^9 operations per second (a multiplication and an
+// addition are two); null where the instruction set has no product of bytes. The best of several runs.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "kernels/simd.h"
+
+using gpt2::simd::Floats;
+using gpt2::simd::kLanes;
+
+namespace {
+
+constexpr int kRuns = 7;
+
+// The shortest time of `work(thread)` on all threads together, in seconds.
+double shortestTime(int threads, const std::function<void(int)>& work) {
+  double shortest = 1e30;
+  for (int run = 0; run < kRuns; ++run) {
+    std::atomic<int> waiting{threads};
+    std::vector<std::thread> pool;
+    std::vector<double> begins(static_cast<size_t>(threads)), ends(static_cast<size_t>(threads));
+    const auto now = [] {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+          .count();
+    };
+    for (int thread = 0; thread < threads; ++thread) {
+      pool.emplace_back([&, thread] {
+        waiting.fetch_sub(1);
+        while (waiting.load() > 0) {
+        }
+        begins[static_cast<size_t>(thread)] = now();
+        work(thread);
+        ends[static_cast<size_t>(thread)] = now();
+      });
+    }
+    for (std::thread& thread : pool) thread.join();
+    shortest = std::min(shortest, *std::max_element(ends.begin(), ends.end()) -
+                                      *std::min_element(begins.begin(), begins.end()));
+  }
+  return shortest;
+}
+
+std::atomic<float> keep;  // so that nothing is left out as unused
+
+double readRate(size_t bytes, int threads) {
+  const size_t count = bytes / sizeof(float) / static_cast<size_t>(threads) /
+                       static_cast<size_t>(8 * kLanes) * static_cast<size_t>(8 * kLanes);
+  std::vector<float> buffer(count * static_cast<size_t>(threads), 1.0F);
+  const double seconds = shortestTime(threads, [&](int thread) {
+    const float* from = buffer.data() + static_cast<size_t>(thread) * count;
+    Floats sums[8] = {};
+    for (size_t i = 0; i < count; i += static_cast<size_t>(8 * kLanes)) {
+      for (int j = 0; j < 8; ++j) {
+        sums[j] += gpt2::simd::load(from + i + static_cast<size_t>(j * kLanes));
+      }
+    }
+    float total = 0;
+    for (const Floats& sum : sums) total += gpt2::simd::sum(sum);
+    keep = total;
+  });
+  return static_cast<double>(buffer.size() * sizeof(float)) / seconds / 1e9;
+}
+
+constexpr int kChains = 12;  // independent ones: latency times throughput, and some more
+constexpr int64_t kSteps = 4'000'000;
+
+double multiplyAddRate(int threads) {
+  const double seconds = shortestTime(threads, [](int) {
+    Floats sums[kChains];
+    for (int i = 0; i < kChains; ++i) sums[i] = gpt2::simd::broadcast(static_cast<float>(i));
+    const Floats factor = gpt2::simd::broadcast(1.0000001F);
+    for (int64_t i = 0; i < kSteps; ++i) {
+      for (Floats& sum : sums) sum = gpt2::simd::fma(sum, factor, factor);
+    }
+    float total = 0;
+    for (const Floats& sum : sums) total += gpt2::simd::sum(sum);
+    keep = total;
+  });
+  return 2.0 * kLanes * kChains * kSteps * threads / seconds / 1e9;
+}
+
+#if defined(__AVX512VNNI__)
+double byteProductRate(int threads) {
+  const double seconds = shortestTime(threads, [](int thread) {
+    __m512i sums[kChains];
+    for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_epi32(i);
+    const __m512i a = _mm512_set1_epi8(static_cast<char>(thread + 3));
+    const __m512i b = _mm512_set1_epi8(static_cast<char>(thread + 5));
+    for (int64_t i = 0; i < kSteps; ++i) {
+      for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
+    }
+    int total = 0;
+    for (const __m512i& sum : sums) total += _mm512_reduce_add_epi32(sum);
+    keep = static_cast<float>(total);
+  });
+  return 2.0 * 64 * kChains * kSteps * threads / seconds / 1e9;
+}
+#endif
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto bytes = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 0;
+  const int threads = argc > 2 ? std::atoi(argv[2]) : 0;
+  if (bytes < 1'000'000 || threads < 1) {
+    std::fprintf(stderr, "usage: machine_limits <bytes> <threads>\n");
+    return 2;
+  }
+  std::printf("{\"readGBps\":%.2f,\"f32Gops\":%.1f,\"int8Gops\":", readRate(bytes, threads),
+              multiplyAddRate(threads));
+#if defined(__AVX512VNNI__)
+  std::printf("%.1f}\n", byteProductRate(threads));
+#else
+  std::printf("null}\n");
+#endif
+  return 0;
+}
