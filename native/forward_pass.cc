@@ -40,7 +40,8 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
       graphContext_(nodeLimit_, nodeLimit_),
       allocator_(device.makeAllocator()) {}
 
-const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag* cancelled) {
+const float* ForwardPass::run(Session& session, int64_t count, const std::vector<int64_t>& rows,
+                              const CancelFlag* cancelled) {
   const Hyperparameters& h = weights_.hyperparameters();
   const auto width = static_cast<size_t>(h.embeddingLength);
   const int64_t start = session.evaluated();
@@ -57,12 +58,14 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
     for (size_t j = 0; j < width; ++j) row[j] += position[j];
   }
 
-  hidden_.resize(embeddings.size());
+  // The graph needs an end; where nobody asks for any, it is the last.
+  const std::vector<int64_t> asked = rows.empty() ? std::vector<int64_t>{count - 1} : rows;
+  hidden_.resize(width * asked.size());
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, &session.cache(), start, count);
+    FusedOps ops(context, h, &session.cache(), start, count, asked);
     ggml_tensor* output = transformer(ops, weights_, input);
     compute(graph, {{input, embeddings.data()}}, output, hidden_.data(), cancelled);
   } else {
@@ -73,7 +76,11 @@ const float* ForwardPass::run(Session& session, int64_t count, const CancelFlag*
       mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
       inputs.push_back({mask, causal.data()});
     }
-    StockOps ops(context, graph, h, &session.cache(), start, mask);
+    const std::vector<int32_t> indices(asked.begin(), asked.end());
+    ggml_tensor* index =
+        ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(asked.size()));
+    inputs.push_back({index, indices.data()});
+    StockOps ops(context, graph, h, &session.cache(), start, mask, index);
     ggml_tensor* output = transformer(ops, weights_, input);
     compute(graph, inputs, output, hidden_.data(), cancelled);
   }
@@ -89,10 +96,10 @@ void ForwardPass::logits(const float* hidden, int64_t count, float* out,
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, nullptr, 0, count);
+    FusedOps ops(context, h, nullptr, 0, count, {});
     compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
-    StockOps ops(context, graph, h, nullptr, 0, nullptr);
+    StockOps ops(context, graph, h, nullptr, 0, nullptr, nullptr);
     compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   }
 }

@@ -25,8 +25,10 @@ class ForwardPass {
   ForwardPass(const Weights& weights, Device& device, OperatorSet operators);
 
   // Evaluates the session's next `count` (≤ kSliceLength) tokens that have not been, for which its
-  // cache must have room. Returns their hidden states, [width, count], valid until the next call.
-  const float* run(Session& session, int64_t count, const CancelFlag* cancelled);
+  // cache must have room. rows: some of them, as indices below `count` in rising order. Returns the
+  // hidden states of these, [width, rows], valid until the next call.
+  const float* run(Session& session, int64_t count, const std::vector<int64_t>& rows,
+                   const CancelFlag* cancelled);
 
   // The logits of `count` (≤ kHeadRows) hidden states. hidden: [width, count];
   // out: [vocabulary, count].
@@ -38,7 +40,7 @@ class ForwardPass {
  private:
   struct Input {
     ggml_tensor* tensor;
-    const float* data;
+    const void* data;
   };
 
   ggml_cgraph* newGraph();
@@ -52,7 +54,7 @@ class ForwardPass {
   size_t nodeLimit_;
   TensorContext graphContext_;  // of the pass under way
   AllocatorPtr allocator_;
-  std::vector<float> hidden_;  // [width, tokens of the last run]
+  std::vector<float> hidden_;  // [width, rows of the last run]
 };
 
 }  // namespace gpt2

@@ -77,11 +77,16 @@ void Model::append(Session& session, int64_t keep, const std::vector<uint32_t>& 
 }
 
 // Evaluates, slice by slice, all tokens of the session that have not been.
-void Model::evaluatePending(Session& session, const OnSlice& onSlice, const CancelFlag* cancelled) {
+void Model::evaluatePending(Session& session, const std::vector<int64_t>& positions,
+                            const OnHidden& onHidden, const CancelFlag* cancelled) {
+  auto next = std::lower_bound(positions.begin(), positions.end(), session.evaluated());
   while (session.evaluated() < session.length()) {
     const int64_t start = session.evaluated();
     const int64_t count = std::min(session.length() - start, ForwardPass::kSliceLength);
-    onSlice(start, count, forwardPass_.run(session, count, cancelled));
+    std::vector<int64_t> rows;
+    for (; next != positions.end() && *next < start + count; ++next) rows.push_back(*next - start);
+    const float* hidden = forwardPass_.run(session, count, rows, cancelled);
+    if (!rows.empty()) onHidden(static_cast<int64_t>(rows.size()), hidden);
   }
 }
 
@@ -90,8 +95,8 @@ void Model::evaluate(Session& session, int64_t keep, const std::vector<uint32_t>
                      const CancelFlag* cancelled) {
   if (tokens.empty()) throw Error(code::kInvalidArgument, "Expected at least one token");
   struct Row {
-    int64_t position;
-    size_t index;  // of the row in `out`
+    int64_t position;  // in the session
+    size_t index;      // of the row in `out`
   };
   std::vector<Row> rows;
   rows.reserve(positions.size());
@@ -101,40 +106,38 @@ void Model::evaluate(Session& session, int64_t keep, const std::vector<uint32_t>
                                               std::to_string(tokens.size()) + " but received " +
                                               std::to_string(position));
     }
-    rows.push_back({position, rows.size()});
+    rows.push_back({keep + position, rows.size()});
   }
   // In the order of the positions, since that is the order in which hidden states come.
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.position < b.position; });
+  std::vector<int64_t> asked;
+  asked.reserve(rows.size());
+  for (const Row& row : rows) {
+    if (asked.empty() || asked.back() != row.position) asked.push_back(row.position);
+  }
   append(session, keep, tokens);
 
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
-  std::vector<float> hidden;  // of the rows in one pass of the head
-  std::vector<float> logits;
-  auto next = rows.begin();
-  evaluatePending(
-      session,
-      [&](int64_t start, int64_t count, const float* slice) {
-        const int64_t sliceEnd = start + count - keep;
-        while (next != rows.end() && next->position < sliceEnd) {
-          const auto first = next;
-          hidden.clear();
-          for (; next != rows.end() && next->position < sliceEnd &&
-                 next - first < ForwardPass::kHeadRows;
-               ++next) {
-            const float* state = slice + static_cast<size_t>(keep + next->position - start) * width;
-            hidden.insert(hidden.end(), state, state + width);
-          }
-          logits.resize(static_cast<size_t>(next - first) * vocabSize);
-          forwardPass_.logits(hidden.data(), next - first, logits.data(), cancelled);
-          for (auto row = first; row != next; ++row) {
-            std::copy_n(logits.data() + static_cast<size_t>(row - first) * vocabSize, vocabSize,
-                        out + row->index * vocabSize);
-          }
+  std::vector<float> logits;  // of one pass of the head
+  auto row = rows.begin();
+  const auto onHidden = [&](int64_t total, const float* hidden) {
+    for (int64_t first = 0; first < total; first += ForwardPass::kHeadRows) {
+      const int64_t count = std::min(total - first, ForwardPass::kHeadRows);
+      logits.resize(static_cast<size_t>(count) * vocabSize);
+      forwardPass_.logits(hidden + static_cast<size_t>(first) * width, count, logits.data(),
+                          cancelled);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t position = row->position;
+        for (; row != rows.end() && row->position == position; ++row) {
+          std::copy_n(logits.data() + static_cast<size_t>(i) * vocabSize, vocabSize,
+                      out + row->index * vocabSize);
         }
-      },
-      cancelled);
+      }
+    }
+  };
+  evaluatePending(session, asked, onHidden, cancelled);
 }
 
 Generation Model::generate(Session& session, int64_t keep, const std::vector<uint32_t>& prompt,
@@ -151,17 +154,13 @@ Generation Model::generate(Session& session, int64_t keep, const std::vector<uin
   result.promptTokens = session.length();
   result.cachedTokens = session.evaluated();
 
-  const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
   Sampler sampler(options.sampling);
   std::vector<float> logits(vocabSize);
   while (result.completionTokens < options.maxTokens && session.length() < contextLength_) {
     const float* last = nullptr;
     evaluatePending(
-        session,
-        [&](int64_t, int64_t count, const float* slice) {
-          last = slice + static_cast<size_t>(count - 1) * width;
-        },
+        session, {session.length() - 1}, [&](int64_t, const float* hidden) { last = hidden; },
         cancelled);
     if (result.completionTokens == 0) result.promptMilliseconds = millisecondsSince(start);
     forwardPass_.logits(last, 1, logits.data(), cancelled);

@@ -73,10 +73,12 @@ class Model {
 
  private:
   void append(Session& session, int64_t keep, const std::vector<uint32_t>& tokens);
-  // Hears the first token's index in the session, the count, and their hidden states [width,
-  // count].
-  using OnSlice = std::function<void(int64_t, int64_t, const float*)>;
-  void evaluatePending(Session& session, const OnSlice& onSlice, const CancelFlag* cancelled);
+  // Hears the hidden states of the next `count` of the positions asked for, [width, count].
+  using OnHidden = std::function<void(int64_t count, const float*)>;
+  // positions: in the session, in rising order; of those that were evaluated before, nothing is
+  // heard.
+  void evaluatePending(Session& session, const std::vector<int64_t>& positions,
+                       const OnHidden& onHidden, const CancelFlag* cancelled);
 
   Device device_;
   Weights weights_;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "kernels/matrix_product.h"
 #include "kernels/row_functions.h"
@@ -200,6 +202,15 @@ class ManyRowsLinearStep final : public LinearStep {
 
 // ---- Attention
 
+// Numbers to the type of the cache.
+void store(const float* from, int64_t count, ggml_type type, void* to) {
+  if (type == GGML_TYPE_F32) {
+    std::copy_n(from, count, static_cast<float*>(to));
+  } else {
+    ggml_cpu_fp32_to_fp16(from, static_cast<ggml_fp16_t*>(to), count);
+  }
+}
+
 // What the steps of attention have in common. qkv: [3 × width, tokens]: queries, keys, values, each
 // [head size] × heads.
 class AttentionPart {
@@ -223,26 +234,22 @@ class AttentionPart {
   // Writes this pass's keys and values of a head to the cache.
   void storeKeysAndValues(int64_t head) const {
     for (int64_t token = 0; token < tokens_; ++token) {
-      const float* key = query(token, head) + width_;
-      const float* value = key + width_;
-      const int64_t position = start_ + token;
-      uint8_t* toKey = static_cast<uint8_t*>(keys_->data) +
-                       static_cast<size_t>(position) * keys_->nb[1] +
-                       static_cast<size_t>(head * headSize_) * keys_->nb[0];
-      if (keys_->type == GGML_TYPE_F32) {
-        std::copy_n(key, headSize_, reinterpret_cast<float*>(toKey));
-      } else {
-        ggml_cpu_fp32_to_fp16(key, reinterpret_cast<ggml_fp16_t*>(toKey), headSize_);
-      }
-      uint8_t* toValue = static_cast<uint8_t*>(values_->data) +
-                         static_cast<size_t>(head * headSize_) * values_->nb[1] +
-                         static_cast<size_t>(position) * values_->nb[0];
-      for (int64_t i = 0; i < headSize_; ++i, toValue += values_->nb[1]) {
-        if (values_->type == GGML_TYPE_F32) {
-          *reinterpret_cast<float*>(toValue) = value[i];
-        } else {
-          ggml_cpu_fp32_to_fp16(value + i, reinterpret_cast<ggml_fp16_t*>(toValue), 1);
-        }
+      uint8_t* row = static_cast<uint8_t*>(keys_->data) +
+                     static_cast<size_t>(start_ + token) * keys_->nb[1] +
+                     static_cast<size_t>(head * headSize_) * keys_->nb[0];
+      store(query(token, head) + width_, headSize_, keys_->type, row);
+    }
+    // Values lie transposed: a row for each number of the head, with a place for each position.
+    constexpr int64_t kTogether = 64;
+    for (int64_t i = 0; i < headSize_; ++i) {
+      uint8_t* row = static_cast<uint8_t*>(values_->data) +
+                     static_cast<size_t>(head * headSize_ + i) * values_->nb[1] +
+                     static_cast<size_t>(start_) * values_->nb[0];
+      for (int64_t token = 0; token < tokens_; token += kTogether) {
+        float together[kTogether];
+        const int64_t count = std::min(kTogether, tokens_ - token);
+        for (int64_t t = 0; t < count; ++t) together[t] = query(token + t, head)[2 * width_ + i];
+        store(together, count, values_->type, row + static_cast<size_t>(token) * values_->nb[0]);
       }
     }
   }
@@ -274,27 +281,44 @@ class AttentionPart {
   int64_t width_, heads_, headSize_, start_, tokens_;
 };
 
-// A head per chunk, from storing its keys and values to y: [width, tokens].
+// The result of attention: rows as they are, or packed. y: [width, rows]
+struct AttentionResult {
+  // Where the number of `row` is that belongs to a place in the width …
+  float* at(int64_t row, int64_t place) const {
+    if (!packed) return floats(y) + row * width + place;
+    return floats(y) + row / kTileRows * kTileRows * width + place * kTileRows + row % kTileRows;
+  }
+  // … and from there to the next place.
+  int64_t stride() const { return packed ? kTileRows : 1; }
+
+  const ggml_tensor* y;
+  int64_t width;
+  bool packed;
+  std::vector<int64_t> rows;  // the tokens that have one, in rising order
+};
+
+// A head per chunk, from storing its keys and values to the result.
 class FewRowsAttentionStep final : public Step, private AttentionPart {
  public:
-  FewRowsAttentionStep(const AttentionPart& part, const ggml_tensor* y)
-      : AttentionPart(part), y_(y) {}
+  FewRowsAttentionStep(const AttentionPart& part, AttentionResult result)
+      : AttentionPart(part), result_(std::move(result)) {}
 
   int chunks() const override { return static_cast<int>(heads_); }
-  size_t scratch() const override { return static_cast<size_t>(tokens_ * (start_ + tokens_)); }
+  size_t scratch() const override { return static_cast<size_t>(start_ + tokens_); }
   void run(int chunk, float* scratch) const noexcept override {
     storeKeysAndValues(chunk);
-    const int64_t positions = start_ + tokens_;
-    const auto tokens = static_cast<int>(tokens_);
-    multiplyFew(keysOf(chunk, positions), 0, positions, query(0, chunk),
-                static_cast<size_t>(3 * width_), tokens, scratch, static_cast<size_t>(positions));
-    for (int64_t i = 0; i < tokens_; ++i) weigh(scratch + i * positions, i, positions);
-    multiplyFew(valuesOf(chunk, positions), 0, headSize_, scratch, static_cast<size_t>(positions),
-                tokens, floats(y_) + chunk * headSize_, static_cast<size_t>(width_));
+    for (size_t row = 0; row < result_.rows.size(); ++row) {
+      const int64_t token = result_.rows[row];
+      const int64_t seen = start_ + token + 1;
+      multiplyFew(keysOf(chunk, seen), 0, seen, query(token, chunk), 0, 1, scratch, 0);
+      weigh(scratch, token, seen);
+      multiplyFew(valuesOf(chunk, seen), 0, headSize_, scratch, 0, 1,
+                  result_.at(static_cast<int64_t>(row), chunk * headSize_), 0);
+    }
   }
 
  private:
-  const ggml_tensor* y_;
+  AttentionResult result_;
 };
 
 // A head per chunk.
@@ -305,11 +329,11 @@ class StoreStep final : public Step, private AttentionPart {
   void run(int chunk, float* /*scratch*/) const noexcept override { storeKeysAndValues(chunk); }
 };
 
-// A head and some tiles of tokens per chunk; leaves y packed.
+// A head and some tiles of tokens per chunk.
 class ManyRowsAttentionStep final : public Step, private AttentionPart {
  public:
-  ManyRowsAttentionStep(const AttentionPart& part, const ggml_tensor* y)
-      : AttentionPart(part), y_(y) {}
+  ManyRowsAttentionStep(const AttentionPart& part, AttentionResult result)
+      : AttentionPart(part), result_(std::move(result)) {}
 
   int chunks() const override { return static_cast<int>(heads_) * tileGroups(); }
 
@@ -325,6 +349,8 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
     const int64_t head = chunk / tileGroups();
     const int64_t begin = chunk % tileGroups() * kTilesPerChunk * kTileRows;
     const int64_t end = std::min(begin + kTilesPerChunk * kTileRows, tokens_);
+    auto row = std::lower_bound(result_.rows.begin(), result_.rows.end(), begin);
+    if (row == result_.rows.end() || *row >= end) return;
     const int64_t positions = start_ + end;
     const int64_t stride = roundUp(positions, kTileColumns);
 
@@ -344,23 +370,27 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       packPanel(values, d, valuePanels + d * positions, nullptr);
     }
     for (int64_t token = begin; token < end; token += kTileRows) {
-      const int64_t rows = std::min(kTileRows, end - token);
-      const int64_t seen = start_ + token + rows;
-      packRows(query(token, head), static_cast<size_t>(3 * width_), rows, headSize_, queries);
+      const int64_t count = std::min(kTileRows, end - token);
+      const auto firstRow = row;
+      row = std::lower_bound(row, result_.rows.end(), token + count);
+      if (row == firstRow) continue;  // nobody asked for these tokens
+      const int64_t seen = start_ + token + count;
+      packRows(query(token, head), static_cast<size_t>(3 * width_), count, headSize_, queries);
       for (int64_t p = 0; p < seen; p += kTileColumns) {
         multiplyTile(queries, keyPanels + p * headSize_, headSize_, tile);
-        for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t i = 0; i < count; ++i) {
           std::copy_n(tile + i * kTileColumns, kTileColumns, scores + i * stride + p);
         }
       }
-      for (int64_t i = 0; i < rows; ++i) weigh(scores + i * stride, token + i, seen);
-      packRows(scores, static_cast<size_t>(stride), rows, seen, weights);
+      for (int64_t i = 0; i < count; ++i) weigh(scores + i * stride, token + i, seen);
+      packRows(scores, static_cast<size_t>(stride), count, seen, weights);
       for (int64_t d = 0; d < headSize_; d += kTileColumns) {
         multiplyTile(weights, valuePanels + d * positions, seen, tile);
-        const int64_t count = std::min(kTileColumns, headSize_ - d);
-        float* packed = floats(y_) + token * width_ + (head * headSize_ + d) * kTileRows;
-        for (int64_t j = 0; j < count; ++j) {
-          for (int64_t i = 0; i < kTileRows; ++i) *packed++ = tile[i * kTileColumns + j];
+        const int64_t columns = std::min(kTileColumns, headSize_ - d);
+        for (auto it = firstRow; it != row; ++it) {
+          const float* from = tile + (*it - token) * kTileColumns;
+          float* to = result_.at(it - result_.rows.begin(), head * headSize_ + d);
+          for (int64_t j = 0; j < columns; ++j) to[j * result_.stride()] = from[j];
         }
       }
     }
@@ -372,79 +402,115 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
 
   int tileGroups() const { return chunksOf(tokens_, kTilesPerChunk * kTileRows); }
 
+  AttentionResult result_;
+};
+
+// ---- Rows asked for
+
+class AskedForStep final : public Step {
+ public:
+  AskedForStep(const ggml_tensor* x, std::vector<int64_t> rows, const ggml_tensor* y)
+      : x_(x), rows_(std::move(rows)), y_(y) {}
+
+  int chunks() const override { return 1; }
+  void run(int /*chunk*/, float* /*scratch*/) const noexcept override {
+    const int64_t width = x_->ne[0];
+    float* y = floats(y_);
+    for (const int64_t row : rows_) y = std::copy_n(floats(x_) + row * width, width, y);
+  }
+
+ private:
+  const ggml_tensor* x_;
+  std::vector<int64_t> rows_;
   const ggml_tensor* y_;
 };
 
 }  // namespace
 
 FusedOps::FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
-                   const KvCache* cache, int64_t start, int64_t tokens)
+                   const KvCache* cache, int64_t start, int64_t tokens, std::vector<int64_t> rows)
     : context_(context),
       hyperparameters_(hyperparameters),
       cache_(cache),
       start_(start),
       tokens_(tokens),
-      few_(tokens <= kFewRows) {}
+      rows_(std::move(rows)) {}
 
 FusedOps::~FusedOps() = default;
 
+bool FusedOps::few() const { return tokens_ <= kFewRows; }
+
 ggml_tensor* FusedOps::norm(ggml_tensor* x, const LayerNorm& norm) {
-  ggml_tensor* y = rows(x->ne[0], !few_, {x});
-  setStep(y,
-          std::make_unique<NormStep>(x, norm, hyperparameters_.layerNormEpsilon, tokens_, few_, y));
+  ggml_tensor* y = make(x->ne[0], tokens_, !few(), {x});
+  setStep(
+      y, std::make_unique<NormStep>(x, norm, hyperparameters_.layerNormEpsilon, tokens_, few(), y));
   return y;
 }
 
 ggml_tensor* FusedOps::linear(ggml_tensor* x, const Linear& linear, Activation activation,
                               ggml_tensor* residual) {
   const int64_t out = linear.weight->ne[1];
-  std::vector<ggml_tensor*> from{x};
-  if (residual != nullptr) from.push_back(residual);
-  if (few_) {
+  if (few()) {
     if (!hasFewRowsProduct(linear.weight->type)) {
-      from[0] = x = quantized(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
+      x = quantized(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
     }
-    ggml_tensor* y = rows(out, false, from);
+    ggml_tensor* y = make(out, tokens_, false, {x, residual});
     setStep(y, std::make_unique<FewRowsLinearStep>(x, linear, activation, residual, tokens_, y));
     return y;
   }
   // In GPT-2, what has an activation is read by the next linear layer only.
   const bool packs = activation != Activation::kNone;
-  ggml_tensor* y = rows(out, packs, from);
+  ggml_tensor* y = make(out, tokens_, packs, {x, residual});
   setStep(y,
           std::make_unique<ManyRowsLinearStep>(x, linear, activation, residual, tokens_, packs, y));
   return y;
 }
 
-ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer) {
+ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
   const AttentionPart part(qkv, cache_->allKeys(layer), cache_->allValues(layer), hyperparameters_,
                            start_, tokens_);
   const int64_t width = hyperparameters_.embeddingLength;
-  if (few_) {
-    ggml_tensor* y = rows(width, false, {qkv});
-    setStep(y, std::make_unique<FewRowsAttentionStep>(part, y));
+  AttentionResult result{nullptr, width, false, rows_};
+  if (rows == Rows::kAll) {
+    result.rows.resize(static_cast<size_t>(tokens_));
+    std::iota(result.rows.begin(), result.rows.end(), 0);
+  }
+  const auto count = static_cast<int64_t>(result.rows.size());
+  result.packed = count > kFewRows;
+  if (few()) {
+    ggml_tensor* y = make(width, count, false, {qkv});
+    result.y = y;
+    setStep(y, std::make_unique<FewRowsAttentionStep>(part, std::move(result)));
     return y;
   }
-  ggml_tensor* stored = rows(1, false, {qkv});
+  ggml_tensor* stored = make(1, 1, false, {qkv});
   setStep(stored, std::make_unique<StoreStep>(part));
-  ggml_tensor* y = rows(width, true, {qkv, stored});
-  setStep(y, std::make_unique<ManyRowsAttentionStep>(part, y));
+  ggml_tensor* y = make(width, count, result.packed, {qkv, stored});
+  result.y = y;
+  setStep(y, std::make_unique<ManyRowsAttentionStep>(part, std::move(result)));
   return y;
 }
 
-ggml_tensor* FusedOps::rows(int64_t columns, bool packed, std::vector<ggml_tensor*> from) {
-  const int64_t count = packed ? roundUp(tokens_, kTileRows) : tokens_;
+ggml_tensor* FusedOps::askedFor(ggml_tensor* x) {
+  tokens_ = static_cast<int64_t>(rows_.size());
+  ggml_tensor* y = make(x->ne[0], tokens_, false, {x});
+  setStep(y, std::make_unique<AskedForStep>(x, rows_, y));
+  return y;
+}
+
+ggml_tensor* FusedOps::make(int64_t columns, int64_t count, bool packed,
+                            std::vector<ggml_tensor*> from) {
+  from.erase(std::remove(from.begin(), from.end(), nullptr), from.end());
   const auto never = [](ggml_tensor*, int, int, void*) {};  // ggml's executor does not run it
-  return ggml_custom_4d(context_, GGML_TYPE_F32, columns, count, 1, 1, from.data(),
+  return ggml_custom_4d(context_, GGML_TYPE_F32, columns,
+                        packed ? roundUp(count, kTileRows) : count, 1, 1, from.data(),
                         static_cast<int>(from.size()), never, 1, nullptr);
 }
 
 ggml_tensor* FusedOps::quantized(ggml_tensor* x, ggml_type type) {
   const auto bytes = static_cast<int64_t>(ggml_row_size(type, x->ne[0])) * tokens_;
-  const auto floatCount = roundUp(bytes, sizeof(float)) / static_cast<int64_t>(sizeof(float));
-  const auto never = [](ggml_tensor*, int, int, void*) {};
-  ggml_tensor* y =
-      ggml_custom_4d(context_, GGML_TYPE_F32, floatCount, 1, 1, 1, &x, 1, never, 1, nullptr);
+  constexpr int64_t kFloat = sizeof(float);
+  ggml_tensor* y = make(roundUp(bytes, kFloat) / kFloat, 1, false, {x});
   setStep(y, std::make_unique<QuantizeStep>(x, type, y));
   return y;
 }

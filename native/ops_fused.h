@@ -16,22 +16,26 @@ namespace gpt2 {
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
  public:
-  // For `tokens` positions from `start` on. The nodes live in `context`; the steps here.
+  // For `tokens` positions from `start` on, of which `rows` (indices in rising order) are asked
+  // for. The nodes live in `context`; the steps here.
   FusedOps(ggml_context* context, const Hyperparameters& hyperparameters, const KvCache* cache,
-           int64_t start, int64_t tokens);
+           int64_t start, int64_t tokens, std::vector<int64_t> rows);
   ~FusedOps() override;
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
   ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
                       ggml_tensor* residual) override;
-  ggml_tensor* attention(ggml_tensor* qkv, size_t layer) override;
+  ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
+  ggml_tensor* askedFor(ggml_tensor* x) override;
 
   // The steps of a graph made of these operators, in its order.
   static std::vector<const Step*> stepsOf(ggml_cgraph* graph);
 
  private:
-  // What a linear layer reads: rows as they are for few tokens, else packed for multiplyTile().
-  ggml_tensor* rows(int64_t columns, bool packed, std::vector<ggml_tensor*> from);
+  // Linear layers read rows as they are for few tokens, else packed for multiplyTile().
+  bool few() const;
+  // [columns, count], or as many more rows as fill the last tile.
+  ggml_tensor* make(int64_t columns, int64_t count, bool packed, std::vector<ggml_tensor*> from);
   ggml_tensor* quantized(ggml_tensor* x, ggml_type type);
   void setStep(ggml_tensor* node, std::unique_ptr<Step> step);
 
@@ -40,7 +44,7 @@ class FusedOps final : public Ops {
   const KvCache* cache_;
   int64_t start_;
   int64_t tokens_;
-  bool few_;
+  std::vector<int64_t> rows_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 

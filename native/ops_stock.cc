@@ -37,7 +37,7 @@ ggml_tensor* StockOps::gelu(ggml_tensor* x) {
 //
 // Not ggml's flash attention: on the CPU it sums f16 values in f16, and it wants head sizes of its
 // own.
-ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
+ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
   const int64_t width = hyperparameters_.embeddingLength;
   const int64_t headCount = hyperparameters_.headCount;
   const int64_t headSize = hyperparameters_.headSize();
@@ -67,7 +67,10 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer) {
   ggml_tensor* attended =
       ggml_mul_mat(context_, cache_->values(context_, layer, positions), scores);
   attended = ggml_permute(context_, attended, 0, 2, 1, 3);
-  return ggml_cont_2d(context_, attended, width, tokens);
+  attended = ggml_cont_2d(context_, attended, width, tokens);
+  return rows == Rows::kAll ? attended : askedFor(attended);
 }
+
+ggml_tensor* StockOps::askedFor(ggml_tensor* x) { return ggml_get_rows(context_, x, rows_); }
 
 }  // namespace gpt2

@@ -10,20 +10,22 @@ class StockOps final : public Ops {
  public:
   // Adds nodes to `graph`, whose tensors live in `context`, for positions from `start` on.
   // mask: [start + tokens, tokens], 0 where a token may attend and −∞ elsewhere; null for a single
-  // token, which may attend to all.
+  // token, which may attend to all. rows: [rows] in i32, the tokens asked for.
   StockOps(ggml_context* context, ggml_cgraph* graph, const Hyperparameters& hyperparameters,
-           const KvCache* cache, int64_t start, ggml_tensor* mask)
+           const KvCache* cache, int64_t start, ggml_tensor* mask, ggml_tensor* rows)
       : context_(context),
         graph_(graph),
         hyperparameters_(hyperparameters),
         cache_(cache),
         start_(start),
-        mask_(mask) {}
+        mask_(mask),
+        rows_(rows) {}
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
   ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
                       ggml_tensor* residual) override;
-  ggml_tensor* attention(ggml_tensor* qkv, size_t layer) override;
+  ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
+  ggml_tensor* askedFor(ggml_tensor* x) override;
 
  private:
   ggml_tensor* gelu(ggml_tensor* x);
@@ -34,6 +36,7 @@ class StockOps final : public Ops {
   const KvCache* cache_;
   int64_t start_;
   ggml_tensor* mask_;
+  ggml_tensor* rows_;
 };
 
 }  // namespace gpt2

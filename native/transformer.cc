@@ -11,7 +11,10 @@ ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddin
 
     ggml_tensor* x = ops.norm(hidden, layer.attentionNorm);
     x = ops.linear(x, layer.attentionQkv, Activation::kNone, nullptr);
-    x = ops.attention(x, i);
+    // After the last attention, tokens whose hidden states nobody asked for are of no use.
+    const bool isLast = i + 1 == weights.layers().size();
+    x = ops.attention(x, i, isLast ? Rows::kAskedFor : Rows::kAll);
+    if (isLast) hidden = ops.askedFor(hidden);
     hidden = ops.linear(x, layer.attentionOutput, Activation::kNone, hidden);
 
     x = ops.norm(hidden, layer.feedForwardNorm);

@@ -5,8 +5,8 @@
 
 namespace gpt2 {
 
-// All blocks of the model. embeddings: [width, tokens] → hidden states [width, tokens], before the
-// final norm.
+// All blocks of the model. embeddings: [width, tokens] → hidden states of the tokens asked for,
+// [width, rows], before the final norm.
 ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings);
 
 // Hidden states to logits. hidden: [width, rows] → [vocabulary, rows]

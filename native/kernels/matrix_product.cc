@@ -89,10 +89,10 @@ void multiplyFewRows(const Matrix& w, int64_t first, int64_t count, const float*
     if (rows == kLanes) {
       const auto* from = reinterpret_cast<const Element*>(rowAt(w, first + j));
       for (; k < wholeColumns; k += kLanes) {
-        // What comes after these rows is read next: the processor's own prefetching sees kLanes
-        // streams too short to follow.
+        // The processor's own prefetching does not keep up with so many streams.
+        constexpr size_t kAhead = 512 / sizeof(Element);
         for (int i = 0; i < kLanes; ++i) {
-          __builtin_prefetch(from + static_cast<size_t>(i + kLanes) * stride + k);
+          __builtin_prefetch(from + static_cast<size_t>(i) * stride + k + kAhead);
         }
         loadWholeBlock<Loader>(from + k, stride, block);
 #pragma GCC unroll 16
