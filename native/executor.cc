@@ -30,7 +30,8 @@ void pause() noexcept {
 void Scratch::reserve(size_t floats) {
   constexpr size_t kPadding = kAlignment / sizeof(float);
   if (memory_.size() >= floats + kPadding) return;
-  std::vector<float> memory(floats + kPadding);
+  // Half as much again: attention wants some more with every token.
+  std::vector<float> memory(floats + floats / 2 + kPadding);
   memory_ = std::move(memory);
   const auto address = reinterpret_cast<uintptr_t>(memory_.data());
   aligned_ = memory_.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(float);
@@ -52,7 +53,7 @@ struct Executor::Pass {
   const CancelFlag* cancelled = nullptr;  // of the call; not looked at without a chunk in hand
 };
 
-Executor::Executor(int threads) : scratch_(static_cast<size_t>(threads)) {
+Executor::Executor(int threads) : scratch_(static_cast<size_t>(std::max(threads, 1))) {
   try {
     for (size_t i = 1; i < scratch_.size(); ++i) {
       threads_.emplace_back([this, i] { work(i); });
@@ -125,7 +126,7 @@ void Executor::takePart(Pass& pass, size_t thread) {
       if (!cancelled) progress.step->run(chunk, scratch_[thread].data());
       if (progress.done.fetch_add(1) + 1 == progress.chunks) wake();
     }
-    await([&] { return progress.done.load() >= progress.chunks || ending_.load(); });
+    await([&] { return progress.done.load() >= progress.chunks; });
   }
 }
 

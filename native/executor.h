@@ -16,6 +16,10 @@ namespace gpt2 {
 // Memory that one thread works in, aligned for vectors; what it holds is undefined.
 class Scratch {
  public:
+  Scratch() = default;
+  Scratch(Scratch&&) = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
   // Throws std::bad_alloc, and then keeps what it had.
   void reserve(size_t floats);
   float* data() const noexcept { return aligned_; }
@@ -48,7 +52,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Throws ABORTED when `cancelled` was set meanwhile: some chunks are then not done.
+  // Throws ABORTED when `cancelled` was set meanwhile: some chunks are then not done. Throws
+  // std::bad_alloc before the first.
   void run(const std::vector<const Step*>& steps, const CancelFlag* cancelled);
 
   size_t byteSize() const noexcept;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "kernels/matrix_product.h"
 #include "ops_fused.h"
 #include "ops_stock.h"
 #include "transformer.h"
@@ -38,7 +39,9 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
       operators_(device.isCpu() ? operators : OperatorSet::kStock),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
       graphContext_(nodeLimit_, nodeLimit_),
-      allocator_(device.makeAllocator()) {}
+      fewTokens_(device.makeAllocator()),
+      manyTokens_(device.makeAllocator()),
+      head_(device.makeAllocator()) {}
 
 const float* ForwardPass::run(Session& session, int64_t count, const std::vector<int64_t>& rows,
                               const CancelFlag* cancelled) {
@@ -61,13 +64,14 @@ const float* ForwardPass::run(Session& session, int64_t count, const std::vector
   // The graph needs an end; where nobody asks for any, it is the last.
   const std::vector<int64_t> asked = rows.empty() ? std::vector<int64_t>{count - 1} : rows;
   hidden_.resize(width * asked.size());
+  AllocatorPtr& allocator = count <= kFewRows ? fewTokens_ : manyTokens_;
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
     FusedOps ops(context, h, &session.cache(), start, count, asked);
     ggml_tensor* output = transformer(ops, weights_, input);
-    compute(graph, {{input, embeddings.data()}}, output, hidden_.data(), cancelled);
+    compute(allocator, graph, {{input, embeddings.data()}}, output, hidden_.data(), cancelled);
   } else {
     std::vector<Input> inputs{{input, embeddings.data()}};
     ggml_tensor* mask = nullptr;
@@ -82,7 +86,7 @@ const float* ForwardPass::run(Session& session, int64_t count, const std::vector
     inputs.push_back({index, indices.data()});
     StockOps ops(context, graph, h, &session.cache(), start, mask, index);
     ggml_tensor* output = transformer(ops, weights_, input);
-    compute(graph, inputs, output, hidden_.data(), cancelled);
+    compute(allocator, graph, inputs, output, hidden_.data(), cancelled);
   }
   session.markEvaluated(start + count);
   return hidden_.data();
@@ -97,10 +101,10 @@ void ForwardPass::logits(const float* hidden, int64_t count, float* out,
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
     FusedOps ops(context, h, nullptr, 0, count, {});
-    compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
     StockOps ops(context, graph, h, nullptr, 0, nullptr, nullptr);
-    compute(graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   }
 }
 
@@ -109,12 +113,13 @@ ggml_cgraph* ForwardPass::newGraph() {
   return ggml_new_graph_custom(graphContext_.get(), nodeLimit_, false);
 }
 
-void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
-                          float* out, const CancelFlag* cancelled) {
+void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
+                          const std::vector<Input>& inputs, ggml_tensor* output, float* out,
+                          const CancelFlag* cancelled) {
   for (const Input& input : inputs) ggml_set_input(input.tensor);
   ggml_set_output(output);
   ggml_build_forward_expand(graph, output);
-  device_.allocate(allocator_, graph);
+  device_.allocate(allocator, graph);
   for (const Input& input : inputs) {
     ggml_backend_tensor_set(input.tensor, input.data, 0, ggml_nbytes(input.tensor));
   }
@@ -127,8 +132,11 @@ void ForwardPass::compute(ggml_cgraph* graph, const std::vector<Input>& inputs, 
 }
 
 size_t ForwardPass::byteSize() const noexcept {
-  return ggml_gallocr_get_buffer_size(allocator_.get(), 0) + graphContext_.byteSize() +
-         hidden_.capacity() * sizeof(float);
+  size_t activations = 0;
+  for (const AllocatorPtr* allocator : {&fewTokens_, &manyTokens_, &head_}) {
+    activations += ggml_gallocr_get_buffer_size(allocator->get(), 0);
+  }
+  return activations + graphContext_.byteSize() + hidden_.capacity() * sizeof(float);
 }
 
 }  // namespace gpt2

@@ -45,15 +45,16 @@ class ForwardPass {
 
   ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
-  void compute(ggml_cgraph* graph, const std::vector<Input>& inputs, ggml_tensor* output,
-               float* out, const CancelFlag* cancelled);
+  void compute(AllocatorPtr& allocator, ggml_cgraph* graph, const std::vector<Input>& inputs,
+               ggml_tensor* output, float* out, const CancelFlag* cancelled);
 
   const Weights& weights_;
   Device& device_;
   OperatorSet operators_;
   size_t nodeLimit_;
   TensorContext graphContext_;  // of the pass under way
-  AllocatorPtr allocator_;
+  // One for each kind of graph, so that a plan is kept from pass to pass.
+  AllocatorPtr fewTokens_, manyTokens_, head_;
   std::vector<float> hidden_;  // [width, rows of the last run]
 };
 

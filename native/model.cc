@@ -45,7 +45,8 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       forwardPass_(weights_, device_, options.operators) {}
 
 size_t Model::anonymousBytes() const noexcept {
-  return weights_.anonymousBytes() + forwardPass_.byteSize();
+  const size_t scratch = device_.isCpu() ? device_.executor().byteSize() : 0;
+  return weights_.anonymousBytes() + forwardPass_.byteSize() + scratch;
 }
 
 std::unique_ptr<Session> Model::createSession() {

@@ -21,7 +21,7 @@ struct ModelOptions {
   int64_t contextLength = 0;           // 0: the model's own
   std::optional<ggml_type> cacheType;  // f32 or f16; unset: f32 for f32 weights, else f16
   bool map = true;
-  OperatorSet operators = OperatorSet::kFused;  // on the CPU
+  OperatorSet operators = OperatorSet::kFused;  // on the CPU; kStock, for tests, has one thread
 };
 
 struct GenerateOptions {

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "error.h"
 #include "kernels/matrix_product.h"
 #include "kernels/row_functions.h"
 
@@ -185,8 +186,7 @@ class ManyRowsLinearStep final : public LinearStep {
         finishOutputs(values, token + i, first, count,
                       packs_ ? values : floats(y_) + (token + i) * w_.rows + first);
       }
-      // What is beyond the last token is 0 from the start: packed rows of 0, whose values nobody
-      // reads.
+      // What is beyond the last token may be anything: nobody reads it.
       if (packs_) {
         float* packed = floats(y_) + token * w_.rows + first * kTileRows;
         for (int64_t j = 0; j < count; ++j) {
@@ -267,12 +267,9 @@ class AttentionPart {
             values_->nb[1], values_->type, headSize_, positions};
   }
 
-  // Scores of a token to the weights with which it attends to itself and all before it; those of
-  // later positions become 0.
-  void weigh(float* scores, int64_t token, int64_t positions) const {
-    const int64_t seen = start_ + token + 1;
-    softmax(scores, 1 / std::sqrt(static_cast<float>(headSize_)), seen);
-    std::fill(scores + seen, scores + positions, 0.0F);
+  // Scores of a token to the weights with which it attends to itself and all before it.
+  void weigh(float* scores, int64_t token) const {
+    softmax(scores, 1 / std::sqrt(static_cast<float>(headSize_)), start_ + token + 1);
   }
 
   const ggml_tensor* qkv_;
@@ -311,7 +308,7 @@ class FewRowsAttentionStep final : public Step, private AttentionPart {
       const int64_t token = result_.rows[row];
       const int64_t seen = start_ + token + 1;
       multiplyFew(keysOf(chunk, seen), 0, seen, query(token, chunk), 0, 1, scratch, 0);
-      weigh(scratch, token, seen);
+      weigh(scratch, token);
       multiplyFew(valuesOf(chunk, seen), 0, headSize_, scratch, 0, 1,
                   result_.at(static_cast<int64_t>(row), chunk * headSize_), 0);
     }
@@ -355,7 +352,9 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
     const int64_t stride = roundUp(positions, kTileColumns);
 
     float* keyPanels = scratch;  // [stride / kTileColumns][head size][kTileColumns]
-    float* valuePanels = keyPanels + stride * headSize_;  // [⌈head size⌉ …][positions][…]
+    float* valuePanels =
+        keyPanels +
+        stride * headSize_;  // [head size / kTileColumns, rounded up][positions][kTileColumns]
     float* scores = valuePanels + stride * roundUp(headSize_, kTileColumns);  // [tile, stride]
     float* weights = scores + stride * kTileRows;                             // packed
     float* queries = weights + stride * kTileRows;                            // packed
@@ -382,10 +381,18 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
           std::copy_n(tile + i * kTileColumns, kTileColumns, scores + i * stride + p);
         }
       }
-      for (int64_t i = 0; i < count; ++i) weigh(scores + i * stride, token + i, seen);
-      packRows(scores, static_cast<size_t>(stride), count, seen, weights);
+      for (int64_t i = 0; i < count; ++i) weigh(scores + i * stride, token + i);
+      // Positions that all of the tile see are multiplied together, the later ones row by row: 0
+      // times what is infinite or no number would be none.
+      const int64_t common = start_ + token + 1;
+      packRows(scores, static_cast<size_t>(stride), count, common, weights);
       for (int64_t d = 0; d < headSize_; d += kTileColumns) {
-        multiplyTile(weights, valuePanels + d * positions, seen, tile);
+        const float* panel = valuePanels + d * positions;
+        multiplyTile(weights, panel, common, tile);
+        for (int64_t i = 1; i < count; ++i) {
+          continueRow(scores + i * stride + common, panel + common * kTileColumns, i,
+                      tile + i * kTileColumns);
+        }
         const int64_t columns = std::min(kTileColumns, headSize_ - d);
         for (auto it = firstRow; it != row; ++it) {
           const float* from = tile + (*it - token) * kTileColumns;
@@ -524,6 +531,7 @@ std::vector<const Step*> FusedOps::stepsOf(ggml_cgraph* graph) {
   std::vector<const Step*> steps(static_cast<size_t>(ggml_graph_n_nodes(graph)));
   for (size_t i = 0; i < steps.size(); ++i) {
     steps[i] = static_cast<const Step*>(ggml_graph_node(graph, static_cast<int>(i))->extra);
+    if (steps[i] == nullptr) throw Error(code::kInternal, "an operation of ggml among ours");
   }
   return steps;
 }

@@ -11,7 +11,8 @@
 namespace gpt2 {
 
 // The operators as steps for our own executor, for the CPU: each does at once what takes several of
-// ggml's nodes, and adds in one order however many tokens and threads there are.
+// ggml's nodes. Sums have one order, however many tokens and threads there are; only with quantised
+// weights does it matter whether there are few tokens, whose activations are then rounded, or many.
 //
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {

@@ -246,4 +246,14 @@ void multiplyTile(const float* packedRows, const float* panel, int64_t columns, 
   }
 }
 
+void continueRow(const float* x, const float* panel, int64_t columns, float* out) {
+  for (int64_t j = 0; j < kTileColumns; j += kLanes) {
+    Floats sums = simd::load(out + j);
+    for (int64_t k = 0; k < columns; ++k) {
+      sums = simd::fma(simd::broadcast(x[k]), simd::load(panel + k * kTileColumns + j), sums);
+    }
+    simd::store(out + j, sums);
+  }
+}
+
 }  // namespace gpt2

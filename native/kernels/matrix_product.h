@@ -8,7 +8,7 @@
 // Products x · Wᵀ, where W has its rows in memory as the file or the cache has them.
 //
 // However many rows x has, every element of the result is the same sum in the same order,
-//   fma(x[k], w[k], …) from k = 0 up, in f32,
+//   x[k] × w[k] + the sum so far, from k = 0 up, in f32,
 // so that one token at a time gives the same bits as many at once.
 
 namespace gpt2 {
@@ -43,11 +43,15 @@ int64_t tileColumns() noexcept;
 // no more rows. scratch: tileColumns() × columns floats, used for quantised types.
 void packPanel(const Matrix& w, int64_t first, float* panel, float* scratch);
 
-// Rows of x as tiles: [⌈n / tileRows()⌉][columns][tileRows()]; what fills the last tile is zero.
+// Rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; what fills the last tile
+// is zero.
 void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, float* packed);
 
 // One tile of the result: out[i][j] for i < tileRows(), j < tileColumns(), rows tileColumns()
 // apart.
 void multiplyTile(const float* packedRows, const float* panel, int64_t columns, float* out);
+
+// Goes on with a row of a tile: out[j] += x[k] × panel[k][j] for j < tileColumns().
+void continueRow(const float* x, const float* panel, int64_t columns, float* out);
 
 }  // namespace gpt2

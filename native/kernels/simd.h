@@ -5,12 +5,17 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+#define GPT2_AVX512
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define GPT2_AVX2
+#elif defined(__aarch64__)
+#define GPT2_NEON
+#endif
+#if defined(GPT2_AVX512) || defined(GPT2_AVX2)
 #include <immintrin.h>
-#elif defined(__ARM_NEON)
+#elif defined(GPT2_NEON)
 #include <arm_neon.h>
-#else
-#include <cmath>
 #endif
 
 // Vectors of floats as wide as the instruction set that a file is compiled for, in the vector
@@ -19,13 +24,13 @@
 
 namespace gpt2::simd {
 
-#if defined(__AVX512F__)
+#if defined(GPT2_AVX512)
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
-#elif defined(__AVX2__)
+#elif defined(GPT2_AVX2)
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
-#elif defined(__aarch64__)
+#elif defined(GPT2_NEON)
 constexpr int kLanes = 4;
 constexpr int kRegisters = 32;
 #else
@@ -47,38 +52,39 @@ inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof valu
 
 inline Floats broadcast(float value) { return value - Floats{}; }
 
-// a × b + c, rounded once.
+// a × b + c, rounded once where the processor can.
 inline Floats fma(Floats a, Floats b, Floats c) {
-#if defined(__AVX512F__)
+#if defined(GPT2_AVX512)
   return _mm512_fmadd_ps(a, b, c);
-#elif defined(__AVX2__)
+#elif defined(GPT2_AVX2)
   return _mm256_fmadd_ps(a, b, c);
-#elif defined(__ARM_NEON)
+#elif defined(GPT2_NEON)
   return vfmaq_f32(c, a, b);
 #else
-  for (int i = 0; i < kLanes; ++i) c[i] = std::fma(a[i], b[i], c[i]);
-  return c;
+  return a * b + c;
 #endif
 }
 
 // IEEE 754 binary16.
 inline Floats loadHalf(const uint16_t* from) {
-#if defined(__AVX512F__)
+#if defined(GPT2_AVX512)
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-#elif defined(__AVX2__)
+#elif defined(GPT2_AVX2)
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-#elif defined(__ARM_NEON)
+#elif defined(GPT2_NEON)
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
 #else
-  // Fraction and exponent to their places in binary32; a product of powers of two puts the bias
-  // right, which also makes subnormal numbers normal.
+  // Fraction and exponent to their places in binary32; a product with a power of two puts the bias
+  // right, which also makes subnormal numbers normal. Infinity and NaN have all bits in the
+  // exponent.
   Floats value;
   for (int i = 0; i < kLanes; ++i) {
     const uint32_t magnitude = static_cast<uint32_t>(from[i] & 0x7FFFU) << 13U;
+    const bool isFinite = (from[i] & 0x7C00U) != 0x7C00U;
+    const uint32_t bits = isFinite ? magnitude : magnitude | 0x7F800000U;
     float number;
-    std::memcpy(&number, &magnitude, sizeof number);
-    number *= 0x1p112F;
-    if ((from[i] & 0x7C00U) == 0x7C00U) number *= 0x1p113F;  // infinity, NaN
+    std::memcpy(&number, &bits, sizeof number);
+    if (isFinite) number *= 0x1p112F;
     value[i] = (from[i] & 0x8000U) != 0 ? -number : number;
   }
   return value;

@@ -86,7 +86,7 @@ std::vector<float> byTiles(const Matrix& w, const std::vector<float>& x, int64_t
 void checkProducts(ggml_type type, int64_t rows, int64_t columns, int64_t n) {
   constexpr int64_t kBlock = 32;
   const bool isFloat = gpt2::hasFewRowsProduct(type);
-  const Stored w(type, rows, columns, isFloat ? columns + 3 : columns);
+  const Stored w(type, rows, columns, isFloat && rows % 2 == 0 ? columns + 3 : columns);
   CHECK(isFloat || columns % kBlock == 0);
   const std::vector<float> x = randomFloats(static_cast<size_t>(n * columns), 2);
   const std::vector<float> tiled = byTiles(w.matrix, x, n);
@@ -141,4 +141,34 @@ TEST(whatIsNoNumberStaysInItsRowAndColumn) {
   x[3 * 20 + 7] = NAN;
   const std::vector<float> out = byTiles(w.matrix, x, 14);
   for (size_t i = 0; i < out.size(); ++i) CHECK_EQUAL(std::isnan(out[i]), i / 40 == 3);
+}
+
+TEST(everyHalfAndBrainNumberIsWidenedRight) {
+  for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) {
+    std::vector<uint16_t> bits(65536);
+    for (size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<uint16_t>(i);
+    std::vector<float> expected(bits.size());
+    ggml_get_type_traits(type)->to_float(bits.data(), expected.data(), 65536);
+    const float one = 1;
+    std::vector<float> out(bits.size());
+    gpt2::multiplyFew({bits.data(), sizeof(uint16_t), type, 65536, 1}, 0, 65536, &one, 1, 1,
+                      out.data(), 65536);
+    for (size_t i = 0; i < bits.size(); ++i) {
+      CHECK(out[i] == expected[i] || (std::isnan(out[i]) && std::isnan(expected[i])));
+    }
+  }
+}
+
+TEST(aRowGoesOnWhereATileEnded) {
+  const Stored w(GGML_TYPE_F32, gpt2::tileColumns(), 30, 30);
+  const std::vector<float> x = randomFloats(30, 4);
+  const std::vector<float> whole = byTiles(w.matrix, x, 1);
+  std::vector<float> panel(static_cast<size_t>(gpt2::tileColumns() * 30));
+  gpt2::packPanel(w.matrix, 0, panel.data(), nullptr);
+  std::vector<float> packed(static_cast<size_t>(gpt2::tileRows() * 19));
+  gpt2::packRows(x.data(), 30, 1, 19, packed.data());
+  std::vector<float> tile(static_cast<size_t>(gpt2::tileRows() * gpt2::tileColumns()));
+  gpt2::multiplyTile(packed.data(), panel.data(), 19, tile.data());
+  gpt2::continueRow(x.data() + 19, panel.data() + 19 * gpt2::tileColumns(), 11, tile.data());
+  for (size_t j = 0; j < whole.size(); ++j) CHECK_EQUAL(tile[j], whole[j]);
 }

@@ -1,6 +1,7 @@
 // The two sets of operators against each other, and that with ours neither the number of tokens
 // that are evaluated together nor the number of threads changes a bit.
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -101,4 +102,45 @@ TEST(anyPiecesAndThreadsGiveTheSameBits) {
       }
     }
   }
+}
+
+TEST(someRowsAreTheSameAsThoseOfAll) {
+  for (const ReferenceShape& shape : shapes()) {
+    LoadedModel model(ReferenceModel(shape).file(),
+                      optionsFor(GGML_TYPE_F32, OperatorSet::kFused, 2));
+    const std::vector<uint32_t> tokens = randomTokens(270, kVocabulary, 4);
+    const std::vector<float> all = model.evaluateAll(tokens);
+    for (const std::vector<int64_t>& positions : std::vector<std::vector<int64_t>>{
+             {269}, {0}, {5, 5, 3}, {0, 11, 12, 13, 100, 255, 256, 257}, {260, 1, 140}}) {
+      const std::vector<float> rows = model.evaluate(*model->createSession(), 0, tokens, positions);
+      for (size_t i = 0; i < positions.size(); ++i) {
+        for (int64_t j = 0; j < kVocabulary; ++j) {
+          CHECK_EQUAL(rows[i * kVocabulary + static_cast<size_t>(j)],
+                      all[static_cast<size_t>(positions[i] * kVocabulary + j)]);
+        }
+      }
+    }
+  }
+}
+
+// Values of a later token that overflow the cache's f16 are infinite; 0 times them would be no
+// number.
+TEST(whatIsNotFiniteDoesNotReachEarlierTokens) {
+  ReferenceModel reference({kVocabulary, 64, 24, 8, 1});
+  const std::vector<uint32_t> tokens = randomTokens(40, kVocabulary, 5);
+  const std::vector<double>& values = reference.tensor("token_embd.weight").values;
+  std::vector<float> embedding(values.begin(), values.end());
+  const size_t odd = tokens[20];
+  for (size_t i = 0; i < 24; ++i) embedding[odd * 24 + i] = i % 2 == 0 ? 1e30F : NAN;
+  reference.setBytes("token_embd.weight", GGML_TYPE_F32, gpt2::test::raw(embedding));
+  LoadedModel model(reference.file(), optionsFor(GGML_TYPE_F32, OperatorSet::kFused));
+  const std::vector<float> logits = model.evaluateAll(tokens);
+  bool wasOdd = false;
+  for (size_t row = 0; row < tokens.size(); ++row) {
+    wasOdd = wasOdd || tokens[row] == odd;
+    // The head is tied, so one logit of every row is none.
+    const size_t column = odd == 0 ? 1 : 0;
+    CHECK_EQUAL(std::isnan(logits[row * kVocabulary + column]), wasOdd);
+  }
+  CHECK(wasOdd);
 }
