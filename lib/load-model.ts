@@ -13,6 +13,7 @@ import {
 } from './arguments.js';
 import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
 import { fileError } from './conversion/files.js';
+import { defaultModel } from './default-model.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
 import { callNative } from './native-call.js';
@@ -60,11 +61,13 @@ const mostThreads = 512;
 
 /**
  * Opens a model: a GGUF file, or a checkpoint folder in Hugging Face's form (config.json and
- * model.safetensors), which is converted once into the cache.
+ * model.safetensors), which is converted once into the cache. Without a source it is the small model that
+ * comes with the package, for trying things out.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
  *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION
  * @example
+ * const toy = await loadModel();
  * const model = await loadModel('./gpt2', { type: 'q8_0', threads: 2 });
  */
 export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
@@ -146,22 +149,17 @@ export async function findModelFile(
   cacheFolder: string,
   { type, signal, onProgress }: Pick<LoadOptions, 'type' | 'signal' | 'onProgress'>,
 ): Promise<{ path: string; size: number }> {
-  if (source === undefined) {
-    throw new Gpt2Error(
-      'FILE_NOT_FOUND',
-      'Expected the path of a GGUF file or of a checkpoint folder: this version comes without a model of its own',
-    );
-  }
-  checkString('the model', source);
-  const given = resolve(source);
+  if (source !== undefined) checkString('the model', source);
+  const given = source === undefined ? defaultModel : resolve(source);
   const found = await unlessAborted(signal, stat(given)).catch((error) => {
     signal?.throwIfAborted();
     const ours = fileError(given, error);
     if (ours.code !== 'FILE_NOT_FOUND') throw ours;
-    throw new Gpt2Error(
-      ours.code,
-      `Expected the path of a GGUF file or of a checkpoint folder, but there is nothing at ${given}`,
-    );
+    const expected =
+      source === undefined
+        ? 'the small model that comes with the package'
+        : 'the path of a GGUF file or of a checkpoint folder';
+    throw new Gpt2Error(ours.code, `Expected ${expected}, but there is nothing at ${given}`);
   });
   if (found.isFile()) return { path: given, size: found.size };
   if (!found.isDirectory()) {

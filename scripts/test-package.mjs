@@ -6,7 +6,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeRandomCheckpoint } from './random-checkpoint.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), 'gpt2-native-package-'));
@@ -31,7 +30,7 @@ function expect(what, holds) {
 
 const script = `
   const { loadModel, Gpt2Error, version } = PACKAGE;
-  const model = await loadModel('checkpoint', { cacheDir: 'cache' });
+  const model = await loadModel();
   const { shape } = await model.logits('Hello');
   const { tokens } = await model.generate('Hello', { maxTokens: 4, temperature: 0 });
   const error = await model.logits([-1]).catch((error) => error);
@@ -54,14 +53,6 @@ try {
   );
   await writeFile(join(folder, 'package.json'), '{ "private": true }');
   npm(['install', '--no-audit', '--no-fund', '--silent', join(folder, filename)], folder);
-  await writeRandomCheckpoint(join(folder, 'checkpoint'), {
-    layers: 2,
-    heads: 2,
-    width: 32,
-    context: 64,
-    seed: 1,
-  });
-
   await writeFile(
     join(folder, 'use.cjs'),
     `(async () => {${script.replace('PACKAGE', "require('gpt2-native')")}})();`,
@@ -79,9 +70,7 @@ try {
   expect('import gives the same as require', imported === required);
 
   const gpt2 = join('node_modules', '.bin', process.platform === 'win32' ? 'gpt2.cmd' : 'gpt2');
-  const { candidates } = JSON.parse(
-    run(gpt2, ['logits', 'Hello', '--model', 'checkpoint', '--cache-dir', 'cache', '--json']),
-  );
+  const { candidates } = JSON.parse(run(gpt2, ['logits', 'Hello', '--json']));
   expect('the command prints the likeliest tokens', candidates.length === 10);
   expect('the command and the API agree', candidates[0].token === tokens[0]);
 } finally {

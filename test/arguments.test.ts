@@ -299,11 +299,6 @@ describe('the path of a model', () => {
     expect(message).toContain('Expected the path of');
   });
 
-  test('must not be left out', async () => {
-    await failure('FILE_NOT_FOUND', () => loadModel());
-    await failure('FILE_NOT_FOUND', () => loadModel(undefined, loading));
-  });
-
   test('of a checkpoint that is not there is told by convert', async () => {
     const missing = join(root, 'nowhere');
     const { message } = await failure('FILE_NOT_FOUND', () =>

@@ -233,7 +233,6 @@ describe('the command line', () => {
   });
 
   test.each([
-    ['FILE_NOT_FOUND', ['logits', 'Hello']],
     ['FILE_NOT_FOUND', ['logits', 'Hello', '-m', 'no/such/model.gguf']],
     ['INVALID_FILE', ['inspect', command]],
     ['TOKENIZER_MISSING', ['generate', 'Hello', '-m', fixtureFolder('odd-heads')]],

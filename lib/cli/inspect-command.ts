@@ -4,18 +4,23 @@ import { defaultCacheFolder } from '../conversion/conversion-cache.js';
 import { findModelFile } from '../load-model.js';
 import { callNative } from '../native-call.js';
 import { formatBytes } from './format-bytes.js';
+import { tellOfDefaultModel } from './model-options.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('Print what a model file holds: metadata, tensors, types, sizes.')
-    .argument('<model>', 'a GGUF file, or a checkpoint folder, which is converted first')
+    .argument(
+      '[model]',
+      'a GGUF file, or a checkpoint folder, which is converted first (default: the small model that comes with the package)',
+    )
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
-async function run(model: string, { json }: { json?: boolean }): Promise<void> {
+async function run(model: string | undefined, { json }: { json?: boolean }): Promise<void> {
   const { path } = await findModelFile(model, defaultCacheFolder(), {});
   const description = await callNative(undefined, () => addon.inspectGguf(path));
+  if (model === undefined) tellOfDefaultModel();
   process.stdout.write(
     json ? `${JSON.stringify(toJson(description))}\n` : toText(path, description),
   );

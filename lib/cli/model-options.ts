@@ -18,7 +18,10 @@ export interface ModelFlags {
 /** Adds the options with which a command finds and opens its model. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <path>', 'a GGUF file or a checkpoint folder in Hugging Face form')
+    .option(
+      '-m, --model <path>',
+      'a GGUF file or a checkpoint folder in Hugging Face form (default: the small model that comes with the package)',
+    )
     .addOption(
       new Option('--device <name>', 'where to compute').choices([
         'auto',
@@ -50,10 +53,22 @@ export async function openModel(flags: ModelFlags): Promise<Model> {
   const onProgress = (progress: LoadProgress) => bar.show(progress);
   const options = { device, threads, contextLength, type, cacheType, mmap, cacheDir, onProgress };
   try {
-    return await loadModel(model, options);
+    const opened = await loadModel(model, options);
+    if (model === undefined) tellOfDefaultModel();
+    return opened;
   } finally {
     bar.clear();
   }
+}
+
+/** Says on stderr which model is used, and how to get a real one. */
+export function tellOfDefaultModel(): void {
+  process.stderr.write(
+    `gpt2: no model given, so this is the small one that comes with the package, trained on twenty old books.
+To fetch OpenAI's 124M (548 MB) into the folder gpt2, for --model gpt2:
+  curl -fL --fail-early --create-dirs --output-dir gpt2 --remote-name-all "https://huggingface.co/openai-community/gpt2/resolve/main/{config.json,model.safetensors,vocab.json,merges.txt}"
+`,
+  );
 }
 
 export function parseNumber(text: string): number {

@@ -20,6 +20,8 @@ def sampled_loss(hidden, embedding, targets, frequencies, count, matmul=torch.ma
     present = torch.unique(targets)
     odds = frequencies.pow(0.75)
     odds[present] = 0
+    if odds.sum() == 0:
+        return full_loss(hidden, embedding, targets, matmul)
     odds /= odds.sum()
     drawn, times = torch.unique(torch.multinomial(odds, count, replacement=True), return_counts=True)
     candidates = torch.cat([present, drawn])

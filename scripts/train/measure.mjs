@@ -2,7 +2,8 @@
 //
 // How well a model (a GGUF file or a checkpoint folder) predicts the held-out texts, through the library:
 //
-// - perplexity of the tokens that the training texts use, in windows of 128 tokens, as train.py measures it;
+// - perplexity of the tokens that the training texts use, in windows of 128 tokens, of which the first is given.
+//   The other tokens are part of the windows and of the sum of probabilities; their own losses are left out;
 // - bits per byte of everything but each text's first token, where every token has the 128 to 255 tokens before
 //   it for a context.
 
@@ -38,8 +39,7 @@ const perplexity = Math.exp(nats / count);
 let allNats = 0;
 let bytes = 0;
 for (const text of textsOf(heldout)) {
-  const context = Math.min(256, config.contextLength);
-  const fresh = context / 2;
+  const fresh = Math.floor(Math.min(256, config.contextLength) / 2);
   for (let from = 1; from < text.length; from += fresh) {
     const start = Math.max(0, from - fresh);
     const window = text.slice(start, from + fresh);

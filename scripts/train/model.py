@@ -80,8 +80,12 @@ class Gpt2(nn.Module):
 
     def forward(self, tokens, matmul=torch.matmul):
         """tokens: [batch, positions] -> hidden states: [batch, positions, width]"""
-        positions = tokens.shape[1]
-        x = self.drop(self.wte(tokens) + self.wpe.weight[:positions])
+        return self.layers(self.wte(tokens), matmul)
+
+    def layers(self, embedded, matmul=torch.matmul):
+        """embedded: [batch, positions, width], without positions -> hidden states, of the same shape"""
+        positions = embedded.shape[1]
+        x = self.drop(embedded + self.wpe.weight[:positions])
         for block in self.h:
             x = block(x, self.mask[:positions, :positions], matmul)
         return self.ln_f(x)

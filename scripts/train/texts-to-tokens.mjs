@@ -14,6 +14,7 @@ export async function textsToTokens(folder, output) {
   const tokenizer = await Gpt2Tokenizer.create();
   const tokens = [];
   const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
+  if (names.length === 0) throw new Error(`${folder}: expected .txt files but found none`);
   for (const name of names.sort()) {
     const text = unwrapped(readFileSync(join(folder, name), 'utf8'));
     for (const token of tokenizer.encode(text)) tokens.push(token);

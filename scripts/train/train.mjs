@@ -1,7 +1,6 @@
 // npm run train -- --texts <folder> --heldout <folder> --output <folder> [options of train.py]
 //
-// Trains a small GPT-2 on a folder of .txt files and writes it as a Hugging Face folder. README.md tells what
-// the default model was trained with.
+// Trains a small GPT-2 on a folder of .txt files and writes it as a Hugging Face folder; README.md here has more.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -33,14 +32,16 @@ await textsToTokens(texts, textTokens);
 await textsToTokens(heldout, heldoutTokens);
 
 const python = process.env.GPT2_PYTHON ?? 'python3';
-const script = fileURLToPath(new URL('train.py', import.meta.url));
-const { status, error } = spawnSync(
-  python,
-  [script, '--texts', textTokens, '--heldout', heldoutTokens, '--output', output, ...passedOn],
-  { stdio: 'inherit' },
-);
-if (error) throw error;
-if (status !== 0) process.exit(status ?? 1);
+function run(script, ...args) {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { status, error } = spawnSync(python, [path, ...args, '--output', output], {
+    stdio: 'inherit',
+  });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+run('train.py', '--texts', textTokens, '--heldout', heldoutTokens, ...passedOn);
+run('finish.py', '--texts', textTokens);
 
 const { vocab, merges } = gpt2Vocabulary();
 writeFileSync(join(output, 'vocab.json'), JSON.stringify(vocab));

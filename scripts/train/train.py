@@ -1,12 +1,10 @@
-"""Trains a small GPT-2 on texts and writes it as a Hugging Face folder.
+"""Trains a small GPT-2 on texts and leaves it in trained.pt, for finish.py.
 
 Takes the token files of texts-to-tokens.mjs; train.mjs runs it all.
 
 Most of a small model is its embedding, and most of its training the softmax over 50,257
-tokens. So the rows of tokens that the texts never use are left out while it trains, and
-in the first part of the steps the next token competes with a sample of the others only.
-At the end the rows that were left out are given back, set so that their tokens are never
-likely.
+tokens. So the rows of tokens that the texts never use are left out here, and in the first
+part of the steps the next token competes with a sample of the others only.
 """
 
 import argparse
@@ -19,7 +17,6 @@ import numpy
 import torch
 
 import bfloat16
-from checkpoint import write_checkpoint
 from model import Gpt2
 from loss import full_loss, sampled_loss
 from vocabulary import Vocabulary
@@ -28,18 +25,20 @@ EVALUATION_POSITIONS = 128
 
 
 def arguments():
-    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--texts", required=True, help="token file to train on")
     parser.add_argument("--heldout", required=True, help="token file to measure on")
-    parser.add_argument("--output", required=True, help="folder to write")
+    parser.add_argument("--output", required=True, help="folder for trained.pt")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--drop-rate", type=float, default=0.1)
     parser.add_argument("--batch", type=int, default=8, help="windows a step")
-    parser.add_argument("--steps", type=int, default=8800)
-    parser.add_argument("--full-steps", type=int, default=800, help="of these, with the full softmax")
+    parser.add_argument("--steps", type=int, default=10400)
+    parser.add_argument("--full-steps", type=int, default=400, help="of these, with the full softmax")
     parser.add_argument("--sample", type=int, default=1500, help="tokens drawn for the sampled softmax")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--warm-up", type=int, default=300, help="steps")
@@ -68,25 +67,21 @@ def learning_rate(step, options):
 
 
 @torch.no_grad()
-def hidden_states(model, tokens):
-    """tokens: [n, positions] -> [n x (positions - 1), width], for all but the last of each window"""
-    model.eval()
-    hidden = torch.cat([model(batch[:, :-1].clamp(min=0)).flatten(0, 1) for batch in tokens.split(16)])
-    model.train()
-    return hidden
-
-
-@torch.no_grad()
 def perplexity(model, tokens):
-    """Of the tokens that the texts use, in windows of EVALUATION_POSITIONS; each window's first is given."""
+    """Of the tokens that the texts use, in windows of EVALUATION_POSITIONS; each window's first is given.
+
+    Tokens that the texts never use have no row yet: as inputs, the first row stands in for them.
+    """
     count = len(tokens) // EVALUATION_POSITIONS
     total, number = 0.0, 0
+    model.eval()
     for window in tokens[: count * EVALUATION_POSITIONS].view(count, -1).split(16):
         targets = window[:, 1:].flatten()
         known = targets >= 0
-        hidden = hidden_states(model, window)[known]
+        hidden = model(window[:, :-1].clamp(min=0)).flatten(0, 1)[known]
         total += full_loss(hidden, model.wte.weight, targets[known], reduction="sum").item()
         number += int(known.sum())
+    model.train()
     return math.exp(total / number)
 
 
@@ -113,6 +108,10 @@ def main():
     vocabulary = Vocabulary(texts)
     tokens = vocabulary.rows(texts)
     heldout = vocabulary.rows(numpy.fromfile(options.heldout, dtype="<u2").astype(numpy.int64))
+    if options.context < EVALUATION_POSITIONS or len(heldout) < EVALUATION_POSITIONS:
+        raise SystemExit(f"--context and the held-out text must be {EVALUATION_POSITIONS} tokens or longer")
+    if len(tokens) < 2 * options.context + 1:
+        raise SystemExit(f"the texts have {len(tokens)} tokens: fewer than two windows")
     print(json.dumps({**vars(options), "tokens": len(tokens), "kinds": vocabulary.size}), flush=True)
 
     model = Gpt2(
@@ -152,8 +151,7 @@ def main():
                 entry["heldout_perplexity"] = round(perplexity(model, heldout), 2)
             print(json.dumps(entry), flush=True)
             logged, losses = time.time(), []
-    sample = torch.stack([next(source) for _ in range(64)])
-    write_checkpoint(Path(options.output), model, vocabulary, hidden_states(model, sample), options)
+    torch.save({"state": model.state_dict(), "options": vars(options)}, Path(options.output) / "trained.pt")
 
 
 if __name__ == "__main__":
