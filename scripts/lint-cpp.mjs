@@ -53,8 +53,8 @@ if (!fix) {
     `-DCMAKE_JS_INC=${root}/node_modules/node-api-headers/include`,
     '--log-level=WARNING',
   ]);
-  // The tests are left to the compiler's warnings and the sanitizers: they would triple the time.
-  const sources = files.filter((file) => /^(?!native\/(test|fuzz)\/).*\.cc$/.test(file));
+  // The tests and the benchmark are left to the compiler's warnings and the sanitizers: they would triple the time.
+  const sources = files.filter((file) => /^(?!native\/(test|fuzz|bench)\/).*\.cc$/.test(file));
   const { status, error } = spawnSync(
     'xargs',
     ['-n', '3', '-P', String(availableParallelism()), 'clang-tidy', '-p', 'build-lint', '--quiet'],

@@ -1,9 +1,11 @@
-// What the machine can do at most, for comparison: reading memory, multiplying and adding in f32 and in int8.
+// What the machine can do at most, for comparison: reading memory, multiplying and adding in f32
+// and in int8.
 //
 //   machine_limits <bytes> <threads>
 //
-// prints JSON: GB/s over a buffer of so many bytes, and 10^9 operations per second (a multiplication and an
-// addition are two); null where the instruction set has no product of bytes. The best of several runs.
+// prints JSON: GB/s over a buffer of so many bytes, and 10^9 operations per second (a
+// multiplication and an addition are two); null where the instruction set has no product of bytes.
+// The best of several runs.
 
 #include <algorithm>
 #include <atomic>
