@@ -6,13 +6,6 @@
 
 namespace gpt2 {
 
-namespace {
-
-// The largest vector register is 64 bytes wide.
-constexpr std::align_val_t kAlignment{64};
-
-}  // namespace
-
 FileMap::FileMap(const std::string& path, bool map, const CancelFlag* cancelled) {
   auto file = std::make_unique<InputFile>(path);
   if (file->size() == 0) return;
@@ -26,31 +19,22 @@ FileMap::FileMap(const std::string& path, bool map, const CancelFlag* cancelled)
     file_ = std::move(file);
     return;
   }
-  data_ = static_cast<uint8_t*>(::operator new(size_, kAlignment, std::nothrow));
-  if (data_ == nullptr) {
+  try {
+    pages_ = Pages(size_);
+  } catch (const std::bad_alloc&) {
     throw Error(code::kOutOfMemory,
                 path + ": no memory for its " + std::to_string(size_) + " bytes");
   }
-  try {
-    file->read(0, size_, data_, cancelled);
-  } catch (const Error&) {
-    release();
-    throw;
-  }
+  file->read(0, size_, pages_.data(), cancelled);
+  data_ = pages_.data();
 }
 
-FileMap::~FileMap() { release(); }
+FileMap::~FileMap() {
+  if (file_) InputFile::unmap(data_, size_);
+}
 
 void FileMap::checkUnchanged() const {
   if (file_) file_->checkUnchanged();
-}
-
-void FileMap::release() noexcept {
-  if (file_) {
-    InputFile::unmap(data_, size_);
-  } else {
-    ::operator delete(data_, kAlignment);
-  }
 }
 
 }  // namespace gpt2

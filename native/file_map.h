@@ -6,6 +6,7 @@
 #include <string>
 
 #include "input_file.h"
+#include "pages.h"
 
 namespace gpt2 {
 
@@ -26,13 +27,12 @@ class FileMap {
   // they have made it shorter, using the bytes would end the process. Throws FILE_UNREADABLE.
   void checkUnchanged() const;
   // Bytes that belong to this process alone: 0 when mapped.
-  size_t anonymousBytes() const noexcept { return file_ ? 0 : size_; }
+  size_t anonymousBytes() const noexcept { return pages_.size(); }
 
  private:
-  void release() noexcept;
-
   std::unique_ptr<InputFile> file_;  // null unless mapped
-  uint8_t* data_ = nullptr;
+  Pages pages_;                      // empty if mapped
+  const uint8_t* data_ = nullptr;
   size_t size_ = 0;
 };
 

@@ -71,15 +71,15 @@ size_t InputFile::readSome(uint64_t offset, size_t length, uint8_t* out) const {
   return count;
 }
 
-uint8_t* InputFile::map() const {
+const uint8_t* InputFile::map() const {
   const HANDLE mapping = CreateFileMappingW(handle_, nullptr, PAGE_READONLY, 0, 0, nullptr);
   if (mapping == nullptr) return nullptr;
   void* view = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
   CloseHandle(mapping);
-  return static_cast<uint8_t*>(view);
+  return static_cast<const uint8_t*>(view);
 }
 
-void InputFile::unmap(uint8_t* data, size_t) { UnmapViewOfFile(data); }
+void InputFile::unmap(const uint8_t* data, size_t) { UnmapViewOfFile(data); }
 
 #else
 
@@ -140,12 +140,14 @@ size_t InputFile::readSome(uint64_t offset, size_t length, uint8_t* out) const {
   }
 }
 
-uint8_t* InputFile::map() const {
+const uint8_t* InputFile::map() const {
   void* view = mmap(nullptr, size_, PROT_READ, MAP_SHARED, handle_, 0);
-  return view == MAP_FAILED ? nullptr : static_cast<uint8_t*>(view);
+  return view == MAP_FAILED ? nullptr : static_cast<const uint8_t*>(view);
 }
 
-void InputFile::unmap(uint8_t* data, size_t size) { munmap(data, size); }
+void InputFile::unmap(const uint8_t* data, size_t size) {
+  munmap(const_cast<uint8_t*>(data), size);
+}
 
 #endif
 

@@ -30,8 +30,8 @@ class InputFile {
   void checkUnchanged() const;
 
   // The whole file in memory, read-only, until unmap(); null if the system refuses.
-  uint8_t* map() const;
-  static void unmap(uint8_t* data, size_t size);
+  const uint8_t* map() const;
+  static void unmap(const uint8_t* data, size_t size);
 
  private:
   // Reads at most `length` bytes. Throws FILE_UNREADABLE, also at the end of the file.
