@@ -22,6 +22,18 @@ void persistently(const std::function<void()>& attempt) {
   }
 }
 
+Error toError(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error(code::kOutOfMemory, "no memory for the call");
+  } catch (const std::exception& error) {
+    return Error(code::kInternal, error.what());
+  }
+}
+
 }  // namespace
 
 Napi::Error toJavaScript(Napi::Env env, const Error& error) {
@@ -103,17 +115,13 @@ void Delivery::resolve(uint64_t task, const Result& result) {
   });
 }
 
-void Delivery::reject(uint64_t task, const Error& error) {
+void Delivery::reject(uint64_t task, const std::exception_ptr& failure) {
   persistently([&] {
-    post([this, task, error](Napi::Env env) {
+    post([this, task, error = toError(failure)](Napi::Env env) {
       finish(env, task,
              [&](Task& finished) { finished.promise.Reject(toJavaScript(env, error).Value()); });
     });
   });
-}
-
-void Delivery::reject(uint64_t task, const char* code, const char* message) {
-  persistently([&] { reject(task, Error(code, message)); });
 }
 
 void Delivery::deliver(uint64_t task, double number) {
@@ -131,20 +139,34 @@ Napi::Promise Delivery::run(Engine& engine, std::unique_ptr<Task> task,
     engine.post(std::move(cancelled),
                 [this, number, work = std::move(work)](const CancelFlag& flag) {
                   try {
-                    if (flag) throw Error(code::kAborted, "the work was stopped");
+                    throwIfCancelled(&flag);
                     resolve(number, work(number, flag));
-                  } catch (const Error& error) {
-                    reject(number, error);
-                  } catch (const std::bad_alloc&) {
-                    reject(number, code::kOutOfMemory, "no memory for the call");
-                  } catch (const std::exception& error) {
-                    reject(number, code::kInternal, error.what());
+                  } catch (...) {
+                    reject(number, std::current_exception());
                   }
                 });
-  } catch (const Error& error) {
-    reject(number, error);
-  } catch (const std::exception& error) {
-    reject(number, code::kOutOfMemory, error.what());
+  } catch (...) {
+    reject(number, std::current_exception());
+  }
+  return promise;
+}
+
+Napi::Promise Delivery::run(Scheduler& scheduler, std::unique_ptr<Task> task,
+                            std::shared_ptr<CancelFlag> cancelled, const MakeRequest& makeRequest,
+                            OnEnd onEnd) {
+  const Napi::Promise promise = task->promise.Promise();
+  const uint64_t number = begin(std::move(task));
+  try {
+    scheduler.submit(std::move(cancelled), makeRequest(number),
+                     [this, number, onEnd = std::move(onEnd)](Request& request) {
+                       if (request.failure()) {
+                         reject(number, request.failure());
+                       } else {
+                         resolve(number, onEnd(request));
+                       }
+                     });
+  } catch (...) {
+    reject(number, std::current_exception());
   }
   return promise;
 }

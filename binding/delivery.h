@@ -9,6 +9,7 @@
 
 #include "engine.h"
 #include "error.h"
+#include "scheduler.h"
 
 namespace gpt2::binding {
 
@@ -47,6 +48,13 @@ class Delivery {
   // result or its error. Work whose flag is set before its turn comes is not begun.
   Napi::Promise run(Engine& engine, std::unique_ptr<Task> task,
                     std::shared_ptr<CancelFlag> cancelled, Work work);
+  // The same for a request on a model; `task` is its number. A request that fails rejects with its
+  // failure, else `onEnd` makes the result, on the engine's thread.
+  using MakeRequest = std::function<std::shared_ptr<Request>(uint64_t task)>;
+  using OnEnd = std::function<Result(Request&)>;
+  Napi::Promise run(Scheduler& scheduler, std::unique_ptr<Task> task,
+                    std::shared_ptr<CancelFlag> cancelled, const MakeRequest& makeRequest,
+                    OnEnd onEnd);
   // The same for work that belongs to no model: on an engine that ends with it.
   Napi::Promise runApart(std::unique_ptr<Task> task, std::shared_ptr<CancelFlag> cancelled,
                          Work work);
@@ -73,8 +81,7 @@ class Delivery {
 
   uint64_t begin(std::unique_ptr<Task> task);
   void resolve(uint64_t task, const Result& result);
-  void reject(uint64_t task, const Error& error);
-  void reject(uint64_t task, const char* code, const char* message);
+  void reject(uint64_t task, const std::exception_ptr& failure);
   void finish(Napi::Env env, uint64_t task, const std::function<void(Task&)>& settle);
 
   Napi::Env env_;

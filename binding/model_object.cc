@@ -63,7 +63,7 @@ RunningModel::~RunningModel() {
 }
 
 std::function<void()> RunningModel::farewell() {
-  return [last = std::move(model)]() mutable { last.reset(); };
+  return [last = std::move(scheduler)]() mutable { last.reset(); };
 }
 
 Napi::Function ModelObject::define(Napi::Env env) {
@@ -91,7 +91,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
         auto vocabulary = summarizeVocabulary(model->weights().file());
         return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
           auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
-          opened->model = model;
+          opened->scheduler = std::make_shared<Scheduler>(model, *opened->engine);
           opened->vocabulary = vocabulary;
           return AddonData::of(result).modelConstructor.New(
               {Napi::External<std::shared_ptr<RunningModel>>::New(result, &opened)});
@@ -102,12 +102,12 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
       running_(*info[0].As<Napi::External<std::shared_ptr<RunningModel>>>().Data()) {
-  running_->bytes.tell(info.Env(), running_->model->anonymousBytes());
+  running_->bytes.tell(info.Env(), running_->model().anonymousBytes());
 }
 
 Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Model& model = *running_->model;
+  const Model& model = running_->model();
   const Weights& weights = model.weights();
   const Hyperparameters& h = weights.hyperparameters();
   Napi::Object object = Napi::Object::New(env);

@@ -9,23 +9,25 @@
 
 #include "engine.h"
 #include "external_bytes.h"
-#include "model.h"
+#include "scheduler.h"
 #include "vocabulary.h"
 
 namespace gpt2::binding {
 
 class SessionObject;
 
-// A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the model by
-// a plain pointer: letting go of it is the engine's last job.
+// A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the
+// scheduler and its model by a plain pointer: letting go of it is the engine's last job.
 struct RunningModel {
   explicit RunningModel(Napi::Env environment) : env(environment) {}
   ~RunningModel();
   // What the engine's last job has to do.
   std::function<void()> farewell();
 
+  Model& model() const { return scheduler->model(); }
+
   Napi::Env env;
-  std::shared_ptr<Model> model;                 // null once disposed
+  std::shared_ptr<Scheduler> scheduler;         // null once disposed
   std::optional<VocabularySummary> vocabulary;  // read by the engine, since it pages the file in
   std::shared_ptr<Engine> engine;
   std::unordered_set<SessionObject*> sessions;

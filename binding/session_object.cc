@@ -5,6 +5,8 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "evaluate_request.h"
+#include "generate_request.h"
 
 namespace gpt2::binding {
 
@@ -46,7 +48,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const SessionSeed& seed = *info[0].As<Napi::External<SessionSeed>>().Data();
   running_ = seed.running;
-  session_ = running_->model->createSession();
+  session_ = running_->model().createSession();
   if (seed.original) {
     try {
       running_->engine->post(std::make_shared<CancelFlag>(false),
@@ -98,13 +100,16 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
   task->keep(out);
+  Scheduler& scheduler = *running.scheduler;
   return AddonData::of(env).delivery.run(
-      *running.engine, std::move(task), toCancelFlag(info[4]),
-      [this, model = running.model.get(), session = session_, keep, tokens = std::move(tokens),
-       positions = std::move(positions),
-       data = out.Data()](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
-        model->evaluate(*session, keep, tokens, positions, data, &cancelled);
-        return [this, bytes = bytesOf(*model, *session)](Napi::Env result, Task&) -> Napi::Value {
+      scheduler, std::move(task), toCancelFlag(info[4]),
+      [&](uint64_t) {
+        return std::make_shared<EvaluateRequest>(scheduler.model(), session_, keep,
+                                                 std::move(tokens), positions, out.Data());
+      },
+      [this, &scheduler](Request& request) -> Delivery::Result {
+        return [this, bytes = bytesOf(scheduler.model(), request.session())](Napi::Env result,
+                                                                             Task&) -> Napi::Value {
           tell(result, bytes);
           return result.Undefined();
         };
@@ -121,20 +126,23 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
   task->listener = Napi::Persistent(info[3].As<Napi::Function>());
+  Scheduler& scheduler = *running.scheduler;
   Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(*running.engine, std::move(task), toCancelFlag(info[4]),
-                      [&delivery, this, model = running.model.get(), session = session_, keep,
-                       tokens = std::move(tokens),
-                       options](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
-                        const Generation generation = model->generate(
-                            *session, keep, tokens, options,
-                            [&](uint32_t token) { delivery.deliver(number, token); }, &cancelled);
-                        return [this, generation, bytes = bytesOf(*model, *session)](
-                                   Napi::Env result, Task&) -> Napi::Value {
-                          tell(result, bytes);
-                          return toJavaScript(result, generation);
-                        };
-                      });
+  return delivery.run(
+      scheduler, std::move(task), toCancelFlag(info[4]),
+      [&](uint64_t number) {
+        return std::make_shared<GenerateRequest>(
+            scheduler.model(), session_, keep, std::move(tokens), options,
+            [&delivery, number](uint32_t token) { delivery.deliver(number, token); });
+      },
+      [this, &scheduler](Request& request) -> Delivery::Result {
+        return [this, generation = static_cast<GenerateRequest&>(request).generation(),
+                bytes = bytesOf(scheduler.model(), request.session())](Napi::Env result,
+                                                                       Task&) -> Napi::Value {
+          tell(result, bytes);
+          return toJavaScript(result, generation);
+        };
+      });
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {

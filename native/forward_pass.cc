@@ -31,68 +31,122 @@ std::vector<float> causalMask(int64_t start, int64_t count) {
   return mask;
 }
 
+bool isQuantized(const Linear& linear) { return !hasFewRowsProduct(linear.weight->type); }
+
+bool hasQuantized(const Weights& weights) {
+  return isQuantized(weights.head()) ||
+         std::any_of(weights.layers().begin(), weights.layers().end(), [](const Layer& layer) {
+           return isQuantized(layer.attentionQkv) || isQuantized(layer.attentionOutput) ||
+                  isQuantized(layer.feedForwardUp) || isQuantized(layer.feedForwardDown);
+         });
+}
+
+// The rows that a graph gives out. It needs an end: where nobody asks for any, it is the last.
+std::vector<int64_t> askedOrLast(const std::vector<int64_t>& asked, int64_t count) {
+  return asked.empty() ? std::vector<int64_t>{count - 1} : asked;
+}
+
 }  // namespace
 
 ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet operators)
     : weights_(weights),
       device_(device),
       operators_(device.isCpu() ? operators : OperatorSet::kStock),
+      hasQuantizedWeights_(hasQuantized(weights)),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
       graphContext_(nodeLimit_, nodeLimit_),
       fewTokens_(device.makeAllocator()),
       manyTokens_(device.makeAllocator()),
       head_(device.makeAllocator()) {}
 
-const float* ForwardPass::run(Session& session, int64_t count, const std::vector<int64_t>& rows,
-                              const CancelFlag* cancelled) {
-  const Hyperparameters& h = weights_.hyperparameters();
-  const auto width = static_cast<size_t>(h.embeddingLength);
-  const int64_t start = session.evaluated();
+const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag* cancelled) {
   weights_.file().bytes().checkUnchanged();
-
-  // Token and position rows are added on the host: any type of table, and no lookup inside ggml
-  // that would end the process on an index out of range.
-  std::vector<float> embeddings(width * static_cast<size_t>(count));
-  std::vector<float> position(width);
-  for (int64_t i = 0; i < count; ++i) {
-    float* row = embeddings.data() + static_cast<size_t>(i) * width;
-    weights_.tokenEmbedding().copyRow(session.tokens()[static_cast<size_t>(start + i)], row);
-    weights_.positionEmbedding().copyRow(start + i, position.data());
-    for (size_t j = 0; j < width; ++j) row[j] += position[j];
-  }
-
-  // The graph needs an end; where nobody asks for any, it is the last.
-  const std::vector<int64_t> asked = rows.empty() ? std::vector<int64_t>{count - 1} : rows;
-  hidden_.resize(width * asked.size());
-  AllocatorPtr& allocator = count <= kFewRows ? fewTokens_ : manyTokens_;
-  ggml_cgraph* graph = newGraph();
-  ggml_context* context = graphContext_.get();
-  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
+  size_t rows = 0;
+  for (const Slice& slice : slices) rows += slice.rows.size();
+  hidden_.resize((rows + 1) * width);  // the last is for what nobody asked for
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, &session.cache(), start, count, asked);
-    ggml_tensor* output = transformer(ops, weights_, input);
-    compute(allocator, graph, {{input, embeddings.data()}}, output, hidden_.data(), cancelled);
+    runFused(slices, hidden_.data(), cancelled);
   } else {
-    std::vector<Input> inputs{{input, embeddings.data()}};
-    ggml_tensor* mask = nullptr;
-    const std::vector<float> causal = causalMask(start, count);
-    if (count > 1) {
-      mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
-      inputs.push_back({mask, causal.data()});
+    float* out = hidden_.data();
+    for (const Slice& slice : slices) {
+      runStock(slice, slice.rows.empty() ? &hidden_[rows * width] : out, cancelled);
+      out += slice.rows.size() * width;
     }
-    const std::vector<int32_t> indices(asked.begin(), asked.end());
-    ggml_tensor* index =
-        ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(asked.size()));
-    inputs.push_back({index, indices.data()});
-    StockOps ops(context, graph, h, &session.cache(), start, mask, index);
-    ggml_tensor* output = transformer(ops, weights_, input);
-    compute(allocator, graph, inputs, output, hidden_.data(), cancelled);
   }
-  session.markEvaluated(start + count);
+  for (const Slice& slice : slices) {
+    slice.session->markEvaluated(slice.session->evaluated() + slice.count);
+  }
   return hidden_.data();
 }
 
-void ForwardPass::logits(const float* hidden, int64_t count, float* out,
+// Token and position rows are added on the host: any type of table, and no lookup inside ggml that
+// would end the process on an index out of range.
+std::vector<float> ForwardPass::embed(const std::vector<Slice>& slices) const {
+  const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
+  std::vector<float> embeddings;
+  std::vector<float> position(width);
+  for (const Slice& slice : slices) {
+    const int64_t start = slice.session->evaluated();
+    for (int64_t i = start; i < start + slice.count; ++i) {
+      embeddings.resize(embeddings.size() + width);
+      float* row = &embeddings[embeddings.size() - width];
+      weights_.tokenEmbedding().copyRow(slice.session->tokens()[static_cast<size_t>(i)], row);
+      weights_.positionEmbedding().copyRow(i, position.data());
+      for (size_t j = 0; j < width; ++j) row[j] += position[j];
+    }
+  }
+  return embeddings;
+}
+
+void ForwardPass::runFused(const std::vector<Slice>& slices, float* out,
+                           const CancelFlag* cancelled) {
+  std::vector<Sequence> sequences;
+  std::vector<int64_t> asked;
+  int64_t tokens = 0;
+  for (const Slice& slice : slices) {
+    sequences.push_back({&slice.session->cache(), slice.session->evaluated(), slice.count});
+    for (const int64_t row : slice.rows) asked.push_back(tokens + row);
+    tokens += slice.count;
+  }
+  const std::vector<float> embeddings = embed(slices);
+  ggml_cgraph* graph = newGraph();
+  ggml_context* context = graphContext_.get();
+  const Hyperparameters& h = weights_.hyperparameters();
+  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, tokens);
+  FusedOps ops(context, h, std::move(sequences), askedOrLast(asked, tokens),
+               slices.size() > 1 && hasQuantizedWeights_);
+  ggml_tensor* output = transformer(ops, weights_, input);
+  compute(tokens <= kFewTokens ? fewTokens_ : manyTokens_, graph, {{input, embeddings.data()}},
+          output, out, cancelled);
+}
+
+void ForwardPass::runStock(const Slice& slice, float* out, const CancelFlag* cancelled) {
+  const int64_t start = slice.session->evaluated();
+  const int64_t count = slice.count;
+  const std::vector<float> embeddings = embed({slice});
+  ggml_cgraph* graph = newGraph();
+  ggml_context* context = graphContext_.get();
+  const Hyperparameters& h = weights_.hyperparameters();
+  ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  std::vector<Input> inputs{{input, embeddings.data()}};
+  ggml_tensor* mask = nullptr;
+  const std::vector<float> causal = causalMask(start, count);
+  if (count > 1) {
+    mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
+    inputs.push_back({mask, causal.data()});
+  }
+  const std::vector<int64_t> asked = askedOrLast(slice.rows, count);
+  const std::vector<int32_t> indices(asked.begin(), asked.end());
+  ggml_tensor* index =
+      ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(asked.size()));
+  inputs.push_back({index, indices.data()});
+  StockOps ops(context, graph, h, &slice.session->cache(), start, mask, index);
+  ggml_tensor* output = transformer(ops, weights_, input);
+  compute(count <= kFewTokens ? fewTokens_ : manyTokens_, graph, inputs, output, out, cancelled);
+}
+
+void ForwardPass::logits(const float* hidden, int64_t count, bool several, float* out,
                          const CancelFlag* cancelled) {
   weights_.file().bytes().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
@@ -100,7 +154,7 @@ void ForwardPass::logits(const float* hidden, int64_t count, float* out,
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, nullptr, 0, count, {});
+    FusedOps ops(context, h, {{nullptr, 0, count}}, {}, several && hasQuantizedWeights_);
     compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
     StockOps ops(context, graph, h, nullptr, 0, nullptr, nullptr);

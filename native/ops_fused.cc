@@ -33,37 +33,39 @@ int chunksOf(int64_t number, int64_t each) { return static_cast<int>((number + e
 
 // ---- Norm
 
-// A row per chunk for few tokens, else a tile of rows, which it leaves packed.
+// A row per chunk, or a tile of rows, which it leaves packed.
 class NormStep final : public Step {
  public:
-  NormStep(const ggml_tensor* x, const LayerNorm& norm, float epsilon, int64_t tokens, bool few,
+  NormStep(const ggml_tensor* x, const LayerNorm& norm, float epsilon, int64_t tokens, bool packs,
            const ggml_tensor* y)
-      : x_(x), norm_(norm), epsilon_(epsilon), tokens_(tokens), few_(few), y_(y) {}
+      : x_(x), norm_(norm), epsilon_(epsilon), tokens_(tokens), packs_(packs), y_(y) {}
 
   int chunks() const override { return chunksOf(tokens_, rowsPerChunk()); }
-  size_t scratch() const override { return few_ ? 0 : static_cast<size_t>(kTileRows * x_->ne[0]); }
+  size_t scratch() const override {
+    return packs_ ? static_cast<size_t>(kTileRows * x_->ne[0]) : 0;
+  }
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t width = x_->ne[0];
     const int64_t first = chunk * rowsPerChunk();
     const int64_t count = std::min(rowsPerChunk(), tokens_ - first);
     float* y = floats(y_) + first * width;
-    float* rows = few_ ? y : scratch;
+    float* rows = packs_ ? scratch : y;
     for (int64_t i = 0; i < count; ++i) {
       normalize(floats(x_) + (first + i) * width, floats(norm_.weight),
                 norm_.bias == nullptr ? nullptr : floats(norm_.bias), epsilon_, width,
                 rows + i * width);
     }
-    if (!few_) packRows(rows, static_cast<size_t>(width), count, width, y);
+    if (packs_) packRows(rows, static_cast<size_t>(width), count, width, y);
   }
 
  private:
-  int64_t rowsPerChunk() const { return few_ ? 1 : kTileRows; }
+  int64_t rowsPerChunk() const { return packs_ ? kTileRows : 1; }
 
   const ggml_tensor* x_;
   LayerNorm norm_;
   float epsilon_;
   int64_t tokens_;
-  bool few_;
+  bool packs_;
   const ggml_tensor* y_;
 };
 
@@ -120,7 +122,8 @@ class LinearStep : public Step {
   const ggml_tensor* y_;
 };
 
-class FewRowsLinearStep final : public LinearStep {
+// Some outputs per chunk, for all tokens: the weights are read from where they lie.
+class RowsLinearStep final : public LinearStep {
  public:
   using LinearStep::LinearStep;
 
@@ -130,8 +133,12 @@ class FewRowsLinearStep final : public LinearStep {
     const int64_t count = std::min(kOutputs, w_.rows - first);
     float* y = floats(y_) + first;
     if (hasFewRowsProduct(w_.type)) {
-      multiplyFew(w_, first, count, floats(x_), static_cast<size_t>(w_.columns),
-                  static_cast<int>(tokens_), y, static_cast<size_t>(w_.rows));
+      for (int64_t token = 0; token < tokens_; token += kFewRows) {
+        multiplyFew(w_, first, count, floats(x_) + token * w_.columns,
+                    static_cast<size_t>(w_.columns),
+                    static_cast<int>(std::min<int64_t>(tokens_ - token, kFewRows)),
+                    y + token * w_.rows, static_cast<size_t>(w_.rows));
+      }
     } else {
       multiplyQuantized(first, count, y);
     }
@@ -160,10 +167,10 @@ class FewRowsLinearStep final : public LinearStep {
 };
 
 // One panel of the weights per chunk, for all tokens.
-class ManyRowsLinearStep final : public LinearStep {
+class PackedLinearStep final : public LinearStep {
  public:
-  ManyRowsLinearStep(const ggml_tensor* x, const Linear& linear, Activation activation,
-                     const ggml_tensor* residual, int64_t tokens, bool packs, const ggml_tensor* y)
+  PackedLinearStep(const ggml_tensor* x, const Linear& linear, Activation activation,
+                   const ggml_tensor* residual, int64_t tokens, bool packs, const ggml_tensor* y)
       : LinearStep(x, linear, activation, residual, tokens, y), packs_(packs) {}
 
   int chunks() const override { return chunksOf(w_.rows, kTileColumns); }
@@ -211,24 +218,31 @@ void store(const float* from, int64_t count, ggml_type type, void* to) {
   }
 }
 
-// What the steps of attention have in common. qkv: [3 × width, tokens]: queries, keys, values, each
-// [head size] × heads.
+// What the steps of attention have in common, for one sequence. qkv: [3 × width, tokens of all
+// sequences]: queries, keys, values, each [head size] × heads; `first` is this sequence's first
+// token.
 class AttentionPart {
  public:
-  AttentionPart(const ggml_tensor* qkv, const ggml_tensor* keys, const ggml_tensor* values,
-                const Hyperparameters& hyperparameters, int64_t start, int64_t tokens)
+  AttentionPart(const ggml_tensor* qkv, int64_t first, const Sequence& sequence, size_t layer,
+                const Hyperparameters& hyperparameters)
       : qkv_(qkv),
-        keys_(keys),
-        values_(values),
+        first_(first),
+        keys_(sequence.cache->allKeys(layer)),
+        values_(sequence.cache->allValues(layer)),
         width_(hyperparameters.embeddingLength),
         heads_(hyperparameters.headCount),
         headSize_(hyperparameters.headSize()),
-        start_(start),
-        tokens_(tokens) {}
+        start_(sequence.start),
+        tokens_(sequence.tokens) {}
 
- protected:
+  int64_t heads() const { return heads_; }
+  int64_t headSize() const { return headSize_; }
+  int64_t first() const { return first_; }
+  int64_t tokens() const { return tokens_; }
+  int64_t positions() const { return start_ + tokens_; }
+
   const float* query(int64_t token, int64_t head) const {
-    return floats(qkv_) + token * 3 * width_ + head * headSize_;
+    return floats(qkv_) + (first_ + token) * 3 * width_ + head * headSize_;
   }
 
   // Writes this pass's keys and values of a head to the cache.
@@ -272,7 +286,9 @@ class AttentionPart {
     softmax(scores, 1 / std::sqrt(static_cast<float>(headSize_)), start_ + token + 1);
   }
 
+ protected:
   const ggml_tensor* qkv_;
+  int64_t first_;
   const ggml_tensor* keys_;
   const ggml_tensor* values_;
   int64_t width_, heads_, headSize_, start_, tokens_;
@@ -294,27 +310,42 @@ struct AttentionResult {
   std::vector<int64_t> rows;  // the tokens that have one, in rising order
 };
 
-// A head per chunk, from storing its keys and values to the result.
-class FewRowsAttentionStep final : public Step, private AttentionPart {
+// A head of a sequence per chunk, from storing its keys and values to the result.
+class FewRowsAttentionStep final : public Step {
  public:
-  FewRowsAttentionStep(const AttentionPart& part, AttentionResult result)
-      : AttentionPart(part), result_(std::move(result)) {}
+  FewRowsAttentionStep(std::vector<AttentionPart> parts, AttentionResult result)
+      : parts_(std::move(parts)), result_(std::move(result)) {}
 
-  int chunks() const override { return static_cast<int>(heads_); }
-  size_t scratch() const override { return static_cast<size_t>(start_ + tokens_); }
+  int chunks() const override { return static_cast<int>(parts_.size()) * heads(); }
+  size_t scratch() const override {
+    int64_t positions = 0;
+    for (const AttentionPart& part : parts_) positions = std::max(positions, part.positions());
+    return static_cast<size_t>(positions + parts_[0].headSize());
+  }
   void run(int chunk, float* scratch) const noexcept override {
-    storeKeysAndValues(chunk);
-    for (size_t row = 0; row < result_.rows.size(); ++row) {
-      const int64_t token = result_.rows[row];
-      const int64_t seen = start_ + token + 1;
-      multiplyFew(keysOf(chunk, seen), 0, seen, query(token, chunk), 0, 1, scratch, 0);
-      weigh(scratch, token);
-      multiplyFew(valuesOf(chunk, seen), 0, headSize_, scratch, 0, 1,
-                  result_.at(static_cast<int64_t>(row), chunk * headSize_), 0);
+    const AttentionPart& part = parts_[static_cast<size_t>(chunk / heads())];
+    const int64_t head = chunk % heads();
+    const int64_t headSize = part.headSize();
+    float* attended = scratch;
+    float* scores = scratch + headSize;
+    part.storeKeysAndValues(head);
+    const std::vector<int64_t>& rows = result_.rows;
+    auto row = std::lower_bound(rows.begin(), rows.end(), part.first());
+    for (; row != rows.end() && *row < part.first() + part.tokens(); ++row) {
+      const int64_t token = *row - part.first();
+      const int64_t seen = part.positions() - part.tokens() + token + 1;
+      multiplyFew(part.keysOf(head, seen), 0, seen, part.query(token, head), 0, 1, scores, 0);
+      part.weigh(scores, token);
+      multiplyFew(part.valuesOf(head, seen), 0, headSize, scores, 0, 1, attended, 0);
+      float* to = result_.at(row - rows.begin(), head * headSize);
+      for (int64_t i = 0; i < headSize; ++i) to[i * result_.stride()] = attended[i];
     }
   }
 
  private:
+  int heads() const { return static_cast<int>(parts_[0].heads()); }
+
+  std::vector<AttentionPart> parts_;
   AttentionResult result_;
 };
 
@@ -435,47 +466,54 @@ class AskedForStep final : public Step {
 }  // namespace
 
 FusedOps::FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
-                   const KvCache* cache, int64_t start, int64_t tokens, std::vector<int64_t> rows)
+                   std::vector<Sequence> sequences, std::vector<int64_t> rows, bool asRows)
     : context_(context),
       hyperparameters_(hyperparameters),
-      cache_(cache),
-      start_(start),
-      tokens_(tokens),
-      rows_(std::move(rows)) {}
+      sequences_(std::move(sequences)),
+      tokens_(0),
+      rows_(std::move(rows)),
+      asRows_(asRows) {
+  for (const Sequence& sequence : sequences_) tokens_ += sequence.tokens;
+}
 
 FusedOps::~FusedOps() = default;
 
-bool FusedOps::few() const { return tokens_ <= kFewRows; }
+bool FusedOps::readsRows(int64_t count) const { return asRows_ || count <= kFewRows; }
 
 ggml_tensor* FusedOps::norm(ggml_tensor* x, const LayerNorm& norm) {
-  ggml_tensor* y = make(x->ne[0], tokens_, !few(), {x});
+  const bool packs = !readsRows(tokens_);
+  ggml_tensor* y = make(x->ne[0], tokens_, packs, {x});
   setStep(
-      y, std::make_unique<NormStep>(x, norm, hyperparameters_.layerNormEpsilon, tokens_, few(), y));
+      y, std::make_unique<NormStep>(x, norm, hyperparameters_.layerNormEpsilon, tokens_, packs, y));
   return y;
 }
 
 ggml_tensor* FusedOps::linear(ggml_tensor* x, const Linear& linear, Activation activation,
                               ggml_tensor* residual) {
   const int64_t out = linear.weight->ne[1];
-  if (few()) {
+  if (readsRows(tokens_)) {
     if (!hasFewRowsProduct(linear.weight->type)) {
       x = quantized(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
     }
     ggml_tensor* y = make(out, tokens_, false, {x, residual});
-    setStep(y, std::make_unique<FewRowsLinearStep>(x, linear, activation, residual, tokens_, y));
+    setStep(y, std::make_unique<RowsLinearStep>(x, linear, activation, residual, tokens_, y));
     return y;
   }
   // In GPT-2, what has an activation is read by the next linear layer only.
   const bool packs = activation != Activation::kNone;
   ggml_tensor* y = make(out, tokens_, packs, {x, residual});
   setStep(y,
-          std::make_unique<ManyRowsLinearStep>(x, linear, activation, residual, tokens_, packs, y));
+          std::make_unique<PackedLinearStep>(x, linear, activation, residual, tokens_, packs, y));
   return y;
 }
 
 ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
-  const AttentionPart part(qkv, cache_->allKeys(layer), cache_->allValues(layer), hyperparameters_,
-                           start_, tokens_);
+  std::vector<AttentionPart> parts;
+  int64_t first = 0;
+  for (const Sequence& sequence : sequences_) {
+    parts.emplace_back(qkv, first, sequence, layer, hyperparameters_);
+    first += sequence.tokens;
+  }
   const int64_t width = hyperparameters_.embeddingLength;
   AttentionResult result{nullptr, width, false, rows_};
   if (rows == Rows::kAll) {
@@ -483,18 +521,18 @@ ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
     std::iota(result.rows.begin(), result.rows.end(), 0);
   }
   const auto count = static_cast<int64_t>(result.rows.size());
-  result.packed = count > kFewRows;
-  if (few()) {
-    ggml_tensor* y = make(width, count, false, {qkv});
+  result.packed = !readsRows(count);
+  if (parts.size() > 1 || tokens_ <= kFewRows) {
+    ggml_tensor* y = make(width, count, result.packed, {qkv});
     result.y = y;
-    setStep(y, std::make_unique<FewRowsAttentionStep>(part, std::move(result)));
+    setStep(y, std::make_unique<FewRowsAttentionStep>(std::move(parts), std::move(result)));
     return y;
   }
   ggml_tensor* stored = make(1, 1, false, {qkv});
-  setStep(stored, std::make_unique<StoreStep>(part));
+  setStep(stored, std::make_unique<StoreStep>(parts[0]));
   ggml_tensor* y = make(width, count, result.packed, {qkv, stored});
   result.y = y;
-  setStep(y, std::make_unique<ManyRowsAttentionStep>(part, std::move(result)));
+  setStep(y, std::make_unique<ManyRowsAttentionStep>(parts[0], std::move(result)));
   return y;
 }
 

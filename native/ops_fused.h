@@ -10,17 +10,25 @@
 
 namespace gpt2 {
 
+// Tokens of a pass that belong to one sequence: `tokens` positions from `start` on.
+struct Sequence {
+  const KvCache* cache;  // null where there is no attention
+  int64_t start;
+  int64_t tokens;
+};
+
 // The operators as steps for our own executor, for the CPU: each does at once what takes several of
 // ggml's nodes. Sums have one order, however many tokens and threads there are; only with quantised
-// weights does it matter whether there are few tokens, whose activations are then rounded, or many.
+// weights does it matter whether activations are read as rows, and then rounded, or packed.
 //
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
  public:
-  // For `tokens` positions from `start` on, of which `rows` (indices in rising order) are asked
-  // for. The nodes live in `context`; the steps here.
-  FusedOps(ggml_context* context, const Hyperparameters& hyperparameters, const KvCache* cache,
-           int64_t start, int64_t tokens, std::vector<int64_t> rows);
+  // sequences: one, or several of at most kFewRows tokens each. rows: the tokens, counted through
+  // all sequences, that are asked for, in rising order. Activations are read as rows if there are
+  // few, or if `asRows` says so. The nodes live in `context`; the steps here.
+  FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
+           std::vector<Sequence> sequences, std::vector<int64_t> rows, bool asRows);
   ~FusedOps() override;
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
@@ -33,8 +41,8 @@ class FusedOps final : public Ops {
   static std::vector<const Step*> stepsOf(ggml_cgraph* graph);
 
  private:
-  // Linear layers read rows as they are for few tokens, else packed for multiplyTile().
-  bool few() const;
+  // Whether linear layers read rows as they are, else packed for multiplyTile().
+  bool readsRows(int64_t count) const;
   // [columns, count], or as many more rows as fill the last tile.
   ggml_tensor* make(int64_t columns, int64_t count, bool packed, std::vector<ggml_tensor*> from);
   ggml_tensor* quantized(ggml_tensor* x, ggml_type type);
@@ -42,10 +50,10 @@ class FusedOps final : public Ops {
 
   ggml_context* context_;
   const Hyperparameters& hyperparameters_;
-  const KvCache* cache_;
-  int64_t start_;
-  int64_t tokens_;
+  std::vector<Sequence> sequences_;
+  int64_t tokens_;  // of all sequences; after askedFor(), the rows
   std::vector<int64_t> rows_;
+  bool asRows_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../test/carry_out.h"
 #include "error.h"
 #include "memory_file.h"
 #include "model.h"
@@ -48,9 +49,8 @@ void compute(Model& model) {
   }
   std::vector<int64_t> positions(tokens.size());
   std::iota(positions.begin(), positions.end(), 0);
-  std::vector<float> logits(tokens.size() * static_cast<size_t>(vocabSize));
   const auto session = model.createSession();
-  model.evaluate(*session, 0, tokens, positions, logits.data(), nullptr);
+  gpt2::test::evaluate(model, *session, 0, tokens, positions);
 
   const auto copy = model.createSession();
   copy->copyFrom(*session);
@@ -59,8 +59,7 @@ void compute(Model& model) {
   options.sampling.topK = 8;
   options.sampling.topP = 0.9;
   try {
-    model.generate(
-        *session, 1, {}, options, [](uint32_t) {}, nullptr);
+    gpt2::test::generate(model, *session, 1, {}, options, [](uint32_t) {});
   } catch (const gpt2::Error& error) {
     if (!isOneOf(error, {code::kNotFinite})) throw;
   }

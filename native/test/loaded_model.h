@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "carry_out.h"
 #include "model.h"
 #include "temporary_file.h"
 
@@ -34,9 +35,7 @@ class LoadedModel {
   std::vector<float> evaluate(Session& session, int64_t keep, const std::vector<uint32_t>& tokens,
                               const std::vector<int64_t>& positions,
                               const CancelFlag* cancelled = nullptr) {
-    std::vector<float> logits(positions.size() * vocabulary());
-    model_.evaluate(session, keep, tokens, positions, logits.data(), cancelled);
-    return logits;
+    return test::evaluate(model_, session, keep, tokens, positions, cancelled);
   }
   // After every one of the tokens.
   std::vector<float> evaluateAll(Session& session, int64_t keep,

@@ -91,6 +91,8 @@ void free(void* memory) {
 namespace {
 
 using gpt2::test::cpuOptions;
+using gpt2::test::evaluate;
+using gpt2::test::generate;
 using gpt2::test::greedy;
 using gpt2::test::kVocabulary;
 using gpt2::test::LoadedModel;
@@ -102,15 +104,12 @@ std::vector<float> useModel(const std::string& path, bool map) {
   options.map = map;
   gpt2::Model model(path, options);
   const auto session = model.createSession();
-  std::vector<float> logits(kVocabulary);
-  model.evaluate(*session, 0, std::vector<uint32_t>(40, 3), {39}, logits.data(), nullptr);
-  model.evaluate(*session, 40, std::vector<uint32_t>(60, 4), {59}, logits.data(), nullptr);
+  evaluate(model, *session, 0, std::vector<uint32_t>(40, 3), {39});
+  evaluate(model, *session, 40, std::vector<uint32_t>(60, 4), {59});
   const auto fork = model.createSession();
   fork->copyFrom(*session);
-  const auto ignore = [](uint32_t) {};
-  model.generate(*fork, 100, {5}, greedy(3), ignore, nullptr);
-  model.evaluate(*fork, 104, {6, 7}, {1}, logits.data(), nullptr);
-  return logits;
+  generate(model, *fork, 100, {5}, greedy(3), [](uint32_t) {});
+  return evaluate(model, *fork, 104, {6, 7}, {1});
 }
 
 }  // namespace

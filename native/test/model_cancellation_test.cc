@@ -118,8 +118,8 @@ TEST(aGenerationIsStoppedBetweenTokens) {
   CancelFlag cancelled(false);
   std::vector<uint32_t> heard;
   const auto session = model->createSession();
-  CHECK_ERROR(code::kAborted, model->generate(
-                                  *session, 0, prompt, greedy(50),
+  CHECK_ERROR(code::kAborted, generate(
+                                  *model, *session, 0, prompt, greedy(50),
                                   [&](uint32_t token) {
                                     heard.push_back(token);
                                     cancelled = heard.size() == 10;

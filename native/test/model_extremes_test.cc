@@ -60,8 +60,8 @@ void checkSmall(const ReferenceShape& shape) {
     options.maxTokens = 2;
     options.sampling.temperature = 0;
     std::vector<uint32_t> drawn;
-    model->generate(
-        *copy, static_cast<int64_t>(length), {}, options,
+    gpt2::test::generate(
+        *model, *copy, static_cast<int64_t>(length), {}, options,
         [&](uint32_t token) { drawn.push_back(token); }, nullptr);
     CHECK_EQUAL(drawn.size(), std::min<size_t>(2, shape.context - length));
     if (!drawn.empty() && cache == GGML_TYPE_F32) {

@@ -36,20 +36,15 @@ struct OpenModel {
     return options;
   }
   std::vector<float> evaluate(gpt2::Session& session) {
-    std::vector<float> logits(kVocabulary);
-    model.evaluate(session, 0, {1, 2, 3}, {2}, logits.data(), nullptr);
-    return logits;
+    return gpt2::test::evaluate(model, session, 0, {1, 2, 3}, {2});
   }
   // Calls `onFirst` after the first of 20 tokens. Returns how many there were.
   template <typename Callback>
   size_t generate(gpt2::Session& session, Callback onFirst) {
     size_t heard = 0;
-    model.generate(
-        session, 0, {1, 2, 3}, greedy(20),
-        [&](uint32_t) {
-          if (++heard == 1) onFirst();
-        },
-        nullptr);
+    gpt2::test::generate(model, session, 0, {1, 2, 3}, greedy(20), [&](uint32_t) {
+      if (++heard == 1) onFirst();
+    });
     return heard;
   }
 
@@ -88,9 +83,10 @@ TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
     gpt2::ForwardPass pass(open.model.weights(), device, gpt2::OperatorSet::kFused);
     const std::vector<float> hidden(24);
     std::vector<float> logits(kVocabulary);
-    pass.logits(hidden.data(), 1, logits.data(), nullptr);
+    pass.logits(hidden.data(), 1, false, logits.data(), nullptr);
     change(open.file.path());
-    CHECK_ERROR(code::kFileUnreadable, pass.logits(hidden.data(), 1, logits.data(), nullptr));
+    CHECK_ERROR(code::kFileUnreadable,
+                pass.logits(hidden.data(), 1, false, logits.data(), nullptr));
   }
 }
 

@@ -168,8 +168,8 @@ TEST(logitsThatAreNoNumbersAreNotDrawnFrom) {
   LoadedModel model(reference.file());
   const auto session = model->createSession();
   std::vector<uint32_t> heard;
-  CHECK_ERROR(code::kNotFinite, model->generate(
-                                    *session, 0, {1, 2, 3}, greedy(20),
+  CHECK_ERROR(code::kNotFinite, generate(
+                                    *model, *session, 0, {1, 2, 3}, greedy(20),
                                     [&](uint32_t token) { heard.push_back(token); }, nullptr));
   CHECK_EQUAL(heard.size(), 3U);  // after the positions 2, 3 and 4
   CHECK_EQUAL(session->length(), 6);

@@ -44,9 +44,9 @@ inline Generated generate(LoadedModel& model, Session& session, int64_t keep,
                           const std::vector<uint32_t>& prompt, const GenerateOptions& options,
                           const CancelFlag* cancelled = nullptr) {
   Generated generated;
-  generated.result = model->generate(
-      session, keep, prompt, options, [&](uint32_t token) { generated.tokens.push_back(token); },
-      cancelled);
+  generated.result = generate(
+      *model, session, keep, prompt, options,
+      [&](uint32_t token) { generated.tokens.push_back(token); }, cancelled);
   CHECK_EQUAL(generated.result.completionTokens, static_cast<int64_t>(generated.tokens.size()));
   return generated;
 }

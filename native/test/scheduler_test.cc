@@ -1,0 +1,358 @@
+// Requests that come together share passes, give what they give alone, and do not harm each other.
+
+#include "scheduler.h"
+
+#include <cmath>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "session_checks.h"
+
+using gpt2::CancelFlag;
+using gpt2::Engine;
+using gpt2::EvaluateRequest;
+using gpt2::GenerateRequest;
+using gpt2::Model;
+using gpt2::ModelOptions;
+using gpt2::OperatorSet;
+using gpt2::Request;
+using gpt2::Scheduler;
+using gpt2::Session;
+using gpt2::test::cpuOptions;
+using gpt2::test::greedy;
+using gpt2::test::kVocabulary;
+using gpt2::test::randomTokens;
+using gpt2::test::ReferenceModel;
+using gpt2::test::TemporaryFile;
+namespace code = gpt2::code;
+
+namespace {
+
+const ReferenceModel& reference() {
+  static const ReferenceModel model({kVocabulary, 400, 32, 4, 2}, 5);
+  return model;
+}
+
+// A model, its engine, and the requests' ends.
+class Service {
+ public:
+  explicit Service(const std::string& bytes, const ModelOptions& options = cpuOptions(2))
+      : file_(bytes),
+        model_(std::make_shared<Model>(file_.path(), options)),
+        scheduler_(std::make_unique<Scheduler>(model_, engine_)) {}
+  ~Service() { engine_.join(); }
+
+  Model& model() { return *model_; }
+  Engine& engine() { return engine_; }
+  std::shared_ptr<Session> newSession() { return model_->createSession(); }
+
+  // What a request has come to, once it has ended.
+  struct Call {
+    std::shared_ptr<CancelFlag> cancelled = std::make_shared<CancelFlag>(false);
+    std::vector<uint32_t> drawn;
+    std::vector<float> logits;
+    std::string failure;  // the error's code
+    std::promise<void> ended;
+    void wait() { ended.get_future().wait(); }
+  };
+  using CallPtr = std::shared_ptr<Call>;
+
+  CallPtr evaluate(std::shared_ptr<Session> session, int64_t keep,
+                   const std::vector<uint32_t>& tokens, const std::vector<int64_t>& positions) {
+    auto call = std::make_shared<Call>();
+    call->logits.resize(positions.size() * kVocabulary);
+    return submit(call, std::make_shared<EvaluateRequest>(*model_, std::move(session), keep, tokens,
+                                                          positions, call->logits.data()));
+  }
+  CallPtr generate(
+      std::shared_ptr<Session> session, int64_t keep, const std::vector<uint32_t>& prompt,
+      const gpt2::GenerateOptions& options, std::function<void(Call&)> onToken = [](Call&) {}) {
+    auto call = std::make_shared<Call>();
+    return submit(
+        call, std::make_shared<GenerateRequest>(*model_, std::move(session), keep, prompt, options,
+                                                [call = call.get(), onToken](uint32_t token) {
+                                                  call->drawn.push_back(token);
+                                                  onToken(*call);
+                                                }));
+  }
+
+  // Holds the engine until the returned promise is set, so that what is submitted meanwhile begins
+  // together.
+  std::promise<void> hold() {
+    std::promise<void> go;
+    engine_.post(std::make_shared<CancelFlag>(false),
+                 [opened = go.get_future().share()](const CancelFlag&) { opened.wait(); });
+    return go;
+  }
+
+ private:
+  CallPtr submit(CallPtr call, std::shared_ptr<Request> request) {
+    scheduler_->submit(call->cancelled, std::move(request), [call](Request& ended) {
+      try {
+        if (ended.failure()) std::rethrow_exception(ended.failure());
+      } catch (const gpt2::Error& error) {
+        call->failure = error.code();
+      }
+      call->ended.set_value();
+    });
+    return call;
+  }
+
+  TemporaryFile file_;
+  std::shared_ptr<Model> model_;
+  Engine engine_;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+std::string fileOf(ggml_type type) {
+  ReferenceModel model = reference();
+  for (const auto& [name, tensor] : reference().tensors()) {
+    if (tensor.out != 0 && type != GGML_TYPE_F32) model.encode(name, type);
+  }
+  return model.file();
+}
+
+gpt2::GenerateOptions drawing(int64_t maxTokens, uint64_t seed) {
+  gpt2::GenerateOptions options;
+  options.maxTokens = maxTokens;
+  options.sampling.seed = seed;
+  return options;
+}
+
+}  // namespace
+
+// To the bit: what is drawn from one seed, and logits.
+TEST(togetherTheyGiveWhatTheyGiveAlone) {
+  for (const OperatorSet operators : {OperatorSet::kFused, OperatorSet::kStock}) {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
+      ModelOptions options = cpuOptions(operators == OperatorSet::kFused ? 2 : 1);
+      options.operators = operators;
+      Service service(fileOf(type), options);
+      constexpr size_t kCount = 9;
+      const auto start = [&](size_t i) {
+        // Prompts from one token to more than a slice.
+        const std::vector<uint32_t> prompt = randomTokens(1 + i * i * 4, kVocabulary, i);
+        return i % 3 == 2 ? service.evaluate(service.newSession(), 0, prompt, {0, 2, 5})
+                          : service.generate(service.newSession(), 0, prompt, drawing(30, i));
+      };
+      std::vector<Service::CallPtr> alone;
+      for (size_t i = 0; i < kCount; ++i) {
+        alone.push_back(start(i));
+        alone.back()->wait();
+      }
+      std::promise<void> go = service.hold();
+      std::vector<Service::CallPtr> together;
+      for (size_t i = 0; i < kCount; ++i) together.push_back(start(i));
+      go.set_value();
+      for (size_t i = 0; i < kCount; ++i) {
+        together[i]->wait();
+        CHECK_EQUAL(together[i]->failure, std::string());
+        CHECK(together[i]->drawn == alone[i]->drawn);
+        CHECK(together[i]->logits == alone[i]->logits);
+        CHECK(!alone[i]->drawn.empty() || !alone[i]->logits.empty());
+      }
+    }
+  }
+}
+
+TEST(moreTokensThanAPassTakes) {
+  Service service(fileOf(GGML_TYPE_F32));
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls;
+  for (uint64_t i = 0; i < 70; ++i) {
+    calls.push_back(
+        service.evaluate(service.newSession(), 0, randomTokens(4, kVocabulary, i), {3}));
+  }
+  go.set_value();
+  for (uint64_t i = 0; i < 70; ++i) {
+    calls[i]->wait();
+    const auto alone =
+        service.evaluate(service.newSession(), 0, randomTokens(4, kVocabulary, i), {3});
+    alone->wait();
+    CHECK(calls[i]->logits == alone->logits);
+  }
+}
+
+// The tokens of generations that began together come in turns, one each per pass.
+TEST(generationsGoOnSideBySide) {
+  Service service(fileOf(GGML_TYPE_F32));
+  std::vector<int> order;
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls;
+  for (int i = 0; i < 3; ++i) {
+    calls.push_back(service.generate(service.newSession(), 0, {1, 2}, greedy(5),
+                                     [&order, i](Service::Call&) { order.push_back(i); }));
+  }
+  go.set_value();
+  for (const auto& call : calls) call->wait();
+  CHECK(order == (std::vector<int>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
+}
+
+// Who has few tokens waits for a slice of a long prompt at most.
+TEST(aShortCallDoesNotWaitForALongOne) {
+  Service service(fileOf(GGML_TYPE_F32));
+  std::mutex mutex;
+  std::vector<std::string> order;
+  std::promise<void> go = service.hold();
+  const auto longCall =
+      service.generate(service.newSession(), 0, randomTokens(390, kVocabulary, 1), greedy(1),
+                       [&](Service::Call&) { order.emplace_back("long"); });
+  const auto shortCall = service.generate(service.newSession(), 0, {1}, greedy(1),
+                                          [&](Service::Call&) { order.emplace_back("short"); });
+  go.set_value();
+  longCall->wait();
+  shortCall->wait();
+  CHECK(order == (std::vector<std::string>{"short", "long"}));
+}
+
+TEST(anAbortedOneLeavesTheOthers) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const auto expected = service.generate(service.newSession(), 0, {7}, greedy(30));
+  expected->wait();
+  std::promise<void> go = service.hold();
+  const auto aborted =
+      service.generate(service.newSession(), 0, {8}, greedy(30), [](Service::Call& call) {
+        if (call.drawn.size() == 5) *call.cancelled = true;
+      });
+  const auto other = service.generate(service.newSession(), 0, {7}, greedy(30));
+  go.set_value();
+  aborted->wait();
+  other->wait();
+  CHECK_EQUAL(aborted->failure, std::string(code::kAborted));
+  CHECK_EQUAL(aborted->drawn.size(), 5U);
+  CHECK_EQUAL(other->failure, std::string());
+  CHECK(other->drawn == expected->drawn);
+}
+
+// Whose flag is set before its turn comes is not begun.
+TEST(oneThatIsAbortedBeforehandDoesNothing) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const auto session = service.newSession();
+  std::promise<void> go = service.hold();
+  const auto call = service.generate(session, 0, {8}, greedy(30));
+  *call->cancelled = true;
+  go.set_value();
+  call->wait();
+  CHECK_EQUAL(call->failure, std::string(code::kAborted));
+  CHECK_EQUAL(session->length(), 0);
+}
+
+TEST(anErrorOfOneIsNoneOfTheOthers) {
+  ReferenceModel broken = reference();
+  // At position 5 nothing is a number.
+  auto& positions = broken.tensor("position_embd.weight");
+  positions.values[5 * positions.in] = std::nan("");
+  broken.encode("position_embd.weight", GGML_TYPE_F32);
+  Service service(broken.file());
+  const auto expected = service.generate(service.newSession(), 0, {7}, greedy(3));
+  expected->wait();
+  std::promise<void> go = service.hold();
+  const auto outOfRange = service.generate(service.newSession(), 0, {kVocabulary}, greedy(3));
+  const auto notFinite = service.generate(service.newSession(), 0, {1, 2, 3, 4}, greedy(9));
+  const auto fine = service.generate(service.newSession(), 0, {7}, greedy(3));
+  go.set_value();
+  outOfRange->wait();
+  notFinite->wait();
+  fine->wait();
+  CHECK_EQUAL(outOfRange->failure, std::string(code::kTokenOutOfRange));
+  CHECK_EQUAL(notFinite->failure, std::string(code::kNotFinite));
+  CHECK_EQUAL(notFinite->drawn.size(), 2U);  // after the positions 3 and 4
+  CHECK_EQUAL(fine->failure, std::string());
+  CHECK(fine->drawn == expected->drawn);
+}
+
+// A caller that has aborted does not wait for the end: its session may have the next call at once.
+TEST(anAbortedSessionTakesTheNextCall) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const std::vector<uint32_t> prompt = randomTokens(40, kVocabulary, 3);
+  const auto expected = service.generate(service.newSession(), 0, prompt, greedy(20));
+  expected->wait();
+  for (int others = 0; others < 2; ++others) {
+    const auto session = service.newSession();
+    std::promise<void> reached;
+    const auto aborted =
+        service.generate(session, 0, {1, 2, 3}, greedy(300), [&](Service::Call& call) {
+          if (call.drawn.size() == 3) reached.set_value();
+        });
+    const auto other =
+        others == 0 ? nullptr : service.generate(service.newSession(), 0, {9}, greedy(300));
+    reached.get_future().wait();
+    *aborted->cancelled = true;
+    const auto next = service.generate(session, 0, prompt, greedy(20));
+    next->wait();
+    aborted->wait();
+    CHECK_EQUAL(aborted->failure, std::string(code::kAborted));
+    CHECK_EQUAL(next->failure, std::string());
+    CHECK(next->drawn == expected->drawn);
+    if (other) other->wait();
+  }
+}
+
+TEST(twoOnOneSessionAreRefused) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const auto session = service.newSession();
+  std::promise<void> go = service.hold();
+  const auto first = service.generate(session, 0, {1, 2, 3}, greedy(20));
+  const auto second = service.generate(session, 0, {4}, greedy(20));
+  go.set_value();
+  first->wait();
+  second->wait();
+  CHECK_EQUAL(first->failure, std::string());
+  CHECK_EQUAL(first->drawn.size(), 20U);
+  CHECK_EQUAL(second->failure, std::string(code::kInternal));
+}
+
+TEST(stoppingTheEngineEndsThemAll) {
+  for (const size_t count : {1U, 5U}) {
+    Service service(fileOf(GGML_TYPE_F32));
+    std::promise<void> reached;
+    std::vector<Service::CallPtr> calls;
+    calls.push_back(
+        service.generate(service.newSession(), 0, {1}, greedy(390), [&](Service::Call& call) {
+          if (call.drawn.size() == 3) reached.set_value();
+        }));
+    for (size_t i = 1; i < count; ++i) {
+      calls.push_back(service.generate(service.newSession(), 0, {1}, greedy(390)));
+    }
+    reached.get_future().wait();
+    bool lastRan = false;
+    service.engine().stop([&] { lastRan = true; });
+    CHECK_ERROR(code::kDisposed, service.generate(service.newSession(), 0, {1}, greedy(1)));
+    for (const auto& call : calls) {
+      call->wait();
+      CHECK(!call->failure.empty());
+    }
+    service.engine().join();
+    CHECK(lastRan);
+  }
+}
+
+// Sessions come, go on, fork and are aborted from several threads at once.
+TEST(manyCallersAtOnce) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const auto expected = service.generate(service.newSession(), 0, {1, 2}, greedy(12));
+  expected->wait();
+  std::vector<std::thread> callers;
+  std::vector<int> wrong(4);
+  for (size_t caller = 0; caller < wrong.size(); ++caller) {
+    callers.emplace_back([&, caller] {
+      for (uint64_t round = 0; round < 25; ++round) {
+        const auto call = service.generate(service.newSession(), 0, {1, 2}, greedy(12));
+        const auto other = service.evaluate(service.newSession(), 0,
+                                            randomTokens(1 + round * 3, kVocabulary, round), {0});
+        if (round % 2 == caller % 2) *other->cancelled = true;
+        call->wait();
+        other->wait();
+        if (call->drawn != expected->drawn) ++wrong[caller];
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == std::vector<int>(4));
+}
