@@ -39,12 +39,12 @@ export const rows = [
     options: { sequences: 64, tokens: 100 },
     ...speed,
   },
-  {
-    name: '32 continuations of a prompt',
+  ...[1, 32].map((sequences) => ({
+    name: `${sequences} ${sequences === 1 ? 'continuation' : 'continuations'} of a prompt`,
     task: 'together',
-    options: { sequences: 32, after: 32, count: 32 },
+    options: { sequences, after: 32, count: 64 },
     ...speed,
-  },
+  })),
   { name: 'start to first token', task: 'start', unit: 'ms', moreIsBetter: false },
   { name: 'load', task: 'load', unit: 'ms', moreIsBetter: false },
   { name: 'peak memory', task: 'memory', unit: 'MB', moreIsBetter: false },

@@ -28,9 +28,9 @@ Error toError(const std::exception_ptr& failure) {
   } catch (const Error& error) {
     return error;
   } catch (const std::bad_alloc&) {
-    return Error(code::kOutOfMemory, "no memory for the call");
+    return {code::kOutOfMemory, "no memory for the call"};
   } catch (const std::exception& error) {
-    return Error(code::kInternal, error.what());
+    return {code::kInternal, error.what()};
   }
 }
 

@@ -470,7 +470,6 @@ FusedOps::FusedOps(ggml_context* context, const Hyperparameters& hyperparameters
     : context_(context),
       hyperparameters_(hyperparameters),
       sequences_(std::move(sequences)),
-      tokens_(0),
       rows_(std::move(rows)),
       asRows_(asRows) {
   for (const Sequence& sequence : sequences_) tokens_ += sequence.tokens;

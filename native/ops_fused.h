@@ -51,7 +51,7 @@ class FusedOps final : public Ops {
   ggml_context* context_;
   const Hyperparameters& hyperparameters_;
   std::vector<Sequence> sequences_;
-  int64_t tokens_;  // of all sequences; after askedFor(), the rows
+  int64_t tokens_ = 0;  // of all sequences; after askedFor(), the rows
   std::vector<int64_t> rows_;
   bool asRows_;
   std::vector<std::unique_ptr<Step>> steps_;

@@ -24,7 +24,7 @@ void Scheduler::submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Re
   engine_.post(entry.cancelled, [this, entry](const CancelFlag&) { begin(entry); });
 }
 
-void Scheduler::begin(Entry entry) {
+void Scheduler::begin(const Entry& entry) {
   // A session whose call was aborted may have been given its next one.
   failAborted();
   endDone();

@@ -35,7 +35,7 @@ class Scheduler {
   };
 
   // All of these on the engine's thread.
-  void begin(Entry entry);
+  void begin(const Entry& entry);
   void postPass();
   void pass(const CancelFlag& cancelled);
   std::vector<Request*> nextPass();

@@ -22,8 +22,16 @@ compete(async ({ file, threads, contextLength }) => {
         }
       }
     },
-    together: (prompt, sequences, count) =>
-      model.generate(Array(sequences).fill(prompt), { maxTokens: count, temperature: 1 }),
+    async together(prompt, sequences, count) {
+      using first = model.createSession();
+      await first.evaluate(prompt);
+      await Promise.all(
+        Array.from({ length: sequences }, async (_, seed) => {
+          using session = first.fork();
+          await session.generate([], { maxTokens: count, temperature: 1, seed });
+        }),
+      );
+    },
     dispose: () => model.dispose(),
   };
 });
