@@ -55,7 +55,7 @@ class NormStep final : public Step {
                 norm_.bias == nullptr ? nullptr : floats(norm_.bias), epsilon_, width,
                 rows + i * width);
     }
-    if (packs_) packRows(rows, static_cast<size_t>(width), count, width, y);
+    if (packs_) packRows(rows, static_cast<size_t>(width), count, width, Order::kByLane, y);
   }
 
  private:
@@ -132,7 +132,7 @@ class RowsLinearStep final : public LinearStep {
     const int64_t first = chunk * kOutputs;
     const int64_t count = std::min(kOutputs, w_.rows - first);
     float* y = floats(y_) + first;
-    if (hasFewRowsProduct(w_.type)) {
+    if (isReadInPlace(w_.type)) {
       for (int64_t token = 0; token < tokens_; token += kFewRows) {
         multiplyFew(w_, first, count, floats(x_) + token * w_.columns,
                     static_cast<size_t>(w_.columns),
@@ -177,16 +177,16 @@ class PackedLinearStep final : public LinearStep {
   size_t scratch() const override {
     const int64_t panel = w_.columns * kTileColumns;
     return static_cast<size_t>(panel + kTileRows * kTileColumns +
-                               (hasFewRowsProduct(w_.type) ? 0 : panel));
+                               (isReadInPlace(w_.type) ? 0 : panel));
   }
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t first = chunk * kTileColumns;
     const int64_t count = std::min(kTileColumns, w_.rows - first);
     float* panel = scratch;
     float* tile = panel + w_.columns * kTileColumns;
-    packPanel(w_, first, panel, tile + kTileRows * kTileColumns);
+    packPanel(w_, first, Order::kByLane, panel, tile + kTileRows * kTileColumns);
     for (int64_t token = 0; token < tokens_; token += kTileRows) {
-      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, tile);
+      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, Order::kByLane, tile);
       const int64_t rows = std::min(kTileRows, tokens_ - token);
       for (int64_t i = 0; i < rows; ++i) {
         float* values = tile + i * kTileColumns;
@@ -195,9 +195,10 @@ class PackedLinearStep final : public LinearStep {
       }
       // What is beyond the last token may be anything: nobody reads it.
       if (packs_) {
-        float* packed = floats(y_) + token * w_.rows + first * kTileRows;
         for (int64_t j = 0; j < count; ++j) {
-          for (int64_t i = 0; i < kTileRows; ++i) *packed++ = tile[i * kTileColumns + j];
+          float* packed = floats(y_) + token * w_.rows +
+                          packedPlace(first + j, w_.rows, Order::kByLane) * kTileRows;
+          for (int64_t i = 0; i < kTileRows; ++i) packed[i] = tile[i * kTileColumns + j];
         }
       }
     }
@@ -296,13 +297,17 @@ class AttentionPart {
 
 // The result of attention: rows as they are, or packed. y: [width, rows]
 struct AttentionResult {
-  // Where the number of `row` is that belongs to a place in the width …
-  float* at(int64_t row, int64_t place) const {
-    if (!packed) return floats(y) + row * width + place;
-    return floats(y) + row / kTileRows * kTileRows * width + place * kTileRows + row % kTileRows;
+  // Numbers `place` to `place` + count of `row`.
+  void set(int64_t row, int64_t place, const float* values, int64_t count) const {
+    if (!packed) {
+      std::copy_n(values, count, floats(y) + row * width + place);
+      return;
+    }
+    float* tile = floats(y) + row / kTileRows * kTileRows * width + row % kTileRows;
+    for (int64_t i = 0; i < count; ++i) {
+      tile[packedPlace(place + i, width, Order::kByLane) * kTileRows] = values[i];
+    }
   }
-  // … and from there to the next place.
-  int64_t stride() const { return packed ? kTileRows : 1; }
 
   const ggml_tensor* y;
   int64_t width;
@@ -334,11 +339,10 @@ class FewRowsAttentionStep final : public Step {
     for (; row != rows.end() && *row < part.first() + part.tokens(); ++row) {
       const int64_t token = *row - part.first();
       const int64_t seen = part.positions() - part.tokens() + token + 1;
-      multiplyFew(part.keysOf(head, seen), 0, seen, part.query(token, head), 0, 1, scores, 0);
+      multiplyOne(part.keysOf(head, seen), part.query(token, head), scores);
       part.weigh(scores, token);
-      multiplyFew(part.valuesOf(head, seen), 0, headSize, scores, 0, 1, attended, 0);
-      float* to = result_.at(row - rows.begin(), head * headSize);
-      for (int64_t i = 0; i < headSize; ++i) to[i * result_.stride()] = attended[i];
+      multiplyOne(part.valuesOf(head, seen), scores, attended);
+      result_.set(row - rows.begin(), head * headSize, attended, headSize);
     }
   }
 
@@ -394,10 +398,10 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
     const Matrix keys = keysOf(head, positions);
     const Matrix values = valuesOf(head, positions);
     for (int64_t p = 0; p < positions; p += kTileColumns) {
-      packPanel(keys, p, keyPanels + p * headSize_, nullptr);
+      packPanel(keys, p, Order::kSequential, keyPanels + p * headSize_, nullptr);
     }
     for (int64_t d = 0; d < headSize_; d += kTileColumns) {
-      packPanel(values, d, valuePanels + d * positions, nullptr);
+      packPanel(values, d, Order::kSequential, valuePanels + d * positions, nullptr);
     }
     for (int64_t token = begin; token < end; token += kTileRows) {
       const int64_t count = std::min(kTileRows, end - token);
@@ -405,9 +409,10 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       row = std::lower_bound(row, result_.rows.end(), token + count);
       if (row == firstRow) continue;  // nobody asked for these tokens
       const int64_t seen = start_ + token + count;
-      packRows(query(token, head), static_cast<size_t>(3 * width_), count, headSize_, queries);
+      packRows(query(token, head), static_cast<size_t>(3 * width_), count, headSize_,
+               Order::kSequential, queries);
       for (int64_t p = 0; p < seen; p += kTileColumns) {
-        multiplyTile(queries, keyPanels + p * headSize_, headSize_, tile);
+        multiplyTile(queries, keyPanels + p * headSize_, headSize_, Order::kSequential, tile);
         for (int64_t i = 0; i < count; ++i) {
           std::copy_n(tile + i * kTileColumns, kTileColumns, scores + i * stride + p);
         }
@@ -416,19 +421,18 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       // Positions that all of the tile see are multiplied together, the later ones row by row: 0
       // times what is infinite or no number would be none.
       const int64_t common = start_ + token + 1;
-      packRows(scores, static_cast<size_t>(stride), count, common, weights);
+      packRows(scores, static_cast<size_t>(stride), count, common, Order::kSequential, weights);
       for (int64_t d = 0; d < headSize_; d += kTileColumns) {
         const float* panel = valuePanels + d * positions;
-        multiplyTile(weights, panel, common, tile);
+        multiplyTile(weights, panel, common, Order::kSequential, tile);
         for (int64_t i = 1; i < count; ++i) {
           continueRow(scores + i * stride + common, panel + common * kTileColumns, i,
                       tile + i * kTileColumns);
         }
         const int64_t columns = std::min(kTileColumns, headSize_ - d);
         for (auto it = firstRow; it != row; ++it) {
-          const float* from = tile + (*it - token) * kTileColumns;
-          float* to = result_.at(it - result_.rows.begin(), head * headSize_ + d);
-          for (int64_t j = 0; j < columns; ++j) to[j * result_.stride()] = from[j];
+          result_.set(it - result_.rows.begin(), head * headSize_ + d,
+                      tile + (*it - token) * kTileColumns, columns);
         }
       }
     }
@@ -491,7 +495,7 @@ ggml_tensor* FusedOps::linear(ggml_tensor* x, const Linear& linear, Activation a
                               ggml_tensor* residual) {
   const int64_t out = linear.weight->ne[1];
   if (readsRows(tokens_)) {
-    if (!hasFewRowsProduct(linear.weight->type)) {
+    if (!isReadInPlace(linear.weight->type)) {
       x = quantized(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
     }
     ggml_tensor* y = make(out, tokens_, false, {x, residual});

@@ -23,14 +23,16 @@ compete(async ({ file, threads, contextLength }) => {
       }
     },
     async together(prompt, sequences, count) {
-      using first = model.createSession();
+      const first = model.createSession();
       await first.evaluate(prompt);
       await Promise.all(
         Array.from({ length: sequences }, async (_, seed) => {
-          using session = first.fork();
+          const session = first.fork();
           await session.generate([], { maxTokens: count, temperature: 1, seed });
+          session.dispose();
         }),
       );
+      first.dispose();
     },
     dispose: () => model.dispose(),
   };

@@ -5,11 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-// Products x · Wᵀ, where W has its rows in memory as the file or the cache has them.
-//
-// However many rows x has, every element of the result is the same sum in the same order,
-//   x[k] × w[k] + the sum so far, from k = 0 up, in f32,
-// so that one token at a time gives the same bits as many at once.
+// Products x · Wᵀ, where W has its rows in memory as the file or the cache has them. However many
+// rows x has, an element of the result is the same sum in the same order, so that one token at a
+// time gives the same bits as many at once.
 
 namespace gpt2 {
 
@@ -22,36 +20,55 @@ struct Matrix {
   int64_t columns;
 };
 
-// Whether multiplyFew() takes a matrix of this type, else only packed panels do.
-bool hasFewRowsProduct(ggml_type type);
+// The order of a sum, in f32, each step rounded once.
+enum class Order {
+  // x[0] × w[0], then + x[1] × w[1], …: attention's, whose sums are as long as a head is wide or a
+  // sequence long.
+  kSequential,
+  // A sum for each lane of a vector, lane l over x[l] × w[l], x[l + lanes] × w[l + lanes], …; then
+  // the
+  // lanes' sums one after the other: linear layers', so that rows of W can be read as they lie.
+  kByLane,
+};
+
+// Whether products read rows of this type where they lie, else only packed panels.
+bool isReadInPlace(ggml_type type);
 
 // ---- Few rows of x: W is read once, from where it lies, and x is read again for each of its rows.
 
 constexpr int kFewRows = 4;
 
-// out[i][j] = x[i] · w[first + j] for j < count. x: [n, columns], rows `xStride` numbers apart,
-// n ≤ kFewRows; out: [n, count], rows `outStride` numbers apart.
+// By lane: out[i][j] = x[i] · w[first + j] for j < count. x: [n, columns], rows `xStride` numbers
+// apart, n ≤ kFewRows; out: [n, count], rows `outStride` numbers apart.
 void multiplyFew(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
                  int n, float* out, size_t outStride);
+
+// Sequentially: out[j] = x · w[j] for all rows of w.
+void multiplyOne(const Matrix& w, const float* x, float* out);
 
 // ---- Many rows: both factors are packed, so that a tile of the result fits the registers.
 
 int64_t tileRows() noexcept;
 int64_t tileColumns() noexcept;
 
+// Where a column stands among `columns` that are packed in this order.
+int64_t packedPlace(int64_t column, int64_t columns, Order order) noexcept;
+
 // Rows [first, first + tileColumns()) of w as a panel: [columns][tileColumns()], zeros where w has
 // no more rows. scratch: tileColumns() × columns floats, used for quantised types.
-void packPanel(const Matrix& w, int64_t first, float* panel, float* scratch);
+void packPanel(const Matrix& w, int64_t first, Order order, float* panel, float* scratch);
 
 // Rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; what fills the last tile
 // is zero.
-void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, float* packed);
+void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
+              float* packed);
 
 // One tile of the result: out[i][j] for i < tileRows(), j < tileColumns(), rows tileColumns()
 // apart.
-void multiplyTile(const float* packedRows, const float* panel, int64_t columns, float* out);
+void multiplyTile(const float* packedRows, const float* panel, int64_t columns, Order order,
+                  float* out);
 
-// Goes on with a row of a tile: out[j] += x[k] × panel[k][j] for j < tileColumns().
+// Goes on sequentially with a row of a tile: out[j] += x[k] × panel[k][j] for j < tileColumns().
 void continueRow(const float* x, const float* panel, int64_t columns, float* out);
 
 }  // namespace gpt2

@@ -52,6 +52,13 @@ inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof valu
 
 inline Floats broadcast(float value) { return value - Floats{}; }
 
+// 0, 1, 2, …
+inline Ints laneNumbers() {
+  Ints numbers;
+  for (int i = 0; i < kLanes; ++i) numbers[i] = i;
+  return numbers;
+}
+
 // a × b + c, rounded once where the processor can.
 inline Floats fma(Floats a, Floats b, Floats c) {
 #if defined(GPT2_AVX512)
