@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "error.h"
+#include "kernels/row_functions.h"
 
 namespace gpt2 {
 
@@ -35,9 +37,9 @@ void Sampler::orderLikeliest(size_t count) {
   std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier<Candidate>);
 }
 
-// How many of the likeliest candidates it takes for their probabilities to reach topP. Orders no
-// more of them than needed: the nucleus is a few tokens of 50,257 as a rule.
-size_t Sampler::countForTopP(double total, double scale, float largest) {
+// How many of the likeliest candidates it takes for their probabilities to reach topP of `total`.
+// Orders no more of them than needed: the nucleus is a few tokens of 50,257 as a rule.
+size_t Sampler::countForTopP(double total) {
   constexpr size_t kFirst = 64;
   constexpr size_t kGrowth = 8;
   double sum = 0;
@@ -46,52 +48,63 @@ size_t Sampler::countForTopP(double total, double scale, float largest) {
        ordered = std::min(ordered * kGrowth, candidates_.size())) {
     orderLikeliest(ordered);
     for (; done < ordered; ++done) {
-      sum += std::exp((candidates_[done].logit - largest) * scale);
+      sum += weights_[candidates_[done].token];
       if (sum >= options_.topP * total) return done + 1;
     }
     if (ordered == candidates_.size()) return ordered;
   }
 }
 
-// Temperature, then top-k, then top-p, as Hugging Face's generate does: p is a share of what k
-// left.
-uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
-  uint32_t best = 0;
-  bool finite = true;
-  for (size_t i = 0; i < vocabSize; ++i) {
-    finite = finite && std::isfinite(logits[i]);
-    if (logits[i] > logits[best]) best = static_cast<uint32_t>(i);
+// Leaves the candidates that top-k and then top-p leave: p is a share of what k left.
+void Sampler::choose(const float* logits) {
+  candidates_.resize(weights_.size());
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    candidates_[i] = {logits[i], static_cast<uint32_t>(i)};
   }
-  if (!finite) {
+  if (options_.topK > 0 && static_cast<size_t>(options_.topK) < candidates_.size()) {
+    orderLikeliest(static_cast<size_t>(options_.topK));
+    candidates_.resize(static_cast<size_t>(options_.topK));
+  }
+  if (options_.topP < 1) {
+    double total = 0;
+    for (const Candidate& candidate : candidates_) total += weights_[candidate.token];
+    candidates_.resize(countForTopP(total));
+  }
+}
+
+// Temperature, then top-k, then top-p, as Hugging Face's generate does.
+uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
+  const auto count = static_cast<int64_t>(vocabSize);
+  if (!areFinite(logits, count)) {
     throw Error(
         code::kNotFinite,
         "the model's logits are not all finite numbers, so no token can be drawn from them");
   }
+  const float* best = std::find(logits, logits + vocabSize, largest(logits, count));
   const double scale = 1 / options_.temperature;
-  if (std::isinf(scale)) return best;  // 0, or as good as 0
-  const float largest = logits[best];
-  candidates_.resize(vocabSize);
-  for (size_t i = 0; i < vocabSize; ++i) candidates_[i] = {logits[i], static_cast<uint32_t>(i)};
+  if (scale > std::numeric_limits<float>::max())
+    return static_cast<uint32_t>(best - logits);  // 0, or as good as 0
+  weights_.assign(logits, logits + vocabSize);
+  softmax(weights_.data(), static_cast<float>(scale), count);
 
-  if (options_.topK > 0 && static_cast<size_t>(options_.topK) < vocabSize) {
-    orderLikeliest(static_cast<size_t>(options_.topK));
-    candidates_.resize(static_cast<size_t>(options_.topK));
+  if (options_.topK == 0 && options_.topP == 1) {
+    return draw(vocabSize, [](size_t i) { return static_cast<uint32_t>(i); });
   }
-  const auto weightOf = [&](const Candidate& c) { return std::exp((c.logit - largest) * scale); };
+  choose(logits);
+  return draw(candidates_.size(), [this](size_t i) { return candidates_[i].token; });
+}
+
+// One of `count` tokens, each as likely as its weight says.
+template <class TokenAt>
+uint32_t Sampler::draw(size_t count, const TokenAt& tokenAt) {
   double total = 0;
-  for (const Candidate& candidate : candidates_) total += weightOf(candidate);
-  if (options_.topP < 1) {
-    candidates_.resize(countForTopP(total, scale, largest));
-    total = 0;
-    for (const Candidate& candidate : candidates_) total += weightOf(candidate);
-  }
-
+  for (size_t i = 0; i < count; ++i) total += weights_[tokenAt(i)];
   double remaining = nextUniform() * total;
-  for (const Candidate& candidate : candidates_) {
-    remaining -= weightOf(candidate);
-    if (remaining < 0) return candidate.token;
+  for (size_t i = 0; i < count; ++i) {
+    remaining -= weights_[tokenAt(i)];
+    if (remaining < 0) return tokenAt(i);
   }
-  return candidates_.back().token;  // rounding left a little over
+  return tokenAt(count - 1);  // rounding left a little over
 }
 
 }  // namespace gpt2

@@ -28,10 +28,14 @@ class Sampler {
   };
   double nextUniform();  // in [0, 1)
   void orderLikeliest(size_t count);
-  size_t countForTopP(double total, double scale, float largest);
+  size_t countForTopP(double total);
+  void choose(const float* logits);
+  template <class TokenAt>
+  uint32_t draw(size_t count, const TokenAt& tokenAt);
 
   SamplingOptions options_;
   uint64_t state_;
+  std::vector<float> weights_;  // by token
   std::vector<Candidate> candidates_;
 };
 

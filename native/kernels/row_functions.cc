@@ -81,10 +81,20 @@ void finish(const float* x, const float* bias, bool gelu, const float* residual,
   });
 }
 
+float largest(const float* x, int64_t n) {
+  Floats most = simd::broadcast(x[0]);
+  forEachVector(x, n, x[0], [&](Floats value, int64_t) { most = simd::max(most, value); });
+  return simd::largest(most);
+}
+
+bool areFinite(const float* x, int64_t n) {
+  Floats differences{};  // 0, or no number where x is infinite or none
+  forEachVector(x, n, 0, [&](Floats value, int64_t) { differences += value - value; });
+  return simd::sum(differences) == 0;
+}
+
 void softmax(float* x, float scale, int64_t n) {
-  Floats most = simd::broadcast(-INFINITY);
-  forEachVector(x, n, -INFINITY, [&](Floats value, int64_t) { most = simd::max(most, value); });
-  const float top = simd::largest(most);
+  const float top = largest(x, n);
   Floats sums{};
   forEachVector(x, n, -INFINITY, [&](Floats value, int64_t i) {
     const Floats power = simd::exp((value - top) * scale);

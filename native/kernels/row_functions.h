@@ -19,6 +19,12 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
 void finish(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
             float* y);
 
+// The largest number; n ≥ 1. Any, if one of them is none.
+float largest(const float* x, int64_t n);
+
+// Whether all are finite.
+bool areFinite(const float* x, int64_t n);
+
 // softmax(scale · x), in place.
 void softmax(float* x, float scale, int64_t n);
 

@@ -67,6 +67,30 @@ TEST(equalNumbersHaveNoDeviation) {
   for (const float number : y) CHECK_NEAR(number, 0, 1e-4);
 }
 
+TEST(theLargestIsFoundAnywhere) {
+  for (const size_t n : {1U, 3U, 16U, 17U, 40U}) {
+    for (size_t at = 0; at < n; ++at) {
+      std::vector<float> x(n, -3);
+      x[at] = -2;
+      CHECK_EQUAL(gpt2::largest(x.data(), static_cast<int64_t>(n)), -2.0F);
+    }
+  }
+}
+
+TEST(whatIsNotFiniteIsFoundAnywhere) {
+  for (const size_t n : {1U, 3U, 16U, 17U, 40U}) {
+    std::vector<float> x(n, 3e38F);
+    CHECK(gpt2::areFinite(x.data(), static_cast<int64_t>(n)));
+    for (size_t at = 0; at < n; ++at) {
+      for (const float wrong : {NAN, INFINITY, -INFINITY}) {
+        x[at] = wrong;
+        CHECK(!gpt2::areFinite(x.data(), static_cast<int64_t>(n)));
+        x[at] = 0;
+      }
+    }
+  }
+}
+
 TEST(softmaxSumsToOne) {
   for (const size_t n : kLengths) {
     for (const double size : {1.0, 30.0, 1e4}) {
