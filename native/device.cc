@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "pages.h"
 #include "tensor_context.h"
 
 namespace gpt2 {
@@ -78,6 +79,10 @@ BufferPtr Device::allocate(ggml_context* tensors) const {
   requireMemory(kAllocatorBytes);
   BufferPtr buffer(ggml_backend_alloc_ctx_tensors(tensors, backend_.get()));
   if (!buffer) throw Error(code::kOutOfMemory, "no memory on the device \"" + name_ + "\"");
+  if (isCpu()) {
+    preferLargePages(ggml_backend_buffer_get_base(buffer.get()),
+                     ggml_backend_buffer_get_size(buffer.get()));
+  }
   return buffer;
 }
 

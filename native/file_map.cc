@@ -25,6 +25,7 @@ FileMap::FileMap(const std::string& path, bool map, const CancelFlag* cancelled)
     throw Error(code::kOutOfMemory,
                 path + ": no memory for its " + std::to_string(size_) + " bytes");
   }
+  preferLargePages(pages_.data(), size_);
   file->read(0, size_, pages_.data(), cancelled);
   data_ = pages_.data();
 }

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "kernels/matrix_product.h"
 #include "kernels/row_functions.h"
+#include "kernels/transpose.h"
 
 namespace gpt2 {
 
@@ -246,8 +247,8 @@ class AttentionPart {
     return floats(qkv_) + (first_ + token) * 3 * width_ + head * headSize_;
   }
 
-  // Writes this pass's keys and values of a head to the cache.
-  void storeKeysAndValues(int64_t head) const {
+  // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
+  void storeKeysAndValues(int64_t head, float* scratch) const {
     for (int64_t token = 0; token < tokens_; ++token) {
       uint8_t* row = static_cast<uint8_t*>(keys_->data) +
                      static_cast<size_t>(start_ + token) * keys_->nb[1] +
@@ -255,19 +256,19 @@ class AttentionPart {
       store(query(token, head) + width_, headSize_, keys_->type, row);
     }
     // Values lie transposed: a row for each number of the head, with a place for each position.
-    constexpr int64_t kTogether = 64;
-    for (int64_t i = 0; i < headSize_; ++i) {
-      uint8_t* row = static_cast<uint8_t*>(values_->data) +
-                     static_cast<size_t>(head * headSize_ + i) * values_->nb[1] +
-                     static_cast<size_t>(start_) * values_->nb[0];
-      for (int64_t token = 0; token < tokens_; token += kTogether) {
-        float together[kTogether];
-        const int64_t count = std::min(kTogether, tokens_ - token);
-        for (int64_t t = 0; t < count; ++t) together[t] = query(token + t, head)[2 * width_ + i];
-        store(together, count, values_->type, row + static_cast<size_t>(token) * values_->nb[0]);
+    for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
+      const int64_t count = std::min(kStoredTogether, tokens_ - token);
+      transpose(query(token, head) + 2 * width_, static_cast<size_t>(3 * width_), count, headSize_,
+                scratch, kStoredTogether);
+      for (int64_t i = 0; i < headSize_; ++i) {
+        uint8_t* row = static_cast<uint8_t*>(values_->data) +
+                       static_cast<size_t>(head * headSize_ + i) * values_->nb[1] +
+                       static_cast<size_t>(start_ + token) * values_->nb[0];
+        store(scratch + i * kStoredTogether, count, values_->type, row);
       }
     }
   }
+  size_t storeScratch() const { return static_cast<size_t>(headSize_ * kStoredTogether); }
 
   // The first `positions` keys of a head, [positions, head size], and its values,
   // [head size, positions].
@@ -288,6 +289,8 @@ class AttentionPart {
   }
 
  protected:
+  static constexpr int64_t kStoredTogether = 64;
+
   const ggml_tensor* qkv_;
   int64_t first_;
   const ggml_tensor* keys_;
@@ -325,7 +328,8 @@ class FewRowsAttentionStep final : public Step {
   size_t scratch() const override {
     int64_t positions = 0;
     for (const AttentionPart& part : parts_) positions = std::max(positions, part.positions());
-    return static_cast<size_t>(positions + parts_[0].headSize());
+    return std::max(static_cast<size_t>(positions + parts_[0].headSize()),
+                    parts_[0].storeScratch());
   }
   void run(int chunk, float* scratch) const noexcept override {
     const AttentionPart& part = parts_[static_cast<size_t>(chunk / heads())];
@@ -333,7 +337,7 @@ class FewRowsAttentionStep final : public Step {
     const int64_t headSize = part.headSize();
     float* attended = scratch;
     float* scores = scratch + headSize;
-    part.storeKeysAndValues(head);
+    part.storeKeysAndValues(head, scratch);
     const std::vector<int64_t>& rows = result_.rows;
     auto row = std::lower_bound(rows.begin(), rows.end(), part.first());
     for (; row != rows.end() && *row < part.first() + part.tokens(); ++row) {
@@ -358,7 +362,10 @@ class StoreStep final : public Step, private AttentionPart {
  public:
   explicit StoreStep(const AttentionPart& part) : AttentionPart(part) {}
   int chunks() const override { return static_cast<int>(heads_); }
-  void run(int chunk, float* /*scratch*/) const noexcept override { storeKeysAndValues(chunk); }
+  size_t scratch() const override { return storeScratch(); }
+  void run(int chunk, float* scratch) const noexcept override {
+    storeKeysAndValues(chunk, scratch);
+  }
 };
 
 // A head and some tiles of tokens per chunk.

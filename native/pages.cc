@@ -41,4 +41,14 @@ Pages& Pages::operator=(Pages&& other) noexcept {
   return *this;
 }
 
+void preferLargePages([[maybe_unused]] void* data, [[maybe_unused]] size_t size) noexcept {
+#ifdef MADV_HUGEPAGE
+  // Only those that lie wholly in it: the rest is shared with what is next to it.
+  constexpr uintptr_t kLargePage = uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<uintptr_t>(data) + kLargePage - 1) / kLargePage * kLargePage;
+  const auto end = (reinterpret_cast<uintptr_t>(data) + size) / kLargePage * kLargePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 }  // namespace gpt2
