@@ -26,9 +26,9 @@ KvCache::Storage KvCache::allocate(int64_t capacity) const {
   storage.context.emplace(2 * layers);
   ggml_context* context = storage.context->get();
   for (size_t i = 0; i < layers; ++i) {
-    storage.keys.push_back(
+    storage.byPosition.push_back(
         ggml_new_tensor_2d(context, type_, hyperparameters_->embeddingLength, capacity));
-    storage.values.push_back(
+    storage.byNumber.push_back(
         ggml_new_tensor_2d(context, type_, capacity, hyperparameters_->embeddingLength));
   }
   storage.buffer = device_->allocate(context);
@@ -64,40 +64,40 @@ void KvCache::copy(const KvCache& from, int64_t used) {
   ggml_cgraph* graph = ggml_new_graph_custom(context.get(), nodes, false);
   for (size_t i = 0; i < layers; ++i) {
     ggml_build_forward_expand(graph,
-                              ggml_cpy(context.get(), from.keySlot(context.get(), i, 0, used),
-                                       keySlot(context.get(), i, 0, used)));
+                              ggml_cpy(context.get(), from.byPosition(context.get(), i, 0, used),
+                                       byPosition(context.get(), i, 0, used)));
     ggml_build_forward_expand(graph,
-                              ggml_cpy(context.get(), from.valueSlot(context.get(), i, 0, used),
-                                       valueSlot(context.get(), i, 0, used)));
+                              ggml_cpy(context.get(), from.byNumber(context.get(), i, 0, used),
+                                       byNumber(context.get(), i, 0, used)));
   }
   AllocatorPtr allocator = device_->makeAllocator();  // nothing to allocate: it binds the views
   device_->allocate(allocator, graph);
   device_->compute(graph, nullptr);
 }
 
-ggml_tensor* KvCache::keySlot(ggml_context* context, size_t layer, int64_t start,
-                              int64_t count) const {
-  ggml_tensor* all = storage_.keys[layer];
+ggml_tensor* KvCache::byPosition(ggml_context* context, size_t layer, int64_t start,
+                                 int64_t count) const {
+  ggml_tensor* all = storage_.byPosition[layer];
   return ggml_view_2d(context, all, all->ne[0], count, all->nb[1],
                       static_cast<size_t>(start) * all->nb[1]);
 }
 
-ggml_tensor* KvCache::valueSlot(ggml_context* context, size_t layer, int64_t start,
-                                int64_t count) const {
-  ggml_tensor* all = storage_.values[layer];
+ggml_tensor* KvCache::byNumber(ggml_context* context, size_t layer, int64_t start,
+                               int64_t count) const {
+  ggml_tensor* all = storage_.byNumber[layer];
   return ggml_view_2d(context, all, count, all->ne[1], all->nb[1],
                       static_cast<size_t>(start) * all->nb[0]);
 }
 
-ggml_tensor* KvCache::keys(ggml_context* context, size_t layer, int64_t length) const {
-  ggml_tensor* all = storage_.keys[layer];
+ggml_tensor* KvCache::headsByPosition(ggml_context* context, size_t layer, int64_t length) const {
+  ggml_tensor* all = storage_.byPosition[layer];
   const int64_t headSize = hyperparameters_->headSize();
   return ggml_view_3d(context, all, headSize, length, hyperparameters_->headCount, all->nb[1],
                       static_cast<size_t>(headSize) * all->nb[0], 0);
 }
 
-ggml_tensor* KvCache::values(ggml_context* context, size_t layer, int64_t length) const {
-  ggml_tensor* all = storage_.values[layer];
+ggml_tensor* KvCache::headsByNumber(ggml_context* context, size_t layer, int64_t length) const {
+  ggml_tensor* all = storage_.byNumber[layer];
   const int64_t headSize = hyperparameters_->headSize();
   return ggml_view_3d(context, all, length, headSize, hyperparameters_->headCount, all->nb[1],
                       static_cast<size_t>(headSize) * all->nb[1], 0);

@@ -12,8 +12,9 @@ namespace gpt2 {
 
 // The keys and values of one sequence, for every layer; grows with the sequence.
 //
-// Per layer: keys [width, capacity], one row per position; values [capacity, width], transposed, so
-// that the sum over positions runs over contiguous numbers.
+// Per layer two tensors: `byPosition`, [width, capacity], has a row for each position; `byNumber`,
+// [capacity, width], has a row for each number of the width, with a place for each position. Which
+// of them holds the keys is up to the operators, as it suits the way they multiply.
 class KvCache {
  public:
   KvCache(Device& device, const Hyperparameters& hyperparameters, ggml_type type);
@@ -29,22 +30,22 @@ class KvCache {
   void copyFrom(const KvCache& other, int64_t used);
 
   // All there is room for.
-  const ggml_tensor* allKeys(size_t layer) const { return storage_.keys[layer]; }
-  const ggml_tensor* allValues(size_t layer) const { return storage_.values[layer]; }
+  const ggml_tensor* byPosition(size_t layer) const { return storage_.byPosition[layer]; }
+  const ggml_tensor* byNumber(size_t layer) const { return storage_.byNumber[layer]; }
 
-  // Views for a graph: where the keys and values of `count` positions from `start` on are written …
-  ggml_tensor* keySlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
-  ggml_tensor* valueSlot(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
-  // … and the first `length` positions by head: keys [head size, length, heads], values
+  // Views for a graph: where `count` positions from `start` on are written …
+  ggml_tensor* byPosition(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
+  ggml_tensor* byNumber(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
+  // … and the first `length` positions by head: [head size, length, heads] and
   // [length, head size, heads].
-  ggml_tensor* keys(ggml_context* context, size_t layer, int64_t length) const;
-  ggml_tensor* values(ggml_context* context, size_t layer, int64_t length) const;
+  ggml_tensor* headsByPosition(ggml_context* context, size_t layer, int64_t length) const;
+  ggml_tensor* headsByNumber(ggml_context* context, size_t layer, int64_t length) const;
 
  private:
   struct Storage {
     std::optional<TensorContext> context;
     BufferPtr buffer;
-    std::vector<ggml_tensor*> keys, values;
+    std::vector<ggml_tensor*> byPosition, byNumber;
   };
   Storage allocate(int64_t capacity) const;
   void copy(const KvCache& from, int64_t used);

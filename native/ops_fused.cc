@@ -56,7 +56,7 @@ class NormStep final : public Step {
                 norm_.bias == nullptr ? nullptr : floats(norm_.bias), epsilon_, width,
                 rows + i * width);
     }
-    if (packs_) packRows(rows, static_cast<size_t>(width), count, width, Order::kByLane, y);
+    if (packs_) packTiles(rows, static_cast<size_t>(width), count, width, Order::kByLane, y);
   }
 
  private:
@@ -185,10 +185,10 @@ class PackedLinearStep final : public LinearStep {
     const int64_t count = std::min(kTileColumns, w_.rows - first);
     float* panel = scratch;
     float* tile = panel + w_.columns * kTileColumns;
-    packPanel(w_, first, Order::kByLane, panel, tile + kTileRows * kTileColumns);
+    packRows(w_, first, panel, tile + kTileRows * kTileColumns);
     for (int64_t token = 0; token < tokens_; token += kTileRows) {
-      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, Order::kByLane, tile);
       const int64_t rows = std::min(kTileRows, tokens_ - token);
+      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, rows, Order::kByLane, tile);
       for (int64_t i = 0; i < rows; ++i) {
         float* values = tile + i * kTileColumns;
         finishOutputs(values, token + i, first, count,
@@ -229,8 +229,8 @@ class AttentionPart {
                 const Hyperparameters& hyperparameters)
       : qkv_(qkv),
         first_(first),
-        keys_(sequence.cache->allKeys(layer)),
-        values_(sequence.cache->allValues(layer)),
+        keys_(sequence.cache->byNumber(layer)),
+        values_(sequence.cache->byPosition(layer)),
         width_(hyperparameters.embeddingLength),
         heads_(hyperparameters.headCount),
         headSize_(hyperparameters.headSize()),
@@ -249,38 +249,37 @@ class AttentionPart {
 
   // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
   void storeKeysAndValues(int64_t head, float* scratch) const {
-    for (int64_t token = 0; token < tokens_; ++token) {
-      uint8_t* row = static_cast<uint8_t*>(keys_->data) +
-                     static_cast<size_t>(start_ + token) * keys_->nb[1] +
-                     static_cast<size_t>(head * headSize_) * keys_->nb[0];
-      store(query(token, head) + width_, headSize_, keys_->type, row);
-    }
-    // Values lie transposed: a row for each number of the head, with a place for each position.
     for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
       const int64_t count = std::min(kStoredTogether, tokens_ - token);
-      transpose(query(token, head) + 2 * width_, static_cast<size_t>(3 * width_), count, headSize_,
+      transpose(query(token, head) + width_, static_cast<size_t>(3 * width_), count, headSize_,
                 scratch, kStoredTogether);
       for (int64_t i = 0; i < headSize_; ++i) {
-        uint8_t* row = static_cast<uint8_t*>(values_->data) +
-                       static_cast<size_t>(head * headSize_ + i) * values_->nb[1] +
-                       static_cast<size_t>(start_ + token) * values_->nb[0];
-        store(scratch + i * kStoredTogether, count, values_->type, row);
+        uint8_t* row = static_cast<uint8_t*>(keys_->data) +
+                       static_cast<size_t>(head * headSize_ + i) * keys_->nb[1] +
+                       static_cast<size_t>(start_ + token) * keys_->nb[0];
+        store(scratch + i * kStoredTogether, count, keys_->type, row);
       }
+    }
+    for (int64_t token = 0; token < tokens_; ++token) {
+      uint8_t* row = static_cast<uint8_t*>(values_->data) +
+                     static_cast<size_t>(start_ + token) * values_->nb[1] +
+                     static_cast<size_t>(head * headSize_) * values_->nb[0];
+      store(query(token, head) + 2 * width_, headSize_, values_->type, row);
     }
   }
   size_t storeScratch() const { return static_cast<size_t>(headSize_ * kStoredTogether); }
 
-  // The first `positions` keys of a head, [positions, head size], and its values,
-  // [head size, positions].
+  // The first `positions` keys of a head, [head size, positions], and its values,
+  // [positions, head size]: rows that scores and results are sums of.
   Matrix keysOf(int64_t head, int64_t positions) const {
     return {static_cast<const uint8_t*>(keys_->data) +
-                static_cast<size_t>(head * headSize_) * keys_->nb[0],
-            keys_->nb[1], keys_->type, positions, headSize_};
+                static_cast<size_t>(head * headSize_) * keys_->nb[1],
+            keys_->nb[1], keys_->type, headSize_, positions};
   }
   Matrix valuesOf(int64_t head, int64_t positions) const {
     return {static_cast<const uint8_t*>(values_->data) +
-                static_cast<size_t>(head * headSize_) * values_->nb[1],
-            values_->nb[1], values_->type, headSize_, positions};
+                static_cast<size_t>(head * headSize_) * values_->nb[0],
+            values_->nb[1], values_->type, positions, headSize_};
   }
 
   // Scores of a token to the weights with which it attends to itself and all before it.
@@ -343,9 +342,9 @@ class FewRowsAttentionStep final : public Step {
     for (; row != rows.end() && *row < part.first() + part.tokens(); ++row) {
       const int64_t token = *row - part.first();
       const int64_t seen = part.positions() - part.tokens() + token + 1;
-      multiplyOne(part.keysOf(head, seen), part.query(token, head), scores);
+      sumRows(part.keysOf(head, seen), part.query(token, head), scores);
       part.weigh(scores, token);
-      multiplyOne(part.valuesOf(head, seen), scores, attended);
+      sumRows(part.valuesOf(head, seen), scores, attended);
       result_.set(row - rows.begin(), head * headSize, attended, headSize);
     }
   }
@@ -405,10 +404,10 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
     const Matrix keys = keysOf(head, positions);
     const Matrix values = valuesOf(head, positions);
     for (int64_t p = 0; p < positions; p += kTileColumns) {
-      packPanel(keys, p, Order::kSequential, keyPanels + p * headSize_, nullptr);
+      packColumns(keys, p, keyPanels + p * headSize_);
     }
     for (int64_t d = 0; d < headSize_; d += kTileColumns) {
-      packPanel(values, d, Order::kSequential, valuePanels + d * positions, nullptr);
+      packColumns(values, d, valuePanels + d * positions);
     }
     for (int64_t token = begin; token < end; token += kTileRows) {
       const int64_t count = std::min(kTileRows, end - token);
@@ -416,10 +415,11 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       row = std::lower_bound(row, result_.rows.end(), token + count);
       if (row == firstRow) continue;  // nobody asked for these tokens
       const int64_t seen = start_ + token + count;
-      packRows(query(token, head), static_cast<size_t>(3 * width_), count, headSize_,
-               Order::kSequential, queries);
+      packTiles(query(token, head), static_cast<size_t>(3 * width_), count, headSize_,
+                Order::kSequential, queries);
       for (int64_t p = 0; p < seen; p += kTileColumns) {
-        multiplyTile(queries, keyPanels + p * headSize_, headSize_, Order::kSequential, tile);
+        multiplyTile(queries, keyPanels + p * headSize_, headSize_, count, Order::kSequential,
+                     tile);
         for (int64_t i = 0; i < count; ++i) {
           std::copy_n(tile + i * kTileColumns, kTileColumns, scores + i * stride + p);
         }
@@ -428,10 +428,10 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       // Positions that all of the tile see are multiplied together, the later ones row by row: 0
       // times what is infinite or no number would be none.
       const int64_t common = start_ + token + 1;
-      packRows(scores, static_cast<size_t>(stride), count, common, Order::kSequential, weights);
+      packTiles(scores, static_cast<size_t>(stride), count, common, Order::kSequential, weights);
       for (int64_t d = 0; d < headSize_; d += kTileColumns) {
         const float* panel = valuePanels + d * positions;
-        multiplyTile(weights, panel, common, Order::kSequential, tile);
+        multiplyTile(weights, panel, common, count, Order::kSequential, tile);
         for (int64_t i = 1; i < count; ++i) {
           continueRow(scores + i * stride + common, panel + common * kTileColumns, i,
                       tile + i * kTileColumns);

@@ -35,6 +35,7 @@ ggml_tensor* StockOps::gelu(ggml_tensor* x) {
 
 // softmax(Q Kᵀ / √(head size) + causal mask) V for every head (Vaswani et al. 2017).
 //
+// Keys lie by position and values by number, so that ggml's products run over contiguous numbers.
 // Not ggml's flash attention: on the CPU it sums f16 values in f16, and it wants head sizes of its
 // own.
 ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
@@ -49,9 +50,9 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
   ggml_tensor* keys = ggml_view_2d(context_, qkv, width, tokens, rowBytes, partBytes);
   ggml_tensor* values = ggml_view_2d(context_, qkv, width, tokens, rowBytes, 2 * partBytes);
   ggml_build_forward_expand(
-      graph_, ggml_cpy(context_, keys, cache_->keySlot(context_, layer, start_, tokens)));
+      graph_, ggml_cpy(context_, keys, cache_->byPosition(context_, layer, start_, tokens)));
   ggml_build_forward_expand(graph_, ggml_cpy(context_, ggml_transpose(context_, values),
-                                             cache_->valueSlot(context_, layer, start_, tokens)));
+                                             cache_->byNumber(context_, layer, start_, tokens)));
 
   ggml_tensor* queries = ggml_view_3d(context_, qkv, headSize, headCount, tokens,
                                       static_cast<size_t>(headSize) * sizeof(float), rowBytes, 0);
@@ -59,13 +60,14 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
 
   // [positions, tokens, heads]
   const int64_t positions = start_ + tokens;
-  ggml_tensor* scores = ggml_mul_mat(context_, cache_->keys(context_, layer, positions), queries);
+  ggml_tensor* scores =
+      ggml_mul_mat(context_, cache_->headsByPosition(context_, layer, positions), queries);
   scores = ggml_soft_max_ext_inplace(context_, scores, mask_,
                                      1.0F / std::sqrt(static_cast<float>(headSize)), 0.0F);
 
   // [head size, tokens, heads] → [width, tokens]
   ggml_tensor* attended =
-      ggml_mul_mat(context_, cache_->values(context_, layer, positions), scores);
+      ggml_mul_mat(context_, cache_->headsByNumber(context_, layer, positions), scores);
   attended = ggml_permute(context_, attended, 0, 2, 1, 3);
   attended = ggml_cont_2d(context_, attended, width, tokens);
   return rows == Rows::kAll ? attended : askedFor(attended);

@@ -149,47 +149,71 @@ void multiplyFewOf(const Matrix& w, int64_t first, int64_t count, const float* x
   }
 }
 
+// The kLanes numbers at `from`, of which `count` are there; the others are zero.
 template <class Loader>
-void multiplyOneOf(const Matrix& w, const float* x, float* out) {
+Floats loadUpTo(const typename Loader::Element* from, int64_t count) {
+  if (count >= kLanes) return Loader::load(from);
+  typename Loader::Element edge[kLanes] = {};
+  std::copy_n(from, std::max<int64_t>(count, 0), edge);
+  return Loader::load(edge);
+}
+
+// Columns [first, first + kVectors × kLanes), as far as w has them.
+template <class Loader, int kVectors>
+void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
   using Element = typename Loader::Element;
-  const int64_t wholeColumns = w.columns - w.columns % kLanes;
-  const size_t stride = w.rowBytes / sizeof(Element);
-  for (int64_t j = 0; j < w.rows; j += kLanes) {
-    const int64_t rows = std::min<int64_t>(w.rows - j, kLanes);
-    Floats sums{};
-    Floats block[kLanes];
-    int64_t k = 0;
-    if (rows == kLanes) {
-      const auto* from = reinterpret_cast<const Element*>(rowAt(w, j));
-      for (; k < wholeColumns; k += kLanes) {
-        // The processor's own prefetching does not keep up with so many streams.
-        constexpr size_t kAhead = 512 / sizeof(Element);
-        for (int i = 0; i < kLanes; ++i) {
-          __builtin_prefetch(from + static_cast<size_t>(i) * stride + k + kAhead);
-        }
-        loadWholeBlock<Loader>(from + k, stride, block);
-#pragma GCC unroll 16
-        for (int column = 0; column < kLanes; ++column) {
-          sums = simd::fma(simd::broadcast(x[k + column]), block[column], sums);
-        }
+  Floats sums[kVectors] = {};
+  const int64_t there = w.columns - first;
+  constexpr int64_t kWhole = int64_t{kVectors} * kLanes;
+  for (int64_t k = 0; k < w.rows; ++k) {
+    const auto* row = reinterpret_cast<const Element*>(rowAt(w, k)) + first;
+    const Floats factor = simd::broadcast(x[k]);
+    if (there >= kWhole) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        sums[v] = simd::fma(factor, Loader::load(row + v * kLanes), sums[v]);
+      }
+    } else {
+      for (int v = 0; v < kVectors; ++v) {
+        sums[v] =
+            simd::fma(factor, loadUpTo<Loader>(row + v * kLanes, there - v * kLanes), sums[v]);
       }
     }
-    for (; k < w.columns; k += kLanes) {
-      loadBlock<Loader>(w, j, rows, k, block);
-      const int64_t columns = std::min<int64_t>(w.columns - k, kLanes);
-      for (int64_t column = 0; column < columns; ++column) {
-        sums = simd::fma(simd::broadcast(x[k + column]), block[column], sums);
-      }
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    float lanes[kLanes];
+    simd::store(lanes, sums[v]);
+    std::copy_n(lanes, std::clamp<int64_t>(there - v * kLanes, 0, kLanes),
+                out + first + v * kLanes);
+  }
+}
+
+template <class Loader>
+void sumRowsOf(const Matrix& w, const float* x, float* out) {
+  constexpr int kVectors = 8;  // sums that do not wait for each other
+  constexpr int64_t kWhole = int64_t{kVectors} * kLanes;
+  int64_t first = 0;
+  for (; first + kWhole <= w.columns; first += kWhole) {
+    sumColumns<Loader, kVectors>(w, first, x, out);
+  }
+  for (; first < w.columns; first += kWhole / 2) {
+    sumColumns<Loader, kVectors / 2>(w, first, x, out);
+  }
+}
+
+template <class Loader>
+void packColumnsOf(const Matrix& w, int64_t first, float* panel) {
+  for (int64_t k = 0; k < w.rows; ++k) {
+    const auto* row = reinterpret_cast<const typename Loader::Element*>(rowAt(w, k)) + first;
+    for (int64_t j = 0; j < kTileColumns; j += kLanes) {
+      simd::store(panel + k * kTileColumns + j, loadUpTo<Loader>(row + j, w.columns - first - j));
     }
-    float totals[kLanes];
-    simd::store(totals, sums);
-    std::copy_n(totals, rows, out + j);
   }
 }
 
 // rows: how many of the panel's columns w has.
 template <class Loader>
-void packPanelOf(const Matrix& w, int64_t first, int64_t rows, Order order, float* panel) {
+void packRowsOf(const Matrix& w, int64_t first, int64_t rows, float* panel) {
   using Element = typename Loader::Element;
   const int64_t wholeColumns = w.columns - w.columns % kLanes;
   Floats block[kLanes];
@@ -204,7 +228,7 @@ void packPanelOf(const Matrix& w, int64_t first, int64_t rows, Order order, floa
         loadWholeBlock<Loader>(whole + k, w.rowBytes / sizeof(Element), block);
 #pragma GCC unroll 16
         for (int64_t j = 0; j < kLanes; ++j) {
-          simd::store(to + packedPlace(k + j, w.columns, order) * kTileColumns, block[j]);
+          simd::store(to + packedPlace(k + j, w.columns, Order::kByLane) * kTileColumns, block[j]);
         }
       }
     }
@@ -212,24 +236,24 @@ void packPanelOf(const Matrix& w, int64_t first, int64_t rows, Order order, floa
       loadBlock<Loader>(w, from, there, k, block);
       const int64_t columns = std::min<int64_t>(w.columns - k, kLanes);
       for (int64_t j = 0; j < columns; ++j) {
-        float* to = panel + packedPlace(k + j, w.columns, order) * kTileColumns;
+        float* to = panel + packedPlace(k + j, w.columns, Order::kByLane) * kTileColumns;
         simd::store(to + vector * kLanes, block[j]);
       }
     }
   }
 }
 
-// A tile's sums over `columns` packed columns: out, or added to it.
-template <bool kAdds>
-void multiplyTilePart(const float* packedRows, const float* panel, int64_t columns, float* out) {
-  Floats sums[kTileRows][kTileVectors] = {};
+// Sums over `columns` packed columns of a tile's first kRows rows: out, or added to it.
+template <int64_t kRows, bool kAdds>
+void multiplyTilePart(const float* tile, const float* panel, int64_t columns, float* out) {
+  Floats sums[kRows][kTileVectors] = {};
   for (int64_t k = 0; k < columns; ++k) {
     Floats right[kTileVectors];
 #pragma GCC unroll 2
     for (int64_t j = 0; j < kTileVectors; ++j) right[j] = simd::load(panel + j * kLanes);
 #pragma GCC unroll 12
-    for (int64_t i = 0; i < kTileRows; ++i) {
-      const Floats left = simd::broadcast(packedRows[i]);
+    for (int64_t i = 0; i < kRows; ++i) {
+      const Floats left = simd::broadcast(tile[i]);
 #pragma GCC unroll 2
       for (int64_t j = 0; j < kTileVectors; ++j) sums[i][j] = simd::fma(left, right[j], sums[i][j]);
     }
@@ -238,17 +262,36 @@ void multiplyTilePart(const float* packedRows, const float* panel, int64_t colum
     for (int64_t j = 0; j < kTileVectors; ++j) {
       __builtin_prefetch(panel + kAhead * kTileColumns + j * kLanes);
     }
-    __builtin_prefetch(packedRows + kAhead * kTileRows);
-    packedRows += kTileRows;
+    __builtin_prefetch(tile + kAhead * kTileRows);
+    tile += kTileRows;
     panel += kTileColumns;
   }
 #pragma GCC unroll 12
-  for (int64_t i = 0; i < kTileRows; ++i) {
+  for (int64_t i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
     for (int64_t j = 0; j < kTileVectors; ++j) {
       float* to = out + i * kTileColumns + j * kLanes;
       simd::store(to, kAdds ? simd::load(to) + sums[i][j] : sums[i][j]);
     }
+  }
+}
+
+template <int64_t kRows>
+void multiplyTileRows(const float* tile, const float* panel, int64_t columns, Order order,
+                      float* out) {
+  if (order == Order::kSequential) {
+    multiplyTilePart<kRows, false>(tile, panel, columns, out);
+    return;
+  }
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    const int64_t count = columns / kLanes + (lane < columns % kLanes ? 1 : 0);
+    if (lane == 0) {
+      multiplyTilePart<kRows, false>(tile, panel, count, out);
+    } else {
+      multiplyTilePart<kRows, true>(tile, panel, count, out);
+    }
+    tile += count * kTileRows;
+    panel += count * kTileColumns;
   }
 }
 
@@ -276,29 +319,29 @@ void multiplyFew(const Matrix& w, int64_t first, int64_t count, const float* x, 
   }
 }
 
-void multiplyOne(const Matrix& w, const float* x, float* out) {
+void sumRows(const Matrix& w, const float* x, float* out) {
   switch (w.type) {
     case GGML_TYPE_F16:
-      return multiplyOneOf<HalfLoader>(w, x, out);
+      return sumRowsOf<HalfLoader>(w, x, out);
     case GGML_TYPE_BF16:
-      return multiplyOneOf<BrainLoader>(w, x, out);
+      return sumRowsOf<BrainLoader>(w, x, out);
     default:
-      return multiplyOneOf<FloatLoader>(w, x, out);
+      return sumRowsOf<FloatLoader>(w, x, out);
   }
 }
 
 int64_t tileRows() noexcept { return kTileRows; }
 int64_t tileColumns() noexcept { return kTileColumns; }
 
-void packPanel(const Matrix& w, int64_t first, Order order, float* panel, float* scratch) {
+void packRows(const Matrix& w, int64_t first, float* panel, float* scratch) {
   const int64_t rows = std::min<int64_t>(w.rows - first, kTileColumns);
   switch (w.type) {
     case GGML_TYPE_F32:
-      return packPanelOf<FloatLoader>(w, first, rows, order, panel);
+      return packRowsOf<FloatLoader>(w, first, rows, panel);
     case GGML_TYPE_F16:
-      return packPanelOf<HalfLoader>(w, first, rows, order, panel);
+      return packRowsOf<HalfLoader>(w, first, rows, panel);
     case GGML_TYPE_BF16:
-      return packPanelOf<BrainLoader>(w, first, rows, order, panel);
+      return packRowsOf<BrainLoader>(w, first, rows, panel);
     default:
       break;
   }
@@ -307,11 +350,22 @@ void packPanel(const Matrix& w, int64_t first, Order order, float* panel, float*
   }
   const Matrix widened{scratch, static_cast<size_t>(w.columns) * sizeof(float), GGML_TYPE_F32, rows,
                        w.columns};
-  packPanelOf<FloatLoader>(widened, 0, rows, order, panel);
+  packRowsOf<FloatLoader>(widened, 0, rows, panel);
 }
 
-void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
-              float* packed) {
+void packColumns(const Matrix& w, int64_t first, float* panel) {
+  switch (w.type) {
+    case GGML_TYPE_F16:
+      return packColumnsOf<HalfLoader>(w, first, panel);
+    case GGML_TYPE_BF16:
+      return packColumnsOf<BrainLoader>(w, first, panel);
+    default:
+      return packColumnsOf<FloatLoader>(w, first, panel);
+  }
+}
+
+void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
+               float* packed) {
   for (int64_t row = 0; row < n; row += kTileRows) {
     const int64_t rows = std::min<int64_t>(n - row, kTileRows);
     for (int64_t k = 0; k < columns; ++k) {
@@ -324,21 +378,15 @@ void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, Order 
   }
 }
 
-void multiplyTile(const float* packedRows, const float* panel, int64_t columns, Order order,
+void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows, Order order,
                   float* out) {
-  if (order == Order::kSequential) {
-    multiplyTilePart<false>(packedRows, panel, columns, out);
-    return;
-  }
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const int64_t count = columns / kLanes + (lane < columns % kLanes ? 1 : 0);
-    if (lane == 0) {
-      multiplyTilePart<false>(packedRows, panel, count, out);
-    } else {
-      multiplyTilePart<true>(packedRows, panel, count, out);
-    }
-    packedRows += count * kTileRows;
-    panel += count * kTileColumns;
+  constexpr int64_t kThird = kTileRows / 3;
+  if (rows <= kThird) {
+    multiplyTileRows<kThird>(tile, panel, columns, order, out);
+  } else if (rows <= 2 * kThird) {
+    multiplyTileRows<2 * kThird>(tile, panel, columns, order, out);
+  } else {
+    multiplyTileRows<kTileRows>(tile, panel, columns, order, out);
   }
 }
 

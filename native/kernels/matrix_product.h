@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-// Products x · Wᵀ, where W has its rows in memory as the file or the cache has them. However many
-// rows x has, an element of the result is the same sum in the same order, so that one token at a
-// time gives the same bits as many at once.
+// Products of activations with matrices that lie in memory as the file or the cache has them: x ·
+// Wᵀ for weights, x · W for keys and values. However many rows x has, an element of the result is
+// the same sum in the same order, so that one token at a time gives the same bits as many at once.
 
 namespace gpt2 {
 
@@ -43,8 +43,9 @@ constexpr int kFewRows = 4;
 void multiplyFew(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
                  int n, float* out, size_t outStride);
 
-// Sequentially: out[j] = x · w[j] for all rows of w.
-void multiplyOne(const Matrix& w, const float* x, float* out);
+// out[j] = x[0] × w[0][j] + x[1] × w[1][j] + … for all columns of w, sequentially. Of types that
+// are read in place.
+void sumRows(const Matrix& w, const float* x, float* out);
 
 // ---- Many rows: both factors are packed, so that a tile of the result fits the registers.
 
@@ -54,18 +55,23 @@ int64_t tileColumns() noexcept;
 // Where a column stands among `columns` that are packed in this order.
 int64_t packedPlace(int64_t column, int64_t columns, Order order) noexcept;
 
-// Rows [first, first + tileColumns()) of w as a panel: [columns][tileColumns()], zeros where w has
-// no more rows. scratch: tileColumns() × columns floats, used for quantised types.
-void packPanel(const Matrix& w, int64_t first, Order order, float* panel, float* scratch);
+// Rows [first, first + tileColumns()) of w as a panel, by lane: [columns][tileColumns()], zeros
+// where w has no more rows. scratch: tileColumns() × columns floats, used for quantised types.
+void packRows(const Matrix& w, int64_t first, float* panel, float* scratch);
+
+// Columns [first, first + tileColumns()) of w as a panel: [rows of w][tileColumns()], zeros where w
+// has no more columns. Of types that are read in place.
+void packColumns(const Matrix& w, int64_t first, float* panel);
 
 // Rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; what fills the last tile
 // is zero.
-void packRows(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
-              float* packed);
+void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
+               float* packed);
 
-// One tile of the result: out[i][j] for i < tileRows(), j < tileColumns(), rows tileColumns()
-// apart.
-void multiplyTile(const float* packedRows, const float* panel, int64_t columns, Order order,
+// One tile of the result: out[i][j] for i < rows ≤ tileRows(), j < tileColumns(), rows
+// tileColumns() apart. tile: [columns][tileRows()]; what is beyond `rows` may be anything, in `out`
+// too.
+void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows, Order order,
                   float* out);
 
 // Goes on sequentially with a row of a tile: out[j] += x[k] × panel[k][j] for j < tileColumns().

@@ -2,6 +2,7 @@
 
 #include "kernels/matrix_product.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -43,39 +44,39 @@ struct Stored {
   Matrix matrix{};
 };
 
-double product(const Stored& w, int64_t row, const float* x) {
-  const auto stride = w.numbers.size() / static_cast<size_t>(w.matrix.rows);
-  double sum = 0;
-  for (int64_t k = 0; k < w.matrix.columns; ++k) {
-    sum += double{x[k]} *
-           double{w.numbers[static_cast<size_t>(row) * stride + static_cast<size_t>(k)]};
-  }
-  return sum;
-}
+size_t strideOf(const Stored& w) { return w.numbers.size() / static_cast<size_t>(w.matrix.rows); }
 
-// x · wᵀ by tiles: [n, rows of w].
+// x · wᵀ or x · w by tiles: [n, rows of w] or [n, columns of w].
 std::vector<float> byTiles(const Matrix& w, const std::vector<float>& x, int64_t n, Order order) {
+  const bool isTransposed = order == Order::kByLane;
+  const int64_t terms = isTransposed ? w.columns : w.rows;  // of a sum
+  const int64_t width = isTransposed ? w.rows : w.columns;  // of the result
   const int64_t tileRows = gpt2::tileRows();
   const int64_t tileColumns = gpt2::tileColumns();
   const int64_t tiles = (n + tileRows - 1) / tileRows;
-  std::vector<float> packed(static_cast<size_t>(tiles * tileRows * w.columns), NAN);
-  gpt2::packRows(x.data(), static_cast<size_t>(w.columns), n, w.columns, order, packed.data());
-  std::vector<float> panel(static_cast<size_t>(tileColumns * w.columns), NAN);
+  std::vector<float> packed(static_cast<size_t>(tiles * tileRows * terms), NAN);
+  gpt2::packTiles(x.data(), static_cast<size_t>(terms), n, terms, order, packed.data());
+  std::vector<float> panel(static_cast<size_t>(tileColumns * terms), NAN);
   std::vector<float> scratch(panel.size());
   std::vector<float> tile(static_cast<size_t>(tileRows * tileColumns));
-  std::vector<float> out(static_cast<size_t>(n * w.rows));
-  for (int64_t first = 0; first < w.rows; first += tileColumns) {
-    gpt2::packPanel(w, first, order, panel.data(), scratch.data());
-    for (int64_t t = 0; t < tiles; ++t) {
-      gpt2::multiplyTile(packed.data() + t * tileRows * w.columns, panel.data(), w.columns, order,
+  std::vector<float> out(static_cast<size_t>(n * width));
+  for (int64_t first = 0; first < width; first += tileColumns) {
+    if (isTransposed) {
+      gpt2::packRows(w, first, panel.data(), scratch.data());
+    } else {
+      gpt2::packColumns(w, first, panel.data());
+    }
+    for (int64_t row = 0; row < n; row += tileRows) {
+      const int64_t rows = std::min(tileRows, n - row);
+      gpt2::multiplyTile(packed.data() + row * terms, panel.data(), terms, rows, order,
                          tile.data());
-      for (int64_t i = 0; i < tileRows; ++i) {
+      for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < tileColumns; ++j) {
           const float value = tile[static_cast<size_t>(i * tileColumns + j)];
-          if (t * tileRows + i >= n || first + j >= w.rows) {
-            CHECK(value == 0 || std::isnan(value));  // the padding: 0 times anything
+          if (first + j < width) {
+            out[static_cast<size_t>((row + i) * width + first + j)] = value;
           } else {
-            out[static_cast<size_t>((t * tileRows + i) * w.rows + first + j)] = value;
+            CHECK(value == 0 || std::isnan(value));  // the padding: 0 times anything
           }
         }
       }
@@ -84,43 +85,65 @@ std::vector<float> byTiles(const Matrix& w, const std::vector<float>& x, int64_t
   return out;
 }
 
-void checkProducts(ggml_type type, int64_t rows, int64_t columns, int64_t n) {
-  constexpr int64_t kBlock = 32;
-  const bool isFloat = gpt2::isReadInPlace(type);
-  const Stored w(type, rows, columns, isFloat && rows % 2 == 0 ? columns + 3 : columns);
-  CHECK(isFloat || columns % kBlock == 0);
+// The matrix that these tests multiply with, and x: [n, columns] or [n, rows].
+Stored storedMatrix(ggml_type type, int64_t rows, int64_t columns) {
+  const bool isInPlace = gpt2::isReadInPlace(type);
+  return {type, rows, columns, isInPlace && rows % 2 == 0 ? columns + 3 : columns};
+}
+
+// x · wᵀ
+void checkRows(ggml_type type, int64_t rows, int64_t columns, int64_t n) {
+  const Stored w = storedMatrix(type, rows, columns);
   const std::vector<float> x = randomFloats(static_cast<size_t>(n * columns), 2);
-  for (const Order order : {Order::kByLane, Order::kSequential}) {
-    const std::vector<float> tiled = byTiles(w.matrix, x, n, order);
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = 0; j < rows; ++j) {
-        CHECK_NEAR(tiled[static_cast<size_t>(i * rows + j)], product(w, j, x.data() + i * columns),
-                   1e-7 * static_cast<double>(columns) + 1e-7);
+  const std::vector<float> tiled = byTiles(w.matrix, x, n, Order::kByLane);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < rows; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < columns; ++k) {
+        sum += double{x[static_cast<size_t>(i * columns + k)]} *
+               double{w.numbers[static_cast<size_t>(j) * strideOf(w) + static_cast<size_t>(k)]};
+      }
+      CHECK_NEAR(tiled[static_cast<size_t>(i * rows + j)], sum,
+                 1e-7 * static_cast<double>(columns) + 1e-7);
+    }
+  }
+  if (!gpt2::isReadInPlace(type) || n > gpt2::kFewRows) return;
+  // From a first row on, into rows that are further apart than they are long.
+  const int64_t first = rows / 3;
+  const int64_t stride = rows + 5;
+  std::vector<float> few(static_cast<size_t>(n * stride), -1);
+  gpt2::multiplyFew(w.matrix, first, rows - first, x.data(), static_cast<size_t>(columns),
+                    static_cast<int>(n), few.data(), static_cast<size_t>(stride));
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < stride; ++j) {
+      const float value = few[static_cast<size_t>(i * stride + j)];
+      if (j < rows - first) {
+        CHECK_EQUAL(value, tiled[static_cast<size_t>(i * rows + first + j)]);
+      } else {
+        CHECK_EQUAL(value, -1.0F);  // nothing is written beyond
       }
     }
-    if (!isFloat) continue;
-    if (order == Order::kSequential) {
-      std::vector<float> one(static_cast<size_t>(rows));
-      gpt2::multiplyOne(w.matrix, x.data(), one.data());
-      for (size_t j = 0; j < one.size(); ++j) CHECK_EQUAL(one[j], tiled[j]);
-      continue;
-    }
-    if (n > gpt2::kFewRows) continue;
-    // From a first row on, into rows that are further apart than they are long.
-    const int64_t first = rows / 3;
-    const int64_t stride = rows + 5;
-    std::vector<float> few(static_cast<size_t>(n * stride), -1);
-    gpt2::multiplyFew(w.matrix, first, rows - first, x.data(), static_cast<size_t>(columns),
-                      static_cast<int>(n), few.data(), static_cast<size_t>(stride));
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = 0; j < stride; ++j) {
-        const float value = few[static_cast<size_t>(i * stride + j)];
-        if (j < rows - first) {
-          CHECK_EQUAL(value, tiled[static_cast<size_t>(i * rows + first + j)]);
-        } else {
-          CHECK_EQUAL(value, -1.0F);  // nothing is written beyond
-        }
+  }
+}
+
+// x · w
+void checkColumns(ggml_type type, int64_t rows, int64_t columns, int64_t n) {
+  const Stored w = storedMatrix(type, rows, columns);
+  const std::vector<float> x = randomFloats(static_cast<size_t>(n * rows), 2);
+  const std::vector<float> tiled = byTiles(w.matrix, x, n, Order::kSequential);
+  std::vector<float> one(static_cast<size_t>(columns + 1));
+  for (int64_t i = 0; i < n; ++i) {
+    one.back() = -1;
+    gpt2::sumRows(w.matrix, x.data() + i * rows, one.data());
+    CHECK_EQUAL(one.back(), -1.0F);  // nothing is written beyond
+    for (int64_t j = 0; j < columns; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < rows; ++k) {
+        sum += double{x[static_cast<size_t>(i * rows + k)]} *
+               double{w.numbers[static_cast<size_t>(k) * strideOf(w) + static_cast<size_t>(j)]};
       }
+      CHECK_NEAR(one[static_cast<size_t>(j)], sum, 1e-7 * static_cast<double>(rows) + 1e-7);
+      CHECK_EQUAL(one[static_cast<size_t>(j)], tiled[static_cast<size_t>(i * columns + j)]);
     }
   }
 }
@@ -143,9 +166,10 @@ TEST(packedColumnsHaveAPlaceEach) {
 TEST(productsOfAnySizeAreExactAndTheSameBothWays) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
     for (const int64_t rows : {1, 5, 15, 16, 17, 31, 32, 33, 70}) {
-      for (const int64_t columns : {1, 3, 15, 16, 17, 40, 64, 100}) {
-        for (const int64_t n : {1, 2, 3, 4, 5, 11, 12, 13, 25}) {
-          checkProducts(type, rows, columns, n);
+      for (const int64_t columns : {1, 3, 15, 16, 17, 40, 64, 100, 150}) {
+        for (const int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 25}) {
+          checkRows(type, rows, columns, n);
+          checkColumns(type, rows, columns, n);
         }
       }
     }
@@ -154,14 +178,14 @@ TEST(productsOfAnySizeAreExactAndTheSameBothWays) {
 
 TEST(quantisedMatricesAreWidenedIntoPanels) {
   for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q5_1}) {
-    for (const int64_t rows : {1, 33, 64}) checkProducts(type, rows, 96, 13);
+    for (const int64_t rows : {1, 33, 64}) checkRows(type, rows, 96, 13);
   }
 }
 
 TEST(whatIsNoNumberStaysInItsRowAndColumn) {
-  const Stored w(GGML_TYPE_F32, 40, 20, 20);
-  std::vector<float> x = randomFloats(14 * 20, 3);
-  x[3 * 20 + 7] = NAN;
+  const Stored w(GGML_TYPE_F32, 40, 40, 40);
+  std::vector<float> x = randomFloats(14 * 40, 3);
+  x[3 * 40 + 7] = NAN;
   for (const Order order : {Order::kByLane, Order::kSequential}) {
     const std::vector<float> out = byTiles(w.matrix, x, 14, order);
     for (size_t i = 0; i < out.size(); ++i) CHECK_EQUAL(std::isnan(out[i]), i / 40 == 3);
@@ -185,10 +209,11 @@ TEST(everyHalfAndBrainNumberIsWidenedRight) {
     const Matrix matrix{bits.data(), kColumns * sizeof(uint16_t), type, 65536 / kColumns, kColumns};
     std::vector<float> panel(static_cast<size_t>(gpt2::tileColumns() * kColumns));
     for (int64_t first = 0; first < matrix.rows; first += gpt2::tileColumns()) {
-      gpt2::packPanel(matrix, first, Order::kSequential, panel.data(), nullptr);
+      gpt2::packRows(matrix, first, panel.data(), nullptr);
       for (int64_t k = 0; k < kColumns; ++k) {
         for (int64_t j = 0; j < gpt2::tileColumns(); ++j) {
-          CHECK(isSame(panel[static_cast<size_t>(k * gpt2::tileColumns() + j)],
+          const int64_t place = gpt2::packedPlace(k, kColumns, Order::kByLane);
+          CHECK(isSame(panel[static_cast<size_t>(place * gpt2::tileColumns() + j)],
                        expected[static_cast<size_t>((first + j) * kColumns + k)]));
         }
       }
@@ -197,15 +222,15 @@ TEST(everyHalfAndBrainNumberIsWidenedRight) {
 }
 
 TEST(aRowGoesOnWhereATileEnded) {
-  const Stored w(GGML_TYPE_F32, gpt2::tileColumns(), 30, 30);
+  const Stored w(GGML_TYPE_F32, 30, gpt2::tileColumns(), gpt2::tileColumns());
   const std::vector<float> x = randomFloats(30, 4);
   const std::vector<float> whole = byTiles(w.matrix, x, 1, Order::kSequential);
   std::vector<float> panel(static_cast<size_t>(gpt2::tileColumns() * 30));
-  gpt2::packPanel(w.matrix, 0, Order::kSequential, panel.data(), nullptr);
+  gpt2::packColumns(w.matrix, 0, panel.data());
   std::vector<float> packed(static_cast<size_t>(gpt2::tileRows() * 19));
-  gpt2::packRows(x.data(), 30, 1, 19, Order::kSequential, packed.data());
+  gpt2::packTiles(x.data(), 30, 1, 19, Order::kSequential, packed.data());
   std::vector<float> tile(static_cast<size_t>(gpt2::tileRows() * gpt2::tileColumns()));
-  gpt2::multiplyTile(packed.data(), panel.data(), 19, Order::kSequential, tile.data());
+  gpt2::multiplyTile(packed.data(), panel.data(), 19, 1, Order::kSequential, tile.data());
   gpt2::continueRow(x.data() + 19, panel.data() + 19 * gpt2::tileColumns(), 11, tile.data());
   for (size_t j = 0; j < whole.size(); ++j) CHECK_EQUAL(tile[j], whole[j]);
 }
