@@ -215,29 +215,40 @@ void packColumnsOf(const Matrix& w, int64_t first, float* panel) {
 template <class Loader>
 void packRowsOf(const Matrix& w, int64_t first, int64_t rows, float* panel) {
   using Element = typename Loader::Element;
-  const int64_t wholeColumns = w.columns - w.columns % kLanes;
-  Floats block[kLanes];
+  const int64_t columns = w.columns;
+  const int64_t wholeColumns = columns - columns % kLanes;
+  const size_t stride = w.rowBytes / sizeof(Element);
   for (int64_t vector = 0; vector < kTileVectors; ++vector) {
     const int64_t from = first + vector * kLanes;
     const int64_t there = std::clamp<int64_t>(rows - vector * kLanes, 0, kLanes);
+    float* lanes[kLanes];  // where the first column of each lane goes
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] =
+          panel + packedPlace(lane, columns, Order::kByLane) * kTileColumns + vector * kLanes;
+    }
+    Floats block[kLanes];
     int64_t k = 0;
     if (there == kLanes) {
       const auto* whole = reinterpret_cast<const Element*>(rowAt(w, from));
-      float* to = panel + vector * kLanes;
       for (; k < wholeColumns; k += kLanes) {
-        loadWholeBlock<Loader>(whole + k, w.rowBytes / sizeof(Element), block);
+        // The processor's own prefetching does not keep up with so many rows. At their end follow
+        // the next ones.
+        constexpr int64_t kAhead = 512 / sizeof(Element);
+        const Element* ahead = whole + k + kAhead;
+        if (k + kAhead >= columns)
+          ahead += static_cast<size_t>(kLanes) * stride - static_cast<size_t>(columns);
+        for (size_t i = 0; i < kLanes; ++i) __builtin_prefetch(ahead + i * stride);
+        loadWholeBlock<Loader>(whole + k, stride, block);
+        const int64_t place = k / kLanes * kTileColumns;
 #pragma GCC unroll 16
-        for (int64_t j = 0; j < kLanes; ++j) {
-          simd::store(to + packedPlace(k + j, w.columns, Order::kByLane) * kTileColumns, block[j]);
-        }
+        for (int64_t lane = 0; lane < kLanes; ++lane) simd::store(lanes[lane] + place, block[lane]);
       }
     }
-    for (; k < w.columns; k += kLanes) {
+    for (; k < columns; k += kLanes) {
       loadBlock<Loader>(w, from, there, k, block);
-      const int64_t columns = std::min<int64_t>(w.columns - k, kLanes);
-      for (int64_t j = 0; j < columns; ++j) {
-        float* to = panel + packedPlace(k + j, w.columns, Order::kByLane) * kTileColumns;
-        simd::store(to + vector * kLanes, block[j]);
+      const int64_t place = k / kLanes * kTileColumns;
+      for (int64_t lane = 0; lane < kLanes && k + lane < columns; ++lane) {
+        simd::store(lanes[lane] + place, block[lane]);
       }
     }
   }
