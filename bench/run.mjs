@@ -52,6 +52,8 @@ runs.sort((a, b) => {
 });
 
 const limits = [];
+await mkdir(here('results'), { recursive: true });
+const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
 for (let round = 1; round <= Number(values.rounds); round++) {
   for (const [type, size] of sizes) {
     for (const threads of threadCounts) {
@@ -66,14 +68,12 @@ for (let round = 1; round <= Number(values.rounds); round++) {
       `${round}: ${row.name}, ${type}, ${threads} threads, ${contestant}: ${shown}\n`,
     );
   }
+  // After every round, since all of them take hours.
+  const report = { machine: describeMachine(), rounds: round, ...summarize(runs, limits) };
+  await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
+  await rename(`${target}.tmp`, target);
+  if (round === Number(values.rounds)) printReport(report);
 }
-
-const report = { machine: describeMachine(), ...summarize(runs, limits) };
-printReport(report);
-await mkdir(here('results'), { recursive: true });
-const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
-await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
-await rename(`${target}.tmp`, target);
 
 /** A figure of one row; null where the contestant has none. */
 async function measure(contestant, row, model) {

@@ -80,6 +80,14 @@ const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag
   return hidden_.data();
 }
 
+int64_t ForwardPass::mostRows(bool several) const {
+  // Reading rows rounds them for quantised weights, so the number of a sequence's own tokens
+  // decides.
+  if (hasQuantizedWeights_) return several ? kSliceLength : kFewTokens;
+  constexpr int64_t kMostRows = 8;  // packing pays from about 12 on (docs/performance.md)
+  return kMostRows;
+}
+
 // Token and position rows are added on the host: any type of table, and no lookup inside ggml that
 // would end the process on an index out of range.
 std::vector<float> ForwardPass::embed(const std::vector<Slice>& slices) const {
@@ -115,7 +123,7 @@ void ForwardPass::runFused(const std::vector<Slice>& slices, float* out,
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, tokens);
   FusedOps ops(context, h, std::move(sequences), askedOrLast(asked, tokens),
-               slices.size() > 1 && hasQuantizedWeights_);
+               mostRows(slices.size() > 1));
   ggml_tensor* output = transformer(ops, weights_, input);
   compute(tokens <= kFewTokens ? fewTokens_ : manyTokens_, graph, {{input, embeddings.data()}},
           output, out, cancelled);
@@ -154,7 +162,7 @@ void ForwardPass::logits(const float* hidden, int64_t count, bool several, float
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, {{nullptr, 0, count}}, {}, several && hasQuantizedWeights_);
+    FusedOps ops(context, h, {{nullptr, 0, count}}, {}, mostRows(several));
     compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
     StockOps ops(context, graph, h, nullptr, 0, nullptr, nullptr);

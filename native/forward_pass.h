@@ -59,6 +59,8 @@ class ForwardPass {
   void runStock(const Slice& slice, float* out, const CancelFlag* cancelled);
   // What the transformer begins with: [width, tokens of the slices].
   std::vector<float> embed(const std::vector<Slice>& slices) const;
+  // Tokens that linear layers read as rows; more are packed. several: slices.
+  int64_t mostRows(bool several) const;
   ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
   void compute(AllocatorPtr& allocator, ggml_cgraph* graph, const std::vector<Input>& inputs,

@@ -477,18 +477,18 @@ class AskedForStep final : public Step {
 }  // namespace
 
 FusedOps::FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
-                   std::vector<Sequence> sequences, std::vector<int64_t> rows, bool asRows)
+                   std::vector<Sequence> sequences, std::vector<int64_t> rows, int64_t mostRows)
     : context_(context),
       hyperparameters_(hyperparameters),
       sequences_(std::move(sequences)),
       rows_(std::move(rows)),
-      asRows_(asRows) {
+      mostRows_(mostRows) {
   for (const Sequence& sequence : sequences_) tokens_ += sequence.tokens;
 }
 
 FusedOps::~FusedOps() = default;
 
-bool FusedOps::readsRows(int64_t count) const { return asRows_ || count <= kFewRows; }
+bool FusedOps::readsRows(int64_t count) const { return count <= mostRows_; }
 
 ggml_tensor* FusedOps::norm(ggml_tensor* x, const LayerNorm& norm) {
   const bool packs = !readsRows(tokens_);

@@ -19,7 +19,8 @@ struct Sequence {
 
 // The operators as steps for our own executor, for the CPU: each does at once what takes several of
 // ggml's nodes. Sums have one order, however many tokens and threads there are; only with quantised
-// weights does it matter whether activations are read as rows, and then rounded, or packed.
+// weights does it matter whether linear layers read activations as rows, and then rounded, or
+// packed.
 //
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
@@ -28,7 +29,7 @@ class FusedOps final : public Ops {
   // all sequences, that are asked for, in rising order. Activations are read as rows if there are
   // few, or if `asRows` says so. The nodes live in `context`; the steps here.
   FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
-           std::vector<Sequence> sequences, std::vector<int64_t> rows, bool asRows);
+           std::vector<Sequence> sequences, std::vector<int64_t> rows, int64_t mostRows);
   ~FusedOps() override;
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
@@ -53,7 +54,7 @@ class FusedOps final : public Ops {
   std::vector<Sequence> sequences_;
   int64_t tokens_ = 0;  // of all sequences; after askedFor(), the rows
   std::vector<int64_t> rows_;
-  bool asRows_;
+  int64_t mostRows_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 
