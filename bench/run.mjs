@@ -1,5 +1,6 @@
 // npm run bench [-- --rows <text> --types f32,q8_0 --threads 1,2 --rounds 5]
 // npm run bench:peers: the same with node-llama-cpp and onnxruntime-node
+// --llama-bench <program> adds llama.cpp's own benchmark
 //
 // Measures every row with every contestant, type and number of threads, each time in a fresh process; all of
 // them in turn and that several times over, since a machine is faster at some times than at others. Prints
@@ -10,6 +11,7 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { contestants, installPeers } from './contestants.mjs';
+import { measureWithLlamaBench } from './llama-bench.mjs';
 import { buildLimits, describeMachine, measureLimits } from './machine.mjs';
 import { printReport, summarize } from './report.mjs';
 import { rows as allRows } from './rows.mjs';
@@ -21,12 +23,18 @@ const { values } = parseArgs({
     types: { type: 'string', default: 'f32,f16,q8_0,q4_0' },
     threads: { type: 'string', default: '1,2' },
     rounds: { type: 'string', default: '5' },
+    'llama-bench': { type: 'string' },
   },
 });
 const rows = allRows.filter(({ name }) => name.includes(values.rows));
 const types = values.types.split(',');
 const threadCounts = values.threads.split(',').map(Number);
 const names = values.peers ? Object.keys(contestants) : ['gpt2-native'];
+const llamaBench = values['llama-bench'];
+if (llamaBench) {
+  contestants['llama.cpp'] = contestants['node-llama-cpp']; // the same types and files
+  names.push('llama.cpp');
+}
 if (values.peers) installPeers();
 await buildLimits();
 
@@ -57,7 +65,7 @@ const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
 for (let round = 1; round <= Number(values.rounds); round++) {
   for (const [type, size] of sizes) {
     for (const threads of threadCounts) {
-      limits.push({ type, threads, ...measureLimits(size, threads) });
+      limits.push({ type, threads, bytes: size, ...measureLimits(size, threads) });
     }
   }
   for (const { row, contestant, type, threads, file, figures } of runs) {
@@ -77,6 +85,7 @@ for (let round = 1; round <= Number(values.rounds); round++) {
 
 /** A figure of one row; null where the contestant has none. */
 async function measure(contestant, row, model) {
+  if (contestant === 'llama.cpp') return measureWithLlamaBench(llamaBench, row, model);
   const busy = row.busy && spawn(process.execPath, ['-e', 'for (;;);']);
   try {
     const { task, options = {} } = row;

@@ -11,7 +11,8 @@ namespace gpt2::binding {
 namespace {
 
 // Without memory to say how a call ended, its promise would stay open for ever: waits for some.
-void persistently(const std::function<void()>& attempt) {
+template <class Attempt>
+void persistently(const Attempt& attempt) {
   constexpr int kAttempts = 200;
   for (int i = 0; i < kAttempts; ++i) {
     try {
@@ -159,10 +160,11 @@ Napi::Promise Delivery::run(Scheduler& scheduler, std::unique_ptr<Task> task,
   try {
     scheduler.submit(std::move(cancelled), makeRequest(number),
                      [this, number, onEnd = std::move(onEnd)](Request& request) {
-                       if (request.failure()) {
-                         reject(number, request.failure());
-                       } else {
+                       try {
+                         if (request.failure()) std::rethrow_exception(request.failure());
                          resolve(number, onEnd(request));
+                       } catch (...) {
+                         reject(number, std::current_exception());
                        }
                      });
   } catch (...) {

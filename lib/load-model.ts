@@ -32,7 +32,7 @@ export interface LoadOptions {
   device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
   /**
    * Threads that compute. Default: the physical cores that the process may use, within the control
-   * group's limit. More threads than processors make everything far slower: they wait for each other.
+   * group's limit. More threads than processors gain nothing.
    */
   threads?: number;
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */

@@ -117,7 +117,10 @@ void Executor::work(size_t thread) {
 }
 
 void Executor::takePart(Pass& pass, size_t thread) {
+  using Clock = std::chrono::steady_clock;
+  const bool isObserved = thread == 0 && observer_;
   for (Pass::Progress& progress : pass.progress) {
+    const Clock::time_point start = isObserved ? Clock::now() : Clock::time_point();
     for (;;) {
       const int chunk = progress.taken.fetch_add(1);
       if (chunk >= progress.chunks) break;
@@ -127,6 +130,7 @@ void Executor::takePart(Pass& pass, size_t thread) {
       if (progress.done.fetch_add(1) + 1 == progress.chunks) wake();
     }
     await([&] { return progress.done.load() >= progress.chunks; });
+    if (isObserved) observer_(*progress.step, Clock::now() - start);
   }
 }
 

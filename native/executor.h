@@ -1,12 +1,16 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cancel_flag.h"
@@ -35,6 +39,8 @@ class Scratch {
 class Step {
  public:
   virtual ~Step() = default;
+  // For who observes.
+  virtual std::string name() const { return {}; }
   virtual int chunks() const = 0;
   // Floats of scratch that a chunk works in.
   virtual size_t scratch() const { return 0; }
@@ -56,6 +62,10 @@ class Executor {
   // std::bad_alloc before the first.
   void run(const std::vector<const Step*>& steps, const CancelFlag* cancelled);
 
+  // Hears how long each step took, on the thread that calls run().
+  using Observer = std::function<void(const Step&, std::chrono::nanoseconds)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
   size_t byteSize() const noexcept;
 
  private:
@@ -71,6 +81,7 @@ class Executor {
 
   std::vector<std::thread> threads_;
   std::vector<Scratch> scratch_;  // one for each thread, the caller's first
+  Observer observer_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -68,11 +68,7 @@ const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag
   if (operators_ == OperatorSet::kFused) {
     runFused(slices, hidden_.data(), cancelled);
   } else {
-    float* out = hidden_.data();
-    for (const Slice& slice : slices) {
-      runStock(slice, slice.rows.empty() ? &hidden_[rows * width] : out, cancelled);
-      out += slice.rows.size() * width;
-    }
+    runStock(slices[0], hidden_.data(), cancelled);
   }
   for (const Slice& slice : slices) {
     slice.session->markEvaluated(slice.session->evaluated() + slice.count);

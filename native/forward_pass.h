@@ -27,12 +27,17 @@ class ForwardPass {
  public:
   // Tokens of one pass at most: bounds the memory for activations and the time to a cancellation.
   static constexpr int64_t kSliceLength = 256;
-  // Tokens that are read with the weights as they lie in the file.
+  // Tokens of a slice at most that shares a pass with others, and with quantised weights those
+  // whose activations are rounded.
   static constexpr int64_t kFewTokens = kFewRows;
   // Rows of one pass of the head at most: bounds the copy of the logits.
   static constexpr int64_t kHeadRows = 64;
 
   ForwardPass(const Weights& weights, Device& device, OperatorSet operators);
+
+  // Whether several slices can be evaluated at once, each with the bits that it has alone: ours
+  // can.
+  bool sharesPasses() const noexcept { return operators_ == OperatorSet::kFused; }
 
   // Evaluates one slice, or several of at most kFewTokens each; together at most kSliceLength
   // tokens, for which the sessions' caches must have room. A session gives the same in company as

@@ -34,6 +34,7 @@ void GenerateRequest::begin() {
   generation_.promptTokens = session().length();
   generation_.cachedTokens = session().evaluated();
   askForNext();
+  generation_.totalMilliseconds = millisecondsSince(start_);
 }
 
 void GenerateRequest::hear(int64_t /*position*/, const float* logits) {

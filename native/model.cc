@@ -50,9 +50,14 @@ std::unique_ptr<Session> Model::createSession() {
 }
 
 void Model::advance(const std::vector<Request*>& requests, const CancelFlag* cancelled) {
+  if (requests.size() > 1 && !forwardPass_.sharesPasses()) {
+    for (Request* request : requests) advance({request}, cancelled);
+    return;
+  }
   struct Row {
     Request* request;
     int64_t position;  // in its session
+    int64_t start;     // of the session's slice
   };
   std::vector<Slice> slices;
   std::vector<Row> rows;
@@ -60,11 +65,12 @@ void Model::advance(const std::vector<Request*>& requests, const CancelFlag* can
     Session& session = request->session();
     const int64_t start = session.evaluated();
     Slice slice{&session, std::min(session.length() - start, ForwardPass::kSliceLength), {}};
+    if (slice.count <= 0) throw Error(code::kInternal, "a request without tokens to evaluate");
     const std::vector<int64_t>& asked = request->asked();
     for (auto position = std::lower_bound(asked.begin(), asked.end(), start);
          position != asked.end() && *position < start + slice.count; ++position) {
       slice.rows.push_back(*position - start);
-      rows.push_back({request, *position});
+      rows.push_back({request, *position, start});
     }
     slices.push_back(std::move(slice));
   }
@@ -72,14 +78,23 @@ void Model::advance(const std::vector<Request*>& requests, const CancelFlag* can
 
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
-  for (size_t first = 0; first < rows.size(); first += ForwardPass::kHeadRows) {
-    const size_t count = std::min<size_t>(rows.size() - first, ForwardPass::kHeadRows);
-    logits_.resize(count * vocabSize);
-    forwardPass_.logits(hidden + first * width, static_cast<int64_t>(count), requests.size() > 1,
-                        logits_.data(), cancelled);
-    for (size_t i = 0; i < count; ++i) {
-      rows[first + i].request->tell(rows[first + i].position, logits_.data() + i * vocabSize);
+  size_t told = 0;
+  try {
+    while (told < rows.size()) {
+      const size_t count = std::min<size_t>(rows.size() - told, ForwardPass::kHeadRows);
+      logits_.resize(count * vocabSize);
+      forwardPass_.logits(hidden + told * width, static_cast<int64_t>(count), requests.size() > 1,
+                          logits_.data(), cancelled);
+      for (size_t i = 0; i < count; ++i, ++told) {
+        rows[told].request->tell(rows[told].position, logits_.data() + i * vocabSize);
+      }
     }
+  } catch (...) {
+    // What was not heard is evaluated again.
+    for (; told < rows.size(); ++told) {
+      rows[told].request->session().markEvaluated(rows[told].start);
+    }
+    throw;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "error.h"
@@ -41,6 +42,7 @@ class NormStep final : public Step {
            const ggml_tensor* y)
       : x_(x), norm_(norm), epsilon_(epsilon), tokens_(tokens), packs_(packs), y_(y) {}
 
+  std::string name() const override { return "norm"; }
   int chunks() const override { return chunksOf(tokens_, rowsPerChunk()); }
   size_t scratch() const override {
     return packs_ ? static_cast<size_t>(kTileRows * x_->ne[0]) : 0;
@@ -78,6 +80,7 @@ class QuantizeStep final : public Step {
   QuantizeStep(const ggml_tensor* x, ggml_type type, const ggml_tensor* y)
       : x_(x), type_(type), y_(y) {}
 
+  std::string name() const override { return "quantize"; }
   int chunks() const override { return static_cast<int>(x_->ne[1]); }
   void run(int chunk, float* /*scratch*/) const noexcept override {
     const int64_t width = x_->ne[0];
@@ -104,6 +107,10 @@ class LinearStep : public Step {
         residual_(residual),
         tokens_(tokens),
         y_(y) {}
+
+  std::string name() const override {
+    return "linear " + std::to_string(w_.columns) + " to " + std::to_string(w_.rows);
+  }
 
  protected:
   // What follows the product, for outputs [first, first + count) of one token.
@@ -323,6 +330,7 @@ class FewRowsAttentionStep final : public Step {
   FewRowsAttentionStep(std::vector<AttentionPart> parts, AttentionResult result)
       : parts_(std::move(parts)), result_(std::move(result)) {}
 
+  std::string name() const override { return "attention"; }
   int chunks() const override { return static_cast<int>(parts_.size()) * heads(); }
   size_t scratch() const override {
     int64_t positions = 0;
@@ -360,6 +368,7 @@ class FewRowsAttentionStep final : public Step {
 class StoreStep final : public Step, private AttentionPart {
  public:
   explicit StoreStep(const AttentionPart& part) : AttentionPart(part) {}
+  std::string name() const override { return "store keys and values"; }
   int chunks() const override { return static_cast<int>(heads_); }
   size_t scratch() const override { return storeScratch(); }
   void run(int chunk, float* scratch) const noexcept override {
@@ -373,6 +382,7 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
   ManyRowsAttentionStep(const AttentionPart& part, AttentionResult result)
       : AttentionPart(part), result_(std::move(result)) {}
 
+  std::string name() const override { return "attention"; }
   int chunks() const override { return static_cast<int>(heads_) * tileGroups(); }
 
   size_t scratch() const override {
@@ -461,6 +471,7 @@ class AskedForStep final : public Step {
   AskedForStep(const ggml_tensor* x, std::vector<int64_t> rows, const ggml_tensor* y)
       : x_(x), rows_(std::move(rows)), y_(y) {}
 
+  std::string name() const override { return "rows asked for"; }
   int chunks() const override { return 1; }
   void run(int /*chunk*/, float* /*scratch*/) const noexcept override {
     const int64_t width = x_->ne[0];

@@ -26,8 +26,8 @@ struct Sequence {
 class FusedOps final : public Ops {
  public:
   // sequences: one, or several of at most kFewRows tokens each. rows: the tokens, counted through
-  // all sequences, that are asked for, in rising order. Activations are read as rows if there are
-  // few, or if `asRows` says so. The nodes live in `context`; the steps here.
+  // all sequences, that are asked for, in rising order. Linear layers read up to `mostRows` tokens
+  // as rows, more of them packed. The nodes live in `context`; the steps here.
   FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,
            std::vector<Sequence> sequences, std::vector<int64_t> rows, int64_t mostRows);
   ~FusedOps() override;

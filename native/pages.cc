@@ -44,10 +44,12 @@ Pages& Pages::operator=(Pages&& other) noexcept {
 void preferLargePages([[maybe_unused]] void* data, [[maybe_unused]] size_t size) noexcept {
 #ifdef MADV_HUGEPAGE
   // Only those that lie wholly in it: the rest is shared with what is next to it.
-  constexpr uintptr_t kLargePage = uintptr_t{2} << 20;
-  const auto begin = (reinterpret_cast<uintptr_t>(data) + kLargePage - 1) / kLargePage * kLargePage;
-  const auto end = (reinterpret_cast<uintptr_t>(data) + size) / kLargePage * kLargePage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t beyond = reinterpret_cast<uintptr_t>(data) % kLargePage;
+  const size_t skipped = beyond == 0 ? 0 : kLargePage - beyond;
+  if (size < skipped + kLargePage) return;
+  const size_t length = (size - skipped) / kLargePage * kLargePage;
+  madvise(static_cast<uint8_t*>(data) + skipped, length, MADV_HUGEPAGE);
 #endif
 }
 

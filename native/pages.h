@@ -25,8 +25,8 @@ class Pages {
   size_t size_ = 0;
 };
 
-// Asks for large pages for what is going to be written all over: the system hands them out, zeroed,
-// in one go each, and 4 KB ones one by one. It may not have any.
+// Asks for large pages for what will mostly be written: the system hands them out, zeroed, in one
+// go each, and 4 KB ones one by one. It may not have any.
 void preferLargePages(void* data, size_t size) noexcept;
 
 }  // namespace gpt2

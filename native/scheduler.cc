@@ -1,6 +1,7 @@
 #include "scheduler.h"
 
-#include <string>
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "error.h"
@@ -53,7 +54,8 @@ void Scheduler::begin(const Entry& entry) {
   entry.onEnd(request);
 }
 
-// The flag of a request that is alone stops its pass; of several, each ends after the pass.
+// The flag of a request that is alone stops its pass: one that others have joined meanwhile is done
+// again. Otherwise a request that is stopped ends after the pass.
 void Scheduler::postPass() {
   if (passIsPosted_) return;
   engine_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
@@ -65,16 +67,15 @@ void Scheduler::pass(const CancelFlag& cancelled) {
   passIsPosted_ = false;
   failAborted();
   endDone();
-  const std::vector<Request*> requests = nextPass();
+  std::vector<Request*> requests;
   try {
+    requests = nextPass();
     if (!cancelled && !requests.empty()) model_->advance(requests, &cancelled);
   } catch (const Error& error) {
     // What was stopped is done again, for those that remain.
-    if (std::string(error.code()) != code::kAborted) {
-      for (Request* request : requests) request->fail(std::current_exception());
-    }
+    if (std::string_view(error.code()) != code::kAborted) failAll(requests);
   } catch (...) {
-    for (Request* request : requests) request->fail(std::current_exception());
+    failAll(requests);
   }
   failAborted();
   endDone();
@@ -82,8 +83,17 @@ void Scheduler::pass(const CancelFlag& cancelled) {
   try {
     postPass();
   } catch (...) {
-    for (Entry& entry : entries_) entry.request->fail(std::current_exception());
+    failAll({});
     endDone();
+  }
+}
+
+void Scheduler::failAll(const std::vector<Request*>& requests) noexcept {
+  const std::exception_ptr failure = std::current_exception();
+  for (Request* request : requests) request->fail(failure);
+  if (!requests.empty()) return;
+  for (Entry& entry : entries_) {
+    if (!entry.request->failure() && !entry.request->isFinished()) entry.request->fail(failure);
   }
 }
 
@@ -91,18 +101,24 @@ std::vector<Request*> Scheduler::nextPass() {
   std::vector<Request*> few;
   int64_t fewTokens = 0;
   Request* many = nullptr;
-  for (const Entry& entry : entries_) {
-    const int64_t count = pending(*entry.request);
+  auto leftOut = entries_.end();
+  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+    const int64_t count = pending(*entry->request);
     if (count > ForwardPass::kFewTokens) {
-      if (many == nullptr) many = entry.request.get();
+      if (many == nullptr) many = entry->request.get();
     } else if (fewTokens + count <= ForwardPass::kSliceLength) {
-      few.push_back(entry.request.get());
+      few.push_back(entry->request.get());
       fewTokens += count;
+    } else if (leftOut == entries_.end()) {
+      leftOut = entry;
     }
   }
   const bool isManysTurn = many != nullptr && (few.empty() || lastWasFew_);
   lastWasFew_ = !isManysTurn;
-  return isManysTurn ? std::vector<Request*>{many} : few;
+  if (isManysTurn) return {many};
+  // Those that did not fit come first next time.
+  if (leftOut != entries_.end()) std::rotate(entries_.begin(), leftOut, entries_.end());
+  return few;
 }
 
 void Scheduler::failAborted() {

@@ -13,8 +13,8 @@
 namespace gpt2 {
 
 // Carries out the requests on one model, all that are there at the same time: a pass evaluates the
-// few tokens that each has to go on with, or a slice of the first one that has many. Between two
-// passes the engine does the jobs that have come meanwhile.
+// few tokens that each has to go on with (as many as fit a slice, in turns), or a slice of the
+// first one that has many. Between two passes the engine does the jobs that have come meanwhile.
 class Scheduler {
  public:
   Scheduler(std::shared_ptr<Model> model, Engine& engine);
@@ -39,6 +39,8 @@ class Scheduler {
   void postPass();
   void pass(const CancelFlag& cancelled);
   std::vector<Request*> nextPass();
+  // With the exception at hand: these requests, or if there are none, all.
+  void failAll(const std::vector<Request*>& requests) noexcept;
   // Those that are finished or have failed.
   void endDone();
   void failAborted();

@@ -159,28 +159,28 @@ Floats loadUpTo(const typename Loader::Element* from, int64_t count) {
 }
 
 // Columns [first, first + kVectors × kLanes), as far as w has them.
-template <class Loader, int kVectors>
+template <class Loader, int64_t kVectors>
 void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
   using Element = typename Loader::Element;
   Floats sums[kVectors] = {};
   const int64_t there = w.columns - first;
-  constexpr int64_t kWhole = int64_t{kVectors} * kLanes;
+  constexpr int64_t kWhole = kVectors * kLanes;
   for (int64_t k = 0; k < w.rows; ++k) {
     const auto* row = reinterpret_cast<const Element*>(rowAt(w, k)) + first;
     const Floats factor = simd::broadcast(x[k]);
     if (there >= kWhole) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
+      for (int64_t v = 0; v < kVectors; ++v) {
         sums[v] = simd::fma(factor, Loader::load(row + v * kLanes), sums[v]);
       }
     } else {
-      for (int v = 0; v < kVectors; ++v) {
+      for (int64_t v = 0; v < kVectors; ++v) {
         sums[v] =
             simd::fma(factor, loadUpTo<Loader>(row + v * kLanes, there - v * kLanes), sums[v]);
       }
     }
   }
-  for (int v = 0; v < kVectors; ++v) {
+  for (int64_t v = 0; v < kVectors; ++v) {
     float lanes[kLanes];
     simd::store(lanes, sums[v]);
     std::copy_n(lanes, std::clamp<int64_t>(there - v * kLanes, 0, kLanes),
@@ -190,8 +190,8 @@ void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
 
 template <class Loader>
 void sumRowsOf(const Matrix& w, const float* x, float* out) {
-  constexpr int kVectors = 8;  // sums that do not wait for each other
-  constexpr int64_t kWhole = int64_t{kVectors} * kLanes;
+  constexpr int64_t kVectors = 8;  // sums that do not wait for each other
+  constexpr int64_t kWhole = kVectors * kLanes;
   int64_t first = 0;
   for (; first + kWhole <= w.columns; first += kWhole) {
     sumColumns<Loader, kVectors>(w, first, x, out);

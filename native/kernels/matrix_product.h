@@ -22,12 +22,11 @@ struct Matrix {
 
 // The order of a sum, in f32, each step rounded once.
 enum class Order {
-  // x[0] × w[0], then + x[1] × w[1], …: attention's, whose sums are as long as a head is wide or a
-  // sequence long.
+  // From the first product to the last: of x · W, so that rows of W are added up as they lie.
   kSequential,
-  // A sum for each lane of a vector, lane l over x[l] × w[l], x[l + lanes] × w[l + lanes], …; then
+  // A sum for each lane of a vector, lane l over the products l, l + lanes, l + 2 lanes, …; then
   // the
-  // lanes' sums one after the other: linear layers', so that rows of W can be read as they lie.
+  // sums of the lanes: of x · Wᵀ, so that rows of W are multiplied as they lie.
   kByLane,
 };
 

@@ -88,9 +88,9 @@ float largest(const float* x, int64_t n) {
 }
 
 bool areFinite(const float* x, int64_t n) {
-  Floats differences{};  // 0, or no number where x is infinite or none
-  forEachVector(x, n, 0, [&](Floats value, int64_t) { differences += value - value; });
-  return simd::sum(differences) == 0;
+  Floats zeros{};  // or no numbers, where x is infinite or none
+  forEachVector(x, n, 0, [&](Floats value, int64_t) { zeros = simd::fma(value, Floats{}, zeros); });
+  return simd::sum(zeros) == 0;
 }
 
 void softmax(float* x, float scale, int64_t n) {

@@ -1,8 +1,11 @@
 // A flag that another thread sets stops the work, and leaves a session that works.
 
+#include <algorithm>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "session_checks.h"
@@ -107,6 +110,42 @@ TEST(aFlagSetMeanwhileStopsTheWork) {
     const std::vector<float> expected = model.evaluateLast(*model->createSession(), 0, few);
     CHECK(model.evaluateLast(*session, 0, few) == expected);
   }
+}
+
+// The head runs after the tokens were evaluated; who was stopped there has not heard all.
+TEST(aPassThatIsStoppedInTheHeadIsDoneAgain) {
+  LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file(), cpuOptions(2));
+  const std::vector<uint32_t> tokens = randomTokens(200, kVocabulary, 19);
+  const std::vector<float> expected = model.evaluateAll(tokens);
+
+  // Sets its flag when it hears the first of several runs of the head.
+  class Stopping final : public gpt2::Request {
+   public:
+    Stopping(gpt2::Model& model, std::shared_ptr<gpt2::Session> session,
+             const std::vector<uint32_t>& tokens)
+        : Request(model, std::move(session), 0, tokens), logits(tokens.size() * kVocabulary) {
+      for (size_t i = 0; i < tokens.size(); ++i) positions_.push_back(static_cast<int64_t>(i));
+    }
+    bool isFinished() const override { return session().evaluated() == session().length(); }
+    const std::vector<int64_t>& asked() const override { return positions_; }
+
+    CancelFlag cancelled{false};
+    std::vector<float> logits;
+
+   private:
+    void hear(int64_t position, const float* row) override {
+      if (position == 0) cancelled = !cancelled;
+      std::copy_n(row, kVocabulary, logits.data() + static_cast<size_t>(position) * kVocabulary);
+    }
+    std::vector<int64_t> positions_;
+  };
+  Stopping request(*model, model->createSession(), tokens);
+  request.begin();
+  CHECK_ERROR(code::kAborted, model->advance({&request}, &request.cancelled));
+  CHECK(!request.isFinished());
+  request.logits.assign(request.logits.size(), 0);
+  while (!request.isFinished()) model->advance({&request}, nullptr);
+  CHECK(request.logits == expected);
 }
 
 TEST(aGenerationIsStoppedBetweenTokens) {

@@ -2,6 +2,7 @@
 
 #include "scheduler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <future>
@@ -72,7 +73,8 @@ class Service {
   }
   CallPtr generate(
       std::shared_ptr<Session> session, int64_t keep, const std::vector<uint32_t>& prompt,
-      const gpt2::GenerateOptions& options, std::function<void(Call&)> onToken = [](Call&) {}) {
+      const gpt2::GenerateOptions& options,
+      const std::function<void(Call&)>& onToken = [](Call&) {}) {
     auto call = std::make_shared<Call>();
     return submit(
         call, std::make_shared<GenerateRequest>(*model_, std::move(session), keep, prompt, options,
@@ -136,9 +138,10 @@ TEST(togetherTheyGiveWhatTheyGiveAlone) {
       Service service(fileOf(type), options);
       constexpr size_t kCount = 9;
       const auto start = [&](size_t i) {
-        // Prompts from one token to more than a slice.
-        const std::vector<uint32_t> prompt = randomTokens(1 + i * i * 4, kVocabulary, i);
-        return i % 3 == 2 ? service.evaluate(service.newSession(), 0, prompt, {0, 2, 5})
+        // Prompts from one token to more than a slice; of the evaluations, one shares its passes.
+        const size_t length = i == 2 ? 4 : 1 + i * i * 4;
+        const std::vector<uint32_t> prompt = randomTokens(length, kVocabulary, i);
+        return i % 3 == 2 ? service.evaluate(service.newSession(), 0, prompt, {0, 2, 3})
                           : service.generate(service.newSession(), 0, prompt, drawing(30, i));
       };
       std::vector<Service::CallPtr> alone;
@@ -179,19 +182,39 @@ TEST(moreTokensThanAPassTakes) {
   }
 }
 
-// The tokens of generations that began together come in turns, one each per pass.
-TEST(generationsGoOnSideBySide) {
+// More generations than a pass takes: none is left behind.
+TEST(manyGenerationsTakeTurns) {
   Service service(fileOf(GGML_TYPE_F32));
-  std::vector<int> order;
+  constexpr size_t kCount = 300;
+  constexpr size_t kTokens = 3;
+  std::vector<size_t> order;  // how many tokens the call has that hears one
   std::promise<void> go = service.hold();
   std::vector<Service::CallPtr> calls;
-  for (int i = 0; i < 3; ++i) {
-    calls.push_back(service.generate(service.newSession(), 0, {1, 2}, greedy(5),
-                                     [&order, i](Service::Call&) { order.push_back(i); }));
+  for (size_t i = 0; i < kCount; ++i) {
+    calls.push_back(service.generate(
+        service.newSession(), 0, {static_cast<uint32_t>(i % kVocabulary)}, greedy(kTokens),
+        [&](Service::Call& call) { order.push_back(call.drawn.size()); }));
   }
   go.set_value();
   for (const auto& call : calls) call->wait();
-  CHECK(order == (std::vector<int>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
+  CHECK_EQUAL(order.size(), kCount * kTokens);
+  const auto firstThird = std::find(order.begin(), order.end(), kTokens);
+  CHECK_EQUAL(std::count(order.begin(), firstThird, 1U), static_cast<std::ptrdiff_t>(kCount));
+}
+
+// The tokens of generations that began together come in turns, one each per pass.
+TEST(generationsGoOnSideBySide) {
+  Service service(fileOf(GGML_TYPE_F32));
+  std::vector<size_t> order;
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls(3);
+  for (size_t i = 0; i < calls.size(); ++i) {
+    calls[i] = service.generate(service.newSession(), 0, {1, 2}, greedy(5),
+                                [&order, i](Service::Call&) { order.push_back(i); });
+  }
+  go.set_value();
+  for (const auto& call : calls) call->wait();
+  CHECK(order == (std::vector<size_t>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
 }
 
 // Who has few tokens waits for a slice of a long prompt at most.
@@ -333,7 +356,7 @@ TEST(stoppingTheEngineEndsThemAll) {
   }
 }
 
-// Sessions come, go on, fork and are aborted from several threads at once.
+// Calls come and are aborted from several threads at once.
 TEST(manyCallersAtOnce) {
   Service service(fileOf(GGML_TYPE_F32));
   const auto expected = service.generate(service.newSession(), 0, {1, 2}, greedy(12));

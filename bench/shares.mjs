@@ -1,0 +1,31 @@
+// Results as shares of what the machine can do: of its f32 arithmetic for prompts, of its reading for decoding.
+
+const shape = { layers: 12, width: 768, vocabulary: 50257, context: 1024 };
+const { layers, width, vocabulary, context } = shape;
+const layerWeights = layers * 12 * width * width; // of the linear layers, without biases
+
+/** Multiplications and additions for a prompt of so many tokens: linear layers, attention, one row of the head. */
+function promptOperations(tokens) {
+  const attention = layers * 2 * width * ((tokens * (tokens + 1)) / 2);
+  return 2 * (tokens * layerWeights + attention + width * vocabulary);
+}
+
+/** Bytes that one more token reads: all weights but the position table, and keys and values. */
+function tokenBytes(fileBytes, type, positions) {
+  const cacheNumber = type === 'f32' ? 4 : 2;
+  return fileBytes - context * width * 4 + layers * 2 * width * positions * cacheNumber;
+}
+
+/** @returns `{ of: 'f32' | 'reading', share }`, or undefined for rows that neither limits. */
+export function shareOf({ row, type, threads, median }, limits) {
+  const limit = limits.find((one) => one.type === type && one.threads === threads);
+  const [, task, number, more] = /^(prompt|decode after) (\d+)(.*)$/.exec(row) ?? [];
+  if (!limit || !task || more) return undefined;
+  if (task === 'prompt') {
+    const operations = promptOperations(Number(number)) / Number(number);
+    return { of: 'f32', share: (median * operations) / (limit.f32Gops * 1e9) };
+  }
+  const decoded = 128;
+  const bytes = tokenBytes(limit.bytes, type, Number(number) + decoded / 2);
+  return { of: 'reading', share: (median * bytes) / (limit.readGBps * 1e9) };
+}

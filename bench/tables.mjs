@@ -1,0 +1,145 @@
+// npm run bench:tables: writes the tables of README.md and docs/performance.md and the charts in docs/charts/ from
+// bench/results/. With --check it writes nothing, and fails if they say something else.
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { barChart, figure } from './chart.mjs';
+import { shareOf } from './shares.mjs';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const checks = process.argv.includes('--check');
+const { machine, rounds, limits, results } = JSON.parse(
+  readFileSync(here('results/peers.json'), 'utf8'),
+);
+const sizes = existsSync(here('results/sizes.json'))
+  ? JSON.parse(readFileSync(here('results/sizes.json'), 'utf8')).sizes
+  : {};
+
+const rowNames = [...new Set(results.map(({ row }) => row))];
+const threadCounts = [...new Set(results.map(({ threads }) => threads))].sort();
+const mostThreads = threadCounts.at(-1);
+const types = [...new Set(results.map(({ type }) => type))];
+const peers = [...new Set(results.map(({ contestant }) => contestant))].filter(
+  (name) => name !== 'gpt2-native',
+);
+
+const find = (row, type, threads, contestant) =>
+  results.find(
+    (one) =>
+      one.row === row &&
+      one.type === type &&
+      one.threads === threads &&
+      one.contestant === contestant,
+  );
+
+/** "340 (2.1 ×)": a peer's figure, and how many times better this library is. */
+function besides(ours, peer) {
+  if (!peer) return '–';
+  const times = ours.moreIsBetter ? ours.median / peer.median : peer.median / ours.median;
+  return `${figure(peer.median)} (${times.toFixed(2)} ×)`;
+}
+
+function table(head, lines) {
+  return [head, head.map(() => '---'), ...lines]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n');
+}
+
+const conditions = `${machine.processor}, ${mostThreads} threads, ${machine.platform}, Node ${machine.node}; medians of ${rounds} rounds`;
+
+function readmeTable() {
+  const chosen = [
+    ['prompt 512', ['f32', 'f16', 'q8_0']],
+    ['decode after 16', ['f32', 'f16', 'q8_0']],
+    ['32 continuations of a prompt', ['f16']],
+    ['decode after 16, a core busy', ['q8_0']],
+    ['start to first token', ['q8_0']],
+    ['peak memory', ['q8_0']],
+  ];
+  const lines = chosen.flatMap(([row, ofTypes]) =>
+    ofTypes.flatMap((type) => {
+      const ours = find(row, type, mostThreads, 'gpt2-native');
+      if (!ours) return [];
+      const others = peers.map((peer) => besides(ours, find(row, type, mostThreads, peer)));
+      return [[`${row}, ${type}`, ours.unit, figure(ours.median), ...others]];
+    }),
+  );
+  if (sizes['gpt2-native']) {
+    const ours = { median: sizes['gpt2-native'], moreIsBetter: false };
+    const others = peers.map((peer) => besides(ours, sizes[peer] && { median: sizes[peer] }));
+    lines.push(['installed size', 'MB', figure(ours.median), ...others]);
+  }
+  return `124M shape, ${conditions}; in brackets, how many times better this library is:\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
+}
+
+function wholeTables() {
+  const parts = [
+    `${conditions}. What the machine can do, best of all rounds (reading a buffer as long as the weights):`,
+    table(
+      ['weights', 'threads', 'reading, GB/s', 'f32, 10⁹ operations/s', 'int8'],
+      limits.map(({ type, threads, readGBps, f32Gops, int8Gops }) => [
+        type,
+        threads,
+        figure(readGBps),
+        figure(f32Gops),
+        int8Gops === null ? '–' : figure(int8Gops),
+      ]),
+    ),
+  ];
+  for (const threads of threadCounts) {
+    const lines = rowNames.flatMap((row) =>
+      types.flatMap((type) => {
+        const ours = find(row, type, threads, 'gpt2-native');
+        if (!ours) return [];
+        const share = shareOf(ours, limits);
+        return [
+          [
+            row,
+            type,
+            ours.unit,
+            `${figure(ours.median)} (${figure(ours.least)} to ${figure(ours.most)})`,
+            share ? `${Math.round(share.share * 100)} % of ${share.of}` : '',
+            ...peers.map((peer) => besides(ours, find(row, type, threads, peer))),
+          ],
+        ];
+      }),
+    );
+    parts.push(
+      `### ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      table(['', 'weights', '', 'gpt2-native', 'share', ...peers], lines),
+    );
+  }
+  return parts.join('\n\n');
+}
+
+function putBetweenMarks(path, text) {
+  const before = readFileSync(here(path), 'utf8');
+  const after = before.replace(
+    /(<!-- bench:begin -->\n)[\s\S]*(\n<!-- bench:end -->)/,
+    (_, begin, end) => `${begin}${text}${end}`,
+  );
+  put(path, after);
+}
+
+function put(path, text) {
+  const target = here(path);
+  const is = existsSync(target) ? readFileSync(target, 'utf8') : undefined;
+  if (is === text) return;
+  if (!checks) {
+    writeFileSync(target, text);
+    return;
+  }
+  console.error(`${path} is not what the results say; npm run bench:tables`);
+  process.exitCode = 1;
+}
+
+putBetweenMarks('../README.md', readmeTable());
+putBetweenMarks('../docs/performance.md', wholeTables());
+if (!checks) mkdirSync(here('../docs/charts'), { recursive: true });
+for (const row of rowNames) {
+  const ofRow = results.filter((one) => one.row === row && one.threads === mostThreads);
+  const name = row.replace(/[^a-z0-9]+/gi, '-');
+  const better = ofRow[0].moreIsBetter ? 'more is better' : 'less is better';
+  const title = `${row}, ${mostThreads} threads: ${ofRow[0].unit}, ${better}`;
+  put(`../docs/charts/${name}.svg`, barChart(title, ofRow));
+}

@@ -1,0 +1,104 @@
+// Where the time goes, by operator: a prompt, then single tokens after it.
+//
+//   operator_times <model.gguf> <threads> <tokens of the prompt> <tokens after it>
+//
+// Times are of the thread that leads; what it waits for the others is in them.
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "evaluate_request.h"
+#include "model.h"
+
+namespace {
+
+struct Total {
+  double milliseconds = 0;
+  int steps = 0;
+};
+
+class Times {
+ public:
+  explicit Times(gpt2::Model& model) {
+    model.device().executor().observe(
+        [this](const gpt2::Step& step, std::chrono::nanoseconds time) {
+          Total& total = totals_[step.name()];
+          total.milliseconds += std::chrono::duration<double, std::milli>(time).count();
+          ++total.steps;
+        });
+  }
+
+  void print(const char* what, double milliseconds, int passes) {
+    std::printf("%s: %.2f ms each\n", what, milliseconds / passes);
+    double inside = 0;
+    for (const auto& [name, total] : totals_) {
+      inside += total.milliseconds;
+      std::printf("  %-24s %8.3f ms %5.1f %%  %d steps\n", name.c_str(),
+                  total.milliseconds / passes, 100 * total.milliseconds / milliseconds,
+                  total.steps / passes);
+    }
+    std::printf("  %-24s %8.3f ms %5.1f %%\n", "all else", (milliseconds - inside) / passes,
+                100 * (milliseconds - inside) / milliseconds);
+    totals_.clear();
+  }
+
+  void forget() { totals_.clear(); }
+
+ private:
+  std::map<std::string, Total> totals_;
+};
+
+// Milliseconds.
+double evaluate(gpt2::Model& model, const std::shared_ptr<gpt2::Session>& session,
+                const std::vector<uint32_t>& tokens) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<float> logits(static_cast<size_t>(model.weights().hyperparameters().vocabSize));
+  gpt2::EvaluateRequest request(model, session, session->length(), tokens,
+                                {static_cast<int64_t>(tokens.size()) - 1}, logits.data());
+  request.begin();
+  while (!request.isFinished()) model.advance({&request}, nullptr);
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+int whole(const char* text) {
+  constexpr int kDecimal = 10;
+  return static_cast<int>(std::strtol(text, nullptr, kDecimal));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  constexpr int kArguments = 5;
+  if (count != kArguments) {
+    static_cast<void>(
+        std::fputs("operator_times <model.gguf> <threads> <prompt> <after>\n", stderr));
+    return 2;
+  }
+  gpt2::ModelOptions options;
+  options.device = "cpu";
+  options.threads = whole(arguments[2]);
+  gpt2::Model model(arguments[1], options);
+  std::vector<uint32_t> prompt(static_cast<size_t>(whole(arguments[3])));
+  for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<uint32_t>(i * 97 % 50000);
+
+  Times times(model);
+  evaluate(model, model.createSession(), prompt);  // to warm up
+  times.forget();
+  const std::shared_ptr<gpt2::Session> session = model.createSession();
+  times.print("prompt", evaluate(model, session, prompt), 1);
+
+  const int after = whole(arguments[4]);
+  double milliseconds = 0;
+  for (int i = 0; i < after; ++i) {
+    milliseconds += evaluate(model, session, {static_cast<uint32_t>(i)});
+  }
+  times.print("a token", milliseconds, after);
+  return 0;
+}
