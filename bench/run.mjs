@@ -1,4 +1,4 @@
-// npm run bench [-- --rows <text> --types f32,q8_0 --threads 1,2 --rounds 5]
+// npm run bench [-- --rows <regular expression> --types f32,q8_0 --threads 1,2 --rounds 5]
 // npm run bench:peers: the same with node-llama-cpp and onnxruntime-node
 // --llama-bench <program> adds llama.cpp's own benchmark
 //
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     'llama-bench': { type: 'string' },
   },
 });
-const rows = allRows.filter(({ name }) => name.includes(values.rows));
+const rows = allRows.filter(({ name }) => new RegExp(values.rows).test(name));
 const types = values.types.split(',');
 const threadCounts = values.threads.split(',').map(Number);
 const names = values.peers ? Object.keys(contestants) : ['gpt2-native'];
