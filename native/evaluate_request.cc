@@ -13,25 +13,26 @@ EvaluateRequest::EvaluateRequest(const Model& model, std::shared_ptr<Session> se
                                  const std::vector<int64_t>& positions, float* out)
     : Request(model, std::move(session), keep, std::move(tokens)), out_(out) {
   rows_.reserve(positions.size());
-  for (const int64_t position : positions) rows_.push_back({keep + position, rows_.size()});
+  for (const int64_t position : positions) rows_.push_back({position, rows_.size()});
   std::stable_sort(rows_.begin(), rows_.end(),
                    [](const Row& a, const Row& b) { return a.position < b.position; });
-  asked_.reserve(rows_.size());
-  for (const Row& row : rows_) {
-    if (asked_.empty() || asked_.back() != row.position) asked_.push_back(row.position);
-  }
 }
 
 void EvaluateRequest::begin() {
   if (tokenCount() == 0) throw Error(code::kInvalidArgument, "Expected at least one token");
-  for (const int64_t position : asked_) {
-    if (position < keep() || position >= keep() + tokenCount()) {
+  for (const Row& row : rows_) {
+    if (row.position < 0 || row.position >= tokenCount()) {
       throw Error(code::kInvalidArgument, "Expected positions below " +
                                               std::to_string(tokenCount()) + " but received " +
-                                              std::to_string(position - keep()));
+                                              std::to_string(row.position));
     }
   }
   Request::begin();
+  asked_.reserve(rows_.size());
+  for (Row& row : rows_) {
+    row.position += keep();
+    if (asked_.empty() || asked_.back() != row.position) asked_.push_back(row.position);
+  }
 }
 
 void EvaluateRequest::hear(int64_t position, const float* logits) {

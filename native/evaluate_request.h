@@ -24,7 +24,7 @@ class EvaluateRequest final : public Request {
   void hear(int64_t position, const float* logits) override;
 
   struct Row {
-    int64_t position;  // in the session
+    int64_t position;  // in `tokens`; from begin() on, in the session
     size_t index;      // of the row in `out`
   };
 
