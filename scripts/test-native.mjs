@@ -1,6 +1,8 @@
 // Builds the engine alone and runs its own tests with ctest. With --sanitize: under AddressSanitizer,
-// ggml included, and UndefinedBehaviorSanitizer, ggml left out.
+// ggml included, and UndefinedBehaviorSanitizer, ggml left out; as many programs at once as there are processors,
+// for their time is of no interest then.
 
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildEngine, run, sanitizerFlags } from './build-engine.mjs';
@@ -13,4 +15,8 @@ await buildEngine(build, [
   ...(sanitize ? sanitizerFlags : []),
   `-DGPT2_SANITIZE=${sanitize ? 'ON' : 'OFF'}`,
 ]);
-run('ctest', '--test-dir', build, '--output-on-failure');
+run(
+  'ctest',
+  ...['--test-dir', build, '--output-on-failure'],
+  ...(sanitize ? ['--parallel', String(availableParallelism())] : []),
+);

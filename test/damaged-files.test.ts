@@ -160,7 +160,7 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
       expect(readdirSync(folder).sort()).toEqual([...files.keys()].sort());
       rmSync(run, { recursive: true });
     }),
-    fuzzRuns(200),
+    fuzzRuns(100),
   ),
 );
 
