@@ -1,4 +1,5 @@
-// clang-format and clang-tidy over our own C++. With --fix, clang-format rewrites the files.
+// clang-format and clang-tidy over our own C++. With --fix, clang-format rewrites the files. clang's static
+// analyzer takes as long as all else together: it runs with --analyze, and then alone.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { vendorGgml } from './vendor-ggml.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const fix = process.argv.includes('--fix');
+const analyze = process.argv.includes('--analyze');
 const files = execFileSync(
   'git',
   [
@@ -38,7 +40,7 @@ function run(program, args) {
   if (status !== 0) process.exit(1);
 }
 
-run('clang-format', fix ? ['-i', ...files] : ['--dry-run', '--Werror', ...files]);
+if (!analyze) run('clang-format', fix ? ['-i', ...files] : ['--dry-run', '--Werror', ...files]);
 if (!fix) {
   // clang-tidy wants to know how each file is compiled, with clang's flags rather than g++'s.
   run('cmake', [
@@ -57,7 +59,11 @@ if (!fix) {
   const sources = files.filter((file) => /^(?!native\/(test|fuzz|bench)\/).*\.cc$/.test(file));
   const { status, error } = spawnSync(
     'xargs',
-    ['-n', '3', '-P', String(availableParallelism()), 'clang-tidy', '-p', 'build-lint', '--quiet'],
+    [
+      ...['-n', '3', '-P', String(availableParallelism())],
+      ...['clang-tidy', '-p', 'build-lint', '--quiet'],
+      `--checks=${analyze ? '-*,clang-analyzer-*' : '-clang-analyzer-*'}`,
+    ],
     {
       cwd: root,
       input: sources.join('\n'),
