@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { LinkedSignal } from './abort.js';
 import type { NativeCancellation, NativeGenerateOptions, NativeGeneration } from './addon.js';
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
@@ -68,7 +67,7 @@ export function generationSettings(
     temperature = 1,
     topK = 0,
     topP = 1,
-    seed = randomInt(2 ** 32),
+    seed = Math.floor(Math.random() * 2 ** 32),
     signal,
   } = checkOptions(call, options, ['maxTokens', 'temperature', 'topK', 'topP', 'seed', 'signal']);
   return {

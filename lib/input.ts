@@ -49,11 +49,7 @@ export function inputTokens(
   return Uint32Array.from(input);
 }
 
-/** The tokens of an input that must not be without any. */
-export function someTokens(input: Input, tokenizer: Tokenizer, contextLength: number): Uint32Array {
-  const tokens = inputTokens(input, tokenizer, contextLength);
-  if (tokens.length === 0) {
-    throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
-  }
-  return tokens;
+export function atLeastOne(tokens: Uint32Array): Uint32Array {
+  if (tokens.length > 0) return tokens;
+  throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
 }

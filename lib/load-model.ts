@@ -120,7 +120,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   });
   try {
     const description = native.describe();
-    const tokenizer = await tokenizerFor(description.vocabSize, description.vocabulary);
+    const tokenizer = tokenizerFor(description.vocabSize, description.vocabulary);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
     return new Model(native, description, tokenizer, hear);

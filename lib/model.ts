@@ -6,7 +6,7 @@ import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { callNative, callNativeNow } from './native-call.js';
 import { type EvaluateOptions, Session } from './session.js';
-import { MissingTokenizer, type Tokenizer } from './tokenizer.js';
+import { Gpt2Tokenizer, type Tokenizer } from './tokenizer.js';
 
 /** What a model is made of. */
 export interface ModelConfig {
@@ -156,8 +156,8 @@ export class Model implements AsyncDisposable {
   }
 
   /** @internal The tokenizer if the model has one. */
-  get textTokenizer(): Tokenizer | undefined {
-    return this.tokenizer instanceof MissingTokenizer ? undefined : this.tokenizer;
+  get textTokenizer(): Gpt2Tokenizer | undefined {
+    return this.tokenizer instanceof Gpt2Tokenizer ? this.tokenizer : undefined;
   }
 }
 

@@ -10,7 +10,7 @@ import {
   generationSettings,
   streamParts,
 } from './generation.js';
-import { type Input, inputTokens, someTokens } from './input.js';
+import { atLeastOne, type Input, inputTokens } from './input.js';
 import { allocateLogits, type Logits, type Positions, positionIndices } from './logits.js';
 import type { Model } from './model.js';
 import { callNative, callNativeNow } from './native-call.js';
@@ -76,10 +76,12 @@ export class Session implements Disposable {
     const { positions, signal } = checkOptions('evaluate', options, ['positions', 'signal']);
     checkSignal(signal);
     this.#check();
-    const { contextLength, vocabSize } = this.#model.config;
-    const tokens = someTokens(input, this.#model.tokenizer, contextLength);
-    const indices = positionIndices(positions, tokens.length);
+    const { vocabSize } = this.#model.config;
+    const wanted = Array.isArray(positions) ? [...positions] : positions;
+    const read = this.#reader(input);
     return this.#enqueue(signal, async (signal) => {
+      const tokens = atLeastOne(await read());
+      const indices = positionIndices(wanted, tokens.length);
       const data = allocateLogits(indices.length, vocabSize);
       await callNative(signal, (cancellation) =>
         this.#native.evaluate(this.length, tokens, indices, data, cancellation),
@@ -98,9 +100,9 @@ export class Session implements Disposable {
    */
   async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
     const settings = generationSettings('generate', options);
-    const promptTokens = this.#promptTokens(prompt);
+    const readPrompt = this.#promptReader(prompt);
     return this.#enqueue(settings.signal, async (signal) => {
-      const tokens = promptTokens();
+      const tokens = await readPrompt();
       const keep = this.length;
       const generation = await gather(
         (onToken, cancellation) =>
@@ -127,14 +129,14 @@ export class Session implements Disposable {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
-    const promptTokens = this.#promptTokens(prompt);
+    const readPrompt = this.#promptReader(prompt);
     using stop = new LinkedSignal(settings.signal, this.#disposal.signal);
     const { signal } = stop;
     const release = await this.#turn(signal);
     let turn: StreamTurn | undefined;
     try {
       this.#check();
-      const tokens = promptTokens();
+      const tokens = await readPrompt();
       const keep = this.length;
       turn = new StreamTurn(this.#tokens, tokens, release);
       const { generated } = turn;
@@ -212,20 +214,28 @@ export class Session implements Disposable {
     );
   }
 
-  /**
-   * The tokens of a prompt, read now; but whether an empty text starts or continues is known only when its
-   * turn comes.
-   */
-  #promptTokens(prompt: Input): () => Uint32Array {
+  /** Token ids are read now; text when the call has its turn, since the tokenizer may have to be prepared. */
+  #reader(input: Input): () => Promise<Uint32Array> {
     this.#check();
-    const { tokenizer, config } = this.#model;
-    if (prompt === '') {
-      return () => (this.length > 0 ? new Uint32Array(0) : Uint32Array.of(tokenizer.endOfText));
+    const { tokenizer, textTokenizer, config } = this.#model;
+    const read = () => inputTokens(input, tokenizer, config.contextLength);
+    if (typeof input !== 'string') {
+      const tokens = read();
+      return async () => tokens;
     }
-    const tokens = inputTokens(prompt, tokenizer, config.contextLength);
-    return () => {
-      if (this.length + tokens.length > 0) return tokens;
-      throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
+    return async () => {
+      await textTokenizer?.prepare();
+      return read();
+    };
+  }
+
+  /** Also prepares the tokenizer for what is generated. An empty text continues a session that has tokens. */
+  #promptReader(prompt: Input): () => Promise<Uint32Array> {
+    const read = this.#reader(prompt);
+    return async () => {
+      await this.#model.textTokenizer?.prepare();
+      if (this.length === 0) return atLeastOne(await read());
+      return prompt === '' ? new Uint32Array(0) : await read();
     };
   }
 

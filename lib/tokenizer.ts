@@ -1,4 +1,4 @@
-import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
+import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
 import { Gpt2Error } from './errors.js';
@@ -66,21 +66,20 @@ const wordPattern =
 /** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
-  readonly #vocabulary: Vocabulary;
-
-  private constructor(vocabSize: number, vocabulary: Vocabulary) {
-    this.vocabSize = vocabSize;
-    this.#vocabulary = vocabulary;
-  }
 
   /** @param vocabSize the model's: ids beyond GPT-2's 50,257 only fill up its embedding, and have no text */
-  static async create(vocabSize = gpt2VocabSize): Promise<Gpt2Tokenizer> {
-    shared ??= readVocabulary();
-    return new Gpt2Tokenizer(vocabSize, await shared);
+  constructor(vocabSize = gpt2VocabSize) {
+    this.vocabSize = vocabSize;
   }
 
   get endOfText(): number {
     return gpt2VocabSize - 1;
+  }
+
+  /** Reads what text needs, if it was not; otherwise the first call that needs it does so, in one step. */
+  prepare(): Promise<void> {
+    preparing ??= vocabulary.prepare();
+    return preparing;
   }
 
   encode(text: string, options?: EncodeOptions): Uint32Array {
@@ -108,7 +107,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   #bytesOf(token: number): Uint8Array {
     const isPadding = Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize;
     if (isPadding) return new Uint8Array(0);
-    const bytes = typeof token === 'number' ? this.#vocabulary.bytesOf(token) : undefined;
+    const bytes = typeof token === 'number' ? vocabulary.bytesOf(token) : undefined;
     if (!bytes) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
@@ -136,13 +135,13 @@ export class Gpt2Tokenizer implements Tokenizer {
   /** The tokens of each word of a text. */
   *#words(text: string): Generator<Iterable<number>, void, undefined> {
     if (!hasLongRun(text)) {
-      yield* this.#vocabulary.core.encodeNativeGenerator(text);
+      yield* vocabulary.core.encodeNativeGenerator(text);
       return;
     }
     // A word by itself is cut into nothing but itself, so each can go its own way.
     for (const [word] of text.matchAll(wordPattern)) {
-      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), this.#vocabulary.rankOfBytes());
-      else yield* this.#vocabulary.core.encodeNativeGenerator(word);
+      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), vocabulary.rankOfBytes());
+      else yield* vocabulary.core.encodeNativeGenerator(word);
     }
   }
 
@@ -172,20 +171,37 @@ function toLatin1(word: string): string {
   return Buffer.from(word).toString('latin1');
 }
 
-/** GPT-2's tokens; one for all tokenizers. */
+type Ranks = readonly (string | readonly number[])[];
+
+/** GPT-2's tokens, read when they are first asked for: token ids alone need none of this. */
 class Vocabulary {
-  readonly core: BytePairEncodingCore;
-  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
-  readonly #ranks: readonly (string | readonly number[])[];
+  #ranks: Ranks | undefined;
+  #core: BytePairEncodingCore | undefined;
   readonly #bytes: (Uint8Array | undefined)[] = [];
   #rankOfBytes: ReadonlyMap<string, number> | undefined;
 
-  constructor(ranks: readonly (string | readonly number[])[]) {
-    this.#ranks = ranks;
-    this.core = new BytePairEncodingCore({
-      bytePairRankDecoder: ranks,
-      tokenSplitRegex: wordPattern,
-    });
+  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
+  get ranks(): Ranks {
+    this.#ranks ??= require('gpt-tokenizer/bpeRanks/r50k_base').default as Ranks;
+    return this.#ranks;
+  }
+
+  get core(): BytePairEncodingCore {
+    if (!this.#core) {
+      const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
+      this.#core = new BytePairEncodingCore({
+        bytePairRankDecoder: this.ranks,
+        tokenSplitRegex: wordPattern,
+      }) as BytePairEncodingCore;
+    }
+    return this.#core;
+  }
+
+  /** Reads all of it in two steps of some 25 ms, with a turn for the event loop between them. */
+  async prepare(): Promise<void> {
+    this.ranks;
+    await eventLoopTurn();
+    this.core;
   }
 
   /** The bytes of a token; undefined if there is no such token. */
@@ -197,13 +213,13 @@ class Vocabulary {
   /** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
   rankOfBytes(): ReadonlyMap<string, number> {
     this.#rankOfBytes ??= new Map(
-      this.#ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
+      this.ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
     );
     return this.#rankOfBytes;
   }
 
   #readBytes(token: number): Uint8Array | undefined {
-    const spelled = token === gpt2VocabSize - 1 ? endOfTextToken : this.#ranks[token];
+    const spelled = token === gpt2VocabSize - 1 ? endOfTextToken : this.ranks[token];
     if (spelled === undefined) return undefined;
     return typeof spelled === 'string'
       ? new TextEncoder().encode(spelled)
@@ -211,15 +227,9 @@ class Vocabulary {
   }
 }
 
-let shared: Promise<Vocabulary> | undefined;
-
-// Half a megabyte: read when the first tokenizer is made, not when the package is. Both steps take some
-// 25 ms, so the event loop gets a turn between them.
-async function readVocabulary(): Promise<Vocabulary> {
-  const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default;
-  await eventLoopTurn();
-  return new Vocabulary(ranks);
-}
+// For all tokenizers.
+const vocabulary = new Vocabulary();
+let preparing: Promise<void> | undefined;
 
 /** Stands where a model has no tokenizer: its calls say what is missing. */
 export class MissingTokenizer implements Tokenizer {
@@ -282,21 +292,21 @@ export class TextStreamDecoder {
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
 /** The tokenizer for a model whose file names these tokens. */
-export async function tokenizerFor(
+export function tokenizerFor(
   vocabSize: number,
-  vocabulary: { count: number; fingerprint: string } | undefined,
-): Promise<Tokenizer> {
-  if (!vocabulary) {
+  named: { count: number; fingerprint: string } | undefined,
+): Tokenizer {
+  if (!named) {
     return new MissingTokenizer(
       vocabSize,
       'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
     );
   }
-  if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
+  if (named.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
     return new MissingTokenizer(
       vocabSize,
-      `its vocabulary of ${vocabulary.count} tokens is not GPT-2's`,
+      `its vocabulary of ${named.count} tokens is not GPT-2's`,
     );
   }
-  return await Gpt2Tokenizer.create(vocabSize);
+  return new Gpt2Tokenizer(vocabSize);
 }

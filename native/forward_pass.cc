@@ -78,10 +78,8 @@ const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag
 
 int64_t ForwardPass::mostRows(bool several) const {
   // Reading rows rounds them for quantised weights, so the number of a sequence's own tokens
-  // decides.
-  if (hasQuantizedWeights_) return several ? kSliceLength : kFewTokens;
-  constexpr int64_t kMostRows = 8;  // packing pays from about 12 on (docs/performance.md)
-  return kMostRows;
+  // decides. Otherwise packing pays from about 12 on (docs/performance.md).
+  return several && hasQuantizedWeights_ ? kSliceLength : kFewTokens;
 }
 
 // Token and position rows are added on the host: any type of table, and no lookup inside ggml that

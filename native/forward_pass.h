@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "device.h"
-#include "kernels/matrix_product.h"
 #include "session.h"
 #include "tensor_context.h"
 #include "weights.h"
@@ -29,7 +28,7 @@ class ForwardPass {
   static constexpr int64_t kSliceLength = 256;
   // Tokens of a slice at most that shares a pass with others, and with quantised weights those
   // whose activations are rounded.
-  static constexpr int64_t kFewTokens = kFewRows;
+  static constexpr int64_t kFewTokens = 8;
   // Rows of one pass of the head at most: bounds the copy of the logits.
   static constexpr int64_t kHeadRows = 64;
 

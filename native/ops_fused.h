@@ -25,7 +25,7 @@ struct Sequence {
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
  public:
-  // sequences: one, or several of at most kFewRows tokens each. rows: the tokens, counted through
+  // sequences: one, or several of few tokens each. rows: the tokens, counted through
   // all sequences, that are asked for, in rising order. Linear layers read up to `mostRows` tokens
   // as rows, more of them packed. The nodes live in `context`; the steps here.
   FusedOps(ggml_context* context, const Hyperparameters& hyperparameters,

@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-const tokenizer = await Gpt2Tokenizer.create();
+const tokenizer = new Gpt2Tokenizer();
 
 // biome-ignore lint/suspicious/noExplicitAny: what is tested is what the types forbid
 type Wrong = any;

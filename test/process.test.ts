@@ -75,6 +75,54 @@ describe('the package', () => {
   });
 });
 
+describe('the first text of a process', () => {
+  const script = (body: string) => `(async () => {
+    const model = await gpt2.loadModel(undefined, { threads: 1 });
+    const session = model.createSession();
+    ${body}
+  })();`;
+
+  test('keeps its place among the calls on a session, for which the tokenizer is prepared', async () => {
+    const { stdout, stderr } = await runNode(
+      script(`
+        await Promise.all([
+          session.evaluate('Hello world'),
+          session.evaluate([11]),
+          session.generate(' and', { maxTokens: 0 }),
+          session.evaluate([290]),
+        ]);
+        console.log(session.tokens.join(' '));`),
+      args,
+    );
+    expect({ stdout, stderr }).toEqual({ stdout: '15496 995 11 290 290\n', stderr: '' });
+  });
+
+  test('may be tokenized at once, also while a call prepares the tokenizer', async () => {
+    const { stdout, stderr } = await runNode(
+      script(`
+        const evaluated = session.evaluate('Hello world');
+        console.log(model.tokenizer.encode('Hello world').join(' '));
+        console.log((await evaluated).tokens.join(' '));`),
+      args,
+    );
+    expect({ stdout, stderr }).toEqual({ stdout: '15496 995\n15496 995\n', stderr: '' });
+  });
+
+  test('stops with its signal', async () => {
+    const { stdout } = await runNode(
+      script(`
+        const controller = new AbortController();
+        const evaluated = session.evaluate('Hello world', { signal: controller.signal });
+        setTimeout(() => controller.abort('enough'));
+        console.log(await evaluated.catch((reason) => reason), session.length);
+        await session.evaluate('Hello world');
+        console.log(session.length);`),
+      args,
+    );
+    expect(stdout).toBe('enough 0\n2\n');
+  });
+});
+
 describe('a process', () => {
   test('ends when its script ends, whatever is open', async () => {
     const result = await runNode(

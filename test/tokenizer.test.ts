@@ -14,7 +14,7 @@ import { failure } from './failure.js';
 import { mergesTxt, rankedTokens, spelledTokens } from './gpt2-vocabulary.js';
 import { temporaryFolder } from './temporary-folder.js';
 
-const tokenizer: Tokenizer = await Gpt2Tokenizer.create();
+const tokenizer: Tokenizer = new Gpt2Tokenizer();
 const encode = (text: string) => [...tokenizer.encode(text)];
 
 // In a pattern with the flag u, the surrogates of a pair are no surrogates but one character.
@@ -360,9 +360,9 @@ describe('the vocabulary in a model’s file', () => {
   });
 
   test('is known by that fingerprint and no other', async () => {
-    const known = await tokenizerFor(50257, { count: 50257, fingerprint: expected });
+    const known = tokenizerFor(50257, { count: 50257, fingerprint: expected });
     expect([...known.encode('Hello world')]).toEqual([15496, 995]);
-    const other = await tokenizerFor(50257, { count: 50257, fingerprint: '0123456789abcdef' });
+    const other = tokenizerFor(50257, { count: 50257, fingerprint: '0123456789abcdef' });
     const error = await failure('TOKENIZER_MISSING', () => other.encode('Hello'));
     expect(error.message).toContain('50257 tokens is not GPT-2');
   });
@@ -376,13 +376,13 @@ describe('the vocabulary in a model’s file', () => {
 
   test('may be padded to a larger embedding: the padding has no text', async () => {
     const vocabulary = { count: 50257, fingerprint: expected };
-    const padded = await tokenizerFor(50304, vocabulary);
+    const padded = tokenizerFor(50304, vocabulary);
     expect(padded.vocabSize).toBe(50304);
     expect(padded.endOfText).toBe(50256);
     expect([...padded.encode('Hello world')]).toEqual([15496, 995]);
     expect(padded.decode([15496, 50257, 50303, 995])).toBe('Hello world');
     expect(() => padded.decode([50304])).toThrow('from 0 to 50303');
-    const tooSmall = await tokenizerFor(50256, vocabulary);
+    const tooSmall = tokenizerFor(50256, vocabulary);
     expect(() => tooSmall.encode('Hello')).toThrow('not GPT-2');
   });
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -75,6 +74,7 @@ async function cacheName(folder: string, type: TensorType | undefined): Promise<
     }
   }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
+  const { createHash } = await import('node:crypto'); // 5 ms that only conversions need
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
 }

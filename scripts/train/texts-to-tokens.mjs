@@ -11,7 +11,7 @@ import { join } from 'node:path';
 const { Gpt2Tokenizer } = createRequire(import.meta.url)('../../dist/tokenizer.js');
 
 export async function textsToTokens(folder, output) {
-  const tokenizer = await Gpt2Tokenizer.create();
+  const tokenizer = new Gpt2Tokenizer();
   const tokens = [];
   const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
   if (names.length === 0) throw new Error(`${folder}: expected .txt files but found none`);
