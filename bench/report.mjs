@@ -1,24 +1,37 @@
 // From figures to medians, ratios and shares of what the machine can do.
 
+import { rows } from './rows.mjs';
+
 const sorted = (numbers) => numbers.toSorted((a, b) => a - b);
-const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)];
+const median = (numbers) => {
+  const [half, all] = [numbers.length / 2, sorted(numbers)];
+  return (all[Math.ceil(half) - 1] + all[Math.floor(half)]) / 2;
+};
 const shown = (number) => number.toPrecision(number < 1000 ? 3 : 4);
 
-export function summarize(runs, limits) {
-  const results = runs
+export function isSameRun(one, other) {
+  return ['row', 'contestant', 'type', 'threads'].every((key) => one[key] === other[key]);
+}
+
+/** @param earlier results of which those stay that were not measured again */
+export function summarize(runs, limits, earlier) {
+  const measured = runs
     .filter(({ figures }) => figures.length > 0)
-    .map(({ row, contestant, type, threads, figures }) => ({
-      row: row.name,
+    .map(({ row, task, contestant, type, threads, figures }) => ({
+      row,
       contestant,
       type,
       threads,
-      unit: row.unit,
-      moreIsBetter: row.moreIsBetter,
+      unit: task.unit,
+      moreIsBetter: task.moreIsBetter,
       median: median(figures),
       least: Math.min(...figures),
       most: Math.max(...figures),
       figures,
     }));
+  const stay = earlier.filter((result) => !measured.some((other) => isSameRun(result, other)));
+  const place = ({ row }) => rows.findIndex(({ name }) => name === row);
+  const results = [...stay, ...measured].sort((a, b) => place(a) - place(b));
   return { limits: bestLimits(limits), results };
 }
 

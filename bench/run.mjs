@@ -1,19 +1,20 @@
 // npm run bench [-- --rows <regular expression> --types f32,q8_0 --threads 1,2 --rounds 5]
 // npm run bench:peers: the same with node-llama-cpp and onnxruntime-node
 // --llama-bench <program> adds llama.cpp's own benchmark
+// --continue adds rounds to the results that are there
 //
 // Measures every row with every contestant, type and number of threads, each time in a fresh process; all of
 // them in turn and that several times over, since a machine is faster at some times than at others. Prints
 // medians with their spread and writes them to bench/results/.
 
 import { spawn } from 'node:child_process';
-import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { contestants, installPeers } from './contestants.mjs';
 import { measureWithLlamaBench } from './llama-bench.mjs';
 import { buildLimits, describeMachine, measureLimits } from './machine.mjs';
-import { printReport, summarize } from './report.mjs';
+import { isSameRun, printReport, summarize } from './report.mjs';
 import { rows as allRows } from './rows.mjs';
 
 const { values } = parseArgs({
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1,2' },
     rounds: { type: 'string', default: '5' },
     'llama-bench': { type: 'string' },
+    continue: { type: 'boolean', default: false },
   },
 });
 const rows = allRows.filter(({ name }) => new RegExp(values.rows).test(name));
@@ -40,6 +42,11 @@ await buildLimits();
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
+const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
+const earlier = values.continue
+  ? JSON.parse(await readFile(target, 'utf8'))
+  : { limits: [], results: [] };
+
 const runs = [];
 const sizes = new Map(); // of the weights that this library reads, by type
 for (const type of types) {
@@ -47,37 +54,40 @@ for (const type of types) {
     const file = await contestants[contestant].file(type);
     if (contestant === 'gpt2-native') sizes.set(type, (await stat(file)).size);
     for (const threads of threadCounts) {
-      for (const row of rows) runs.push({ row, contestant, type, threads, file, figures: [] });
+      for (const row of rows) {
+        const run = { row: row.name, contestant, type, threads };
+        const before = earlier.results.find((result) => isSameRun(result, run));
+        runs.push({ ...run, task: row, file, figures: before?.figures ?? [] });
+      }
     }
   }
 }
 // The contestants of a row one after the other.
-const key = ({ row, type, threads }) => [types.indexOf(type), threads, rows.indexOf(row)];
+const key = ({ task, type, threads }) => [types.indexOf(type), threads, rows.indexOf(task)];
 runs.sort((a, b) => {
   const [left, right] = [key(a), key(b)];
   const at = left.findIndex((part, index) => part !== right[index]);
   return at < 0 ? 0 : left[at] - right[at];
 });
 
-const limits = [];
+const { limits } = earlier;
 await mkdir(here('results'), { recursive: true });
-const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
 for (let round = 1; round <= Number(values.rounds); round++) {
   for (const [type, size] of sizes) {
     for (const threads of threadCounts) {
       limits.push({ type, threads, bytes: size, ...measureLimits(size, threads) });
     }
   }
-  for (const { row, contestant, type, threads, file, figures } of runs) {
-    const figure = await measure(contestant, row, { file, type, threads });
+  for (const { row, task, contestant, type, threads, file, figures } of runs) {
+    const figure = await measure(contestant, task, { file, type, threads });
     if (figure !== null) figures.push(figure);
-    const shown = figure === null ? 'no such task' : `${figure.toPrecision(4)} ${row.unit}`;
+    const shown = figure === null ? 'no such task' : `${figure.toPrecision(4)} ${task.unit}`;
     process.stderr.write(
-      `${round}: ${row.name}, ${type}, ${threads} threads, ${contestant}: ${shown}\n`,
+      `${round}: ${row}, ${type}, ${threads} threads, ${contestant}: ${shown}\n`,
     );
   }
   // After every round, since all of them take hours.
-  const report = { machine: describeMachine(), rounds: round, ...summarize(runs, limits) };
+  const report = { machine: describeMachine(), ...summarize(runs, limits, earlier.results) };
   await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
   await rename(`${target}.tmp`, target);
   if (round === Number(values.rounds)) printReport(report);

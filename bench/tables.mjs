@@ -8,17 +8,18 @@ import { shareOf } from './shares.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const checks = process.argv.includes('--check');
-const { machine, rounds, limits, results } = JSON.parse(
-  readFileSync(here('results/peers.json'), 'utf8'),
-);
+const { machine, limits, results } = JSON.parse(readFileSync(here('results/peers.json'), 'utf8'));
 const sizes = existsSync(here('results/sizes.json'))
   ? JSON.parse(readFileSync(here('results/sizes.json'), 'utf8')).sizes
   : {};
 
+const rounds = Math.min(...results.map(({ figures }) => figures.length));
 const rowNames = [...new Set(results.map(({ row }) => row))];
 const threadCounts = [...new Set(results.map(({ threads }) => threads))].sort();
 const mostThreads = threadCounts.at(-1);
-const types = [...new Set(results.map(({ type }) => type))];
+const types = ['f32', 'f16', 'q8_0', 'q4_0'].filter((type) =>
+  results.some((one) => one.type === type),
+);
 const peers = [...new Set(results.map(({ contestant }) => contestant))].filter(
   (name) => name !== 'gpt2-native',
 );
@@ -45,7 +46,7 @@ function table(head, lines) {
     .join('\n');
 }
 
-const conditions = `${machine.processor}, ${mostThreads} threads, ${machine.platform}, Node ${machine.node}; medians of ${rounds} rounds`;
+const conditions = `${machine.processor}, ${mostThreads} threads, ${machine.platform}, Node ${machine.node}; medians of ${rounds} rounds or more`;
 
 function readmeTable() {
   const chosen = [
