@@ -5,9 +5,11 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ggufFile, onnxFile } from './weights.mjs';
 
+export const allTypes = ['f32', 'f16', 'q8_0', 'q4_0'];
+
 export const contestants = {
-  'gpt2-native': { types: ['f32', 'f16', 'q8_0', 'q4_0'], file: ggufFile },
-  'node-llama-cpp': { types: ['f32', 'f16', 'q8_0', 'q4_0'], file: ggufFile },
+  'gpt2-native': { types: allTypes, file: ggufFile },
+  'node-llama-cpp': { types: allTypes, file: ggufFile },
   'onnxruntime-node': { types: ['f32'], file: onnxFile },
 };
 

@@ -6,10 +6,22 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildEngine } from '../scripts/build-engine.mjs';
 
-const build = fileURLToPath(new URL('../build-engine', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+const build = join(root, 'build-engine');
 
+/** Git's ids of what is measured. */
+function describeSource() {
+  const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+  const folders = ['lib', 'binding', 'native'];
+  const trees = git('rev-parse', ...folders.map((folder) => `HEAD:${folder}`));
+  const changes = git('status', '--porcelain', ...folders);
+  return trees.replaceAll(/(\w{7})\w*\n?/g, '$1 ') + (changes ? 'and changes' : '');
+}
+
+/** What was measured, and where. */
 export function describeMachine() {
   return {
+    source: describeSource().trim(),
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     processors: cpus().length,
     memoryGB: Math.round(totalmem() / 1e9),

@@ -1,5 +1,6 @@
 // From figures to medians, ratios and shares of what the machine can do.
 
+import { allTypes, contestants } from './contestants.mjs';
 import { rows } from './rows.mjs';
 
 const sorted = (numbers) => numbers.toSorted((a, b) => a - b);
@@ -30,9 +31,22 @@ export function summarize(runs, limits, earlier) {
       figures,
     }));
   const stay = earlier.filter((result) => !measured.some((other) => isSameRun(result, other)));
-  const place = ({ row }) => rows.findIndex(({ name }) => name === row);
-  const results = [...stay, ...measured].sort((a, b) => place(a) - place(b));
+  const place = ({ row, type, threads, contestant }) => [
+    rows.findIndex(({ name }) => name === row),
+    allTypes.indexOf(type),
+    threads,
+    Object.keys(contestants).indexOf(contestant),
+  ];
+  const results = [...stay, ...measured]
+    .filter(({ row }) => rows.some(({ name }) => name === row))
+    .sort((a, b) => compare(place(a), place(b)));
   return { limits: bestLimits(limits), results };
+}
+
+/** By the first number that differs. */
+export function compare(left, right) {
+  const at = left.findIndex((part, index) => part !== right[index]);
+  return at < 0 ? 0 : left[at] - right[at];
 }
 
 /** The best of all rounds, by type (which decides the size of the buffer) and threads. */

@@ -11,17 +11,17 @@ import { spawn } from 'node:child_process';
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { contestants, installPeers } from './contestants.mjs';
+import { allTypes, contestants, installPeers } from './contestants.mjs';
 import { measureWithLlamaBench } from './llama-bench.mjs';
 import { buildLimits, describeMachine, measureLimits } from './machine.mjs';
-import { isSameRun, printReport, summarize } from './report.mjs';
+import { compare, isSameRun, printReport, summarize } from './report.mjs';
 import { rows as allRows } from './rows.mjs';
 
 const { values } = parseArgs({
   options: {
     peers: { type: 'boolean', default: false },
     rows: { type: 'string', default: '' },
-    types: { type: 'string', default: 'f32,f16,q8_0,q4_0' },
+    types: { type: 'string', default: allTypes.join(',') },
     threads: { type: 'string', default: '1,2' },
     rounds: { type: 'string', default: '5' },
     'llama-bench': { type: 'string' },
@@ -43,9 +43,14 @@ await buildLimits();
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 const target = here(`results/${values.peers ? 'peers' : 'latest'}.json`);
+const machine = describeMachine();
 const earlier = values.continue
   ? JSON.parse(await readFile(target, 'utf8'))
-  : { limits: [], results: [] };
+  : { machine, limits: [], results: [] };
+for (const what of ['processor', 'node', 'source']) {
+  if (earlier.machine[what] === machine[what]) continue;
+  throw new Error(`${target} has another ${what}: ${earlier.machine[what]}, not ${machine[what]}`);
+}
 
 const runs = [];
 const sizes = new Map(); // of the weights that this library reads, by type
@@ -64,11 +69,7 @@ for (const type of types) {
 }
 // The contestants of a row one after the other.
 const key = ({ task, type, threads }) => [types.indexOf(type), threads, rows.indexOf(task)];
-runs.sort((a, b) => {
-  const [left, right] = [key(a), key(b)];
-  const at = left.findIndex((part, index) => part !== right[index]);
-  return at < 0 ? 0 : left[at] - right[at];
-});
+runs.sort((a, b) => compare(key(a), key(b)));
 
 const { limits } = earlier;
 await mkdir(here('results'), { recursive: true });
@@ -87,7 +88,7 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     );
   }
   // After every round, since all of them take hours.
-  const report = { machine: describeMachine(), ...summarize(runs, limits, earlier.results) };
+  const report = { machine, ...summarize(runs, limits, earlier.results) };
   await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
   await rename(`${target}.tmp`, target);
   if (round === Number(values.rounds)) printReport(report);

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { barChart, figure } from './chart.mjs';
+import { allTypes } from './contestants.mjs';
 import { shareOf } from './shares.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -17,9 +18,7 @@ const rounds = Math.min(...results.map(({ figures }) => figures.length));
 const rowNames = [...new Set(results.map(({ row }) => row))];
 const threadCounts = [...new Set(results.map(({ threads }) => threads))].sort();
 const mostThreads = threadCounts.at(-1);
-const types = ['f32', 'f16', 'q8_0', 'q4_0'].filter((type) =>
-  results.some((one) => one.type === type),
-);
+const types = allTypes.filter((type) => results.some((one) => one.type === type));
 const peers = [...new Set(results.map(({ contestant }) => contestant))].filter(
   (name) => name !== 'gpt2-native',
 );

@@ -9,12 +9,12 @@ export type Input = string | readonly number[] | Uint32Array | Int32Array;
 // is refused without tokenizing it.
 const longestToken = 128;
 
-/** The tokens of an input for a model of this context length. */
-export function inputTokens(
+/** What can be checked of an input before its turn: token ids, copied, or a text that is still to be tokenized. */
+export function checkInput(
   input: Input,
   tokenizer: Tokenizer,
   contextLength: number,
-): Uint32Array {
+): Uint32Array | string {
   if (typeof input === 'string') {
     if (input.length > contextLength * longestToken) {
       throw new Gpt2Error(
@@ -22,7 +22,8 @@ export function inputTokens(
         `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which is more`,
       );
     }
-    return input === '' ? Uint32Array.of(tokenizer.endOfText) : tokenizer.encode(input);
+    const { endOfText } = tokenizer; // throws if there is no tokenizer
+    return input === '' ? Uint32Array.of(endOfText) : input;
   }
   if (!Array.isArray(input) && !(input instanceof Uint32Array) && !(input instanceof Int32Array)) {
     throw invalidArgument('text or an array of token ids', input);
@@ -49,7 +50,7 @@ export function inputTokens(
   return Uint32Array.from(input);
 }
 
-export function atLeastOne(tokens: Uint32Array): Uint32Array {
-  if (tokens.length > 0) return tokens;
+export function checkSome(tokens: Uint32Array | string): void {
+  if (tokens.length > 0) return;
   throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
 }

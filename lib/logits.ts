@@ -16,9 +16,16 @@ export interface Logits {
   tokens: Uint32Array;
 }
 
+/** Positions for at most `count` tokens, checked and, if they are a list, copied. */
+export function checkPositions(positions: Positions | undefined, count: number): Positions {
+  if (positions === undefined) return 'last';
+  if (positions === 'last' || positions === 'all') return positions;
+  return Array.from(positionIndices(positions, count));
+}
+
 /** The indices that `positions` means for `count` tokens. */
-export function positionIndices(positions: Positions | undefined, count: number): Uint32Array {
-  if (positions === undefined || positions === 'last') return Uint32Array.of(count - 1);
+export function positionIndices(positions: Positions, count: number): Uint32Array {
+  if (positions === 'last') return Uint32Array.of(count - 1);
   if (positions === 'all') return Uint32Array.from({ length: count }, (_, index) => index);
   if (!Array.isArray(positions)) {
     throw invalidArgument(`positions to be 'last', 'all' or an array of indices`, positions);

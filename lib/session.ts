@@ -10,8 +10,14 @@ import {
   generationSettings,
   streamParts,
 } from './generation.js';
-import { atLeastOne, type Input, inputTokens } from './input.js';
-import { allocateLogits, type Logits, type Positions, positionIndices } from './logits.js';
+import { checkInput, checkSome, type Input } from './input.js';
+import {
+  allocateLogits,
+  checkPositions,
+  type Logits,
+  type Positions,
+  positionIndices,
+} from './logits.js';
 import type { Model } from './model.js';
 import { callNative, callNativeNow } from './native-call.js';
 import { StreamTurn } from './stream-turn.js';
@@ -76,11 +82,13 @@ export class Session implements Disposable {
     const { positions, signal } = checkOptions('evaluate', options, ['positions', 'signal']);
     checkSignal(signal);
     this.#check();
-    const { vocabSize } = this.#model.config;
-    const wanted = Array.isArray(positions) ? [...positions] : positions;
-    const read = this.#reader(input);
+    const { contextLength, vocabSize } = this.#model.config;
+    const given = checkInput(input, this.#model.tokenizer, contextLength);
+    checkSome(given);
+    const most = typeof given === 'string' ? contextLength : given.length;
+    const wanted = checkPositions(positions, most);
     return this.#enqueue(signal, async (signal) => {
-      const tokens = atLeastOne(await read());
+      const tokens = await this.#read(given, signal);
       const indices = positionIndices(wanted, tokens.length);
       const data = allocateLogits(indices.length, vocabSize);
       await callNative(signal, (cancellation) =>
@@ -100,9 +108,9 @@ export class Session implements Disposable {
    */
   async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
     const settings = generationSettings('generate', options);
-    const readPrompt = this.#promptReader(prompt);
+    const given = this.#checkPrompt(prompt);
     return this.#enqueue(settings.signal, async (signal) => {
-      const tokens = await readPrompt();
+      const tokens = await this.#readPrompt(given, signal);
       const keep = this.length;
       const generation = await gather(
         (onToken, cancellation) =>
@@ -129,14 +137,14 @@ export class Session implements Disposable {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
-    const readPrompt = this.#promptReader(prompt);
+    const given = this.#checkPrompt(prompt);
     using stop = new LinkedSignal(settings.signal, this.#disposal.signal);
     const { signal } = stop;
     const release = await this.#turn(signal);
     let turn: StreamTurn | undefined;
     try {
       this.#check();
-      const tokens = await readPrompt();
+      const tokens = await this.#readPrompt(given, signal);
       const keep = this.length;
       turn = new StreamTurn(this.#tokens, tokens, release);
       const { generated } = turn;
@@ -214,29 +222,29 @@ export class Session implements Disposable {
     );
   }
 
-  /** Token ids are read now; text when the call has its turn, since the tokenizer may have to be prepared. */
-  #reader(input: Input): () => Promise<Uint32Array> {
+  #checkPrompt(prompt: Input): Uint32Array | string {
     this.#check();
-    const { tokenizer, textTokenizer, config } = this.#model;
-    const read = () => inputTokens(input, tokenizer, config.contextLength);
-    if (typeof input !== 'string') {
-      const tokens = read();
-      return async () => tokens;
-    }
-    return async () => {
-      await textTokenizer?.prepare();
-      return read();
-    };
+    const { tokenizer, config } = this.#model;
+    // Whether an empty text starts or continues is known only when its turn comes.
+    return prompt === '' ? prompt : checkInput(prompt, tokenizer, config.contextLength);
   }
 
-  /** Also prepares the tokenizer for what is generated. An empty text continues a session that has tokens. */
-  #promptReader(prompt: Input): () => Promise<Uint32Array> {
-    const read = this.#reader(prompt);
-    return async () => {
-      await this.#model.textTokenizer?.prepare();
-      if (this.length === 0) return atLeastOne(await read());
-      return prompt === '' ? new Uint32Array(0) : await read();
-    };
+  /** The tokens of what was given. Text is tokenized in its turn, since the tokenizer may have to be read. */
+  async #read(given: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
+    if (typeof given !== 'string') return given;
+    const { textTokenizer, tokenizer } = this.#model;
+    if (textTokenizer) await unlessAborted(signal, textTokenizer.prepare());
+    this.#check();
+    return tokenizer.encode(given);
+  }
+
+  async #readPrompt(given: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
+    if (given !== '') {
+      if (this.length === 0) checkSome(given);
+      return await this.#read(given, signal);
+    }
+    if (this.length > 0) return new Uint32Array(0);
+    return Uint32Array.of(this.#model.tokenizer.endOfText);
   }
 
   async #enqueue<T>(

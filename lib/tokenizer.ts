@@ -78,7 +78,10 @@ export class Gpt2Tokenizer implements Tokenizer {
 
   /** Reads what text needs, if it was not; otherwise the first call that needs it does so, in one step. */
   prepare(): Promise<void> {
-    preparing ??= vocabulary.prepare();
+    preparing ??= vocabulary.prepare().catch((error) => {
+      preparing = undefined; // it may have been the moment
+      throw error;
+    });
     return preparing;
   }
 
@@ -197,11 +200,12 @@ class Vocabulary {
     return this.#core;
   }
 
-  /** Reads all of it in two steps of some 25 ms, with a turn for the event loop between them. */
+  /** Reads all of it in two steps of some 25 ms, with a turn for the event loop after each. */
   async prepare(): Promise<void> {
     this.ranks;
     await eventLoopTurn();
     this.core;
+    await eventLoopTurn();
   }
 
   /** The bytes of a token; undefined if there is no such token. */

@@ -26,8 +26,8 @@ class ForwardPass {
  public:
   // Tokens of one pass at most: bounds the memory for activations and the time to a cancellation.
   static constexpr int64_t kSliceLength = 256;
-  // Tokens of a slice at most that shares a pass with others, and with quantised weights those
-  // whose activations are rounded.
+  // Tokens of a slice at most that shares a pass with others, that linear layers read as rows, and
+  // whose activations are rounded where weights are quantised.
   static constexpr int64_t kFewTokens = 8;
   // Rows of one pass of the head at most: bounds the copy of the logits.
   static constexpr int64_t kHeadRows = 64;

@@ -89,18 +89,19 @@ describe('the first text of a process', () => {
           session.evaluate('Hello world'),
           session.evaluate([11]),
           session.generate(' and', { maxTokens: 0 }),
-          session.evaluate([290]),
+          session.evaluate([13]),
         ]);
         console.log(session.tokens.join(' '));`),
       args,
     );
-    expect({ stdout, stderr }).toEqual({ stdout: '15496 995 11 290 290\n', stderr: '' });
+    expect({ stdout, stderr }).toEqual({ stdout: '15496 995 11 290 13\n', stderr: '' });
   });
 
   test('may be tokenized at once, also while a call prepares the tokenizer', async () => {
     const { stdout, stderr } = await runNode(
       script(`
         const evaluated = session.evaluate('Hello world');
+        await new Promise((resolve) => setTimeout(resolve)); // after the first step
         console.log(model.tokenizer.encode('Hello world').join(' '));
         console.log((await evaluated).tokens.join(' '));`),
       args,
@@ -108,11 +109,30 @@ describe('the first text of a process', () => {
     expect({ stdout, stderr }).toEqual({ stdout: '15496 995\n15496 995\n', stderr: '' });
   });
 
-  test('stops with its signal', async () => {
+  test.each(['session', 'model'])('stops when its %s is disposed', async (name) => {
+    const { stdout, stderr } = await runNode(
+      script(`
+        const calls = [
+          session.evaluate('Hello world'),
+          model.createSession().generate('Hello world'),
+          model.stream('Hello world').next(),
+        ];
+        setTimeout(() => ${name}.dispose());
+        console.log((await Promise.allSettled(calls)).map(({ reason }) => reason?.code).join(' '));
+        process.exit(0);`),
+      args,
+    );
+    const others = name === 'model' ? 'DISPOSED DISPOSED' : ' ';
+    expect({ stdout, stderr }).toEqual({ stdout: `DISPOSED ${others}\n`, stderr: '' });
+  });
+
+  test('stops with its signal, whatever is wrong with it', async () => {
     const { stdout } = await runNode(
       script(`
         const controller = new AbortController();
-        const evaluated = session.evaluate('Hello world', { signal: controller.signal });
+        const { signal } = controller;
+        const tooLong = ' a'.repeat(1000);
+        const evaluated = session.evaluate(tooLong, { signal });
         setTimeout(() => controller.abort('enough'));
         console.log(await evaluated.catch((reason) => reason), session.length);
         await session.evaluate('Hello world');

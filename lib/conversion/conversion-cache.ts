@@ -74,7 +74,7 @@ async function cacheName(folder: string, type: TensorType | undefined): Promise<
     }
   }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
-  const { createHash } = await import('node:crypto'); // 5 ms that only conversions need
+  const { createHash } = require('node:crypto'); // 5 ms that only checkpoint folders need
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
 }
