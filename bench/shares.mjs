@@ -23,7 +23,10 @@ export function shareOf({ row, type, threads, median }, limits) {
   if (!limit || !task || more) return undefined;
   if (task === 'prompt') {
     const operations = promptOperations(Number(number)) / Number(number);
-    return { of: 'f32', share: (median * operations) / (limit.f32Gops * 1e9) };
+    // Arithmetic does not ask for the type of the weights.
+    const ofThreads = limits.filter((one) => one.threads === threads);
+    const peak = Math.max(...ofThreads.map((one) => one.f32Gops)) * 1e9;
+    return { of: 'f32', share: (median * operations) / peak };
   }
   const decoded = 128;
   const bytes = tokenBytes(limit.bytes, type, Number(number) + decoded / 2);

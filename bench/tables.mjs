@@ -14,7 +14,6 @@ const sizes = existsSync(here('results/sizes.json'))
   ? JSON.parse(readFileSync(here('results/sizes.json'), 'utf8')).sizes
   : {};
 
-const rounds = Math.min(...results.map(({ figures }) => figures.length));
 const rowNames = [...new Set(results.map(({ row }) => row))];
 const threadCounts = [...new Set(results.map(({ threads }) => threads))].sort();
 const mostThreads = threadCounts.at(-1);
@@ -45,7 +44,15 @@ function table(head, lines) {
     .join('\n');
 }
 
-const conditions = `${machine.processor}, ${mostThreads} threads, ${machine.platform}, Node ${machine.node}; medians of ${rounds} rounds or more`;
+const place = `${machine.processor}, ${machine.platform}, Node ${machine.node}`;
+
+/** How many rounds there were with so many threads. */
+function rounds(threads) {
+  const counts = results.filter((one) => one.threads === threads).map((one) => one.figures.length);
+  const least = Math.min(...counts);
+  if (least === 1) return 'one round';
+  return `medians of ${least}${Math.max(...counts) > least ? ' rounds or more' : ' rounds'}`;
+}
 
 function readmeTable() {
   const chosen = [
@@ -69,12 +76,12 @@ function readmeTable() {
     const others = peers.map((peer) => besides(ours, sizes[peer] && { median: sizes[peer] }));
     lines.push(['installed size', 'MB', figure(ours.median), ...others]);
   }
-  return `124M shape, ${conditions}; in brackets, how many times better this library is:\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
+  return `124M shape, ${place}, ${mostThreads} threads, ${rounds(mostThreads)}; in brackets, how many times better this library is:\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
 }
 
 function wholeTables() {
   const parts = [
-    `${conditions}. What the machine can do, best of all rounds (reading a buffer as long as the weights):`,
+    `${place}. What the machine can do, best of all rounds (reading a buffer as long as the weights):`,
     table(
       ['weights', 'threads', 'reading, GB/s', 'f32, 10⁹ operations/s', 'int8'],
       limits.map(({ type, threads, readGBps, f32Gops, int8Gops }) => [
@@ -105,7 +112,7 @@ function wholeTables() {
       }),
     );
     parts.push(
-      `### ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      `### ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${rounds(threads)}`,
       table(['', 'weights', '', 'gpt2-native', 'share', ...peers], lines),
     );
   }
@@ -115,8 +122,8 @@ function wholeTables() {
 function putBetweenMarks(path, text) {
   const before = readFileSync(here(path), 'utf8');
   const after = before.replace(
-    /(<!-- bench:begin -->\n)[\s\S]*(\n<!-- bench:end -->)/,
-    (_, begin, end) => `${begin}${text}${end}`,
+    /(<!-- bench:begin -->\n)[\s\S]*(<!-- bench:end -->)/,
+    (_, begin, end) => `${begin}${text}\n${end}`,
   );
   put(path, after);
 }
