@@ -10,7 +10,7 @@ function promptOperations(tokens) {
   return 2 * (tokens * layerWeights + attention + width * vocabulary);
 }
 
-/** Bytes that one more token reads: all weights but the position table, and keys and values. */
+/** Bytes that one more token reads: the file without the position table (the vocabulary, 1.8 MB, is left in), keys and values. */
 function tokenBytes(fileBytes, type, positions) {
   const cacheNumber = type === 'f32' ? 4 : 2;
   return fileBytes - context * width * 4 + layers * 2 * width * positions * cacheNumber;
