@@ -676,9 +676,19 @@ describe('a vocabulary that is wrong', () => {
   });
 
   test('that is no JSON object', async () => {
-    for (const text of ['{', '[]', 'null']) {
+    const cut = [
+      '{',
+      '{"a": 0',
+      '{"a": 0,',
+      '{"a": 0,}',
+      '{"a": 0} {',
+      '{"a" 0}',
+      '{"\\x": 0}',
+      '{a: 0}',
+    ];
+    for (const text of [...cut, '', '[]', 'null']) {
       writeFileSync(join(folder, 'vocab.json'), text);
-      expect(await refusal()).toContain('vocab.json');
+      expect(await refusal()).toMatch(/vocab\.json: it is not (a )?JSON/);
     }
   });
 
@@ -706,6 +716,18 @@ describe('a vocabulary that is wrong', () => {
     const config = { ...readConfig('odd-heads'), vocab_size: 2 ** 31 - 1 };
     writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
     expect(await refusal()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
+  });
+
+  test('in any spelling of JSON', async () => {
+    const path = join(folder, 'model.gguf');
+    const text = String.raw`
+      { "\u0120a" :0,"\"\\" : 1 ,
+        "{\ud83d\ude00,": 2}
+`;
+    writeFileSync(join(folder, 'vocab.json'), text);
+    await convert(folder, path);
+    const tokens = readGguf(path).metadata.get('tokenizer.ggml.tokens') as string[];
+    expect(tokens.slice(0, 4)).toEqual(['\u0120a', '"\\', '{\u{1f600},', '[PAD3]']);
   });
 
   test('with too few tokens is filled up', async () => {

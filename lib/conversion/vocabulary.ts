@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
-import { readJsonObject, readText } from './files.js';
+import { parseJsonObject, readJsonObject, readText } from './files.js';
 
 /** llama.cpp's numbers for what a token is. */
 const tokenKinds = { normal: 1, control: 3, unused: 5 } as const;
@@ -32,8 +32,7 @@ export async function readVocabulary(
   if (!source) return undefined;
   await eventLoopTurn();
   const { ids, added } = source;
-  const names = Object.keys(ids);
-  const count = names.length + added.size;
+  const count = ids.size + added.size;
   if (vocabSize - count > mostPadding) {
     throw new Gpt2Error(
       'INVALID_FILE',
@@ -41,8 +40,8 @@ export async function readVocabulary(
     );
   }
   const tokens: string[] = new Array(vocabSize);
-  const setToken = (token: string, id: number) => {
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+  const setToken = (token: string, id: unknown) => {
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocabSize) {
       throw new Gpt2Error(
         'INVALID_FILE',
         `${source.path}: expected token ids below ${vocabSize}, the model's vocabulary size, but found ${show(id)}`,
@@ -53,8 +52,8 @@ export async function readVocabulary(
     }
     tokens[id] = token;
   };
-  await forEachInTurns(names, (token) => {
-    if (!added.has(token)) setToken(token, ids[token] as number);
+  await forEachInTurns(ids, ([token, id]) => {
+    if (!added.has(token)) setToken(token, id);
   });
   for (const [token, id] of added) setToken(token, id);
   await eventLoopTurn();
@@ -70,7 +69,7 @@ export async function readVocabulary(
 interface Source {
   path: string;
   /** by token; not yet checked */
-  ids: Record<string, unknown>;
+  ids: ReadonlyMap<string, unknown>;
   /** tokens beside these, or instead of them */
   added: Map<string, number>;
   merges: string[];
@@ -79,16 +78,51 @@ interface Source {
 
 async function readVocabJson(folder: string): Promise<Source | undefined> {
   const path = join(folder, 'vocab.json');
-  const ids = await readJsonObject(path);
-  await eventLoopTurn();
+  const json = await readText(path);
   const text = await readText(join(folder, 'merges.txt'));
-  if (!ids || text === undefined) return undefined;
+  if (json === undefined || text === undefined) return undefined;
   await eventLoopTurn();
+  const ids = await readTokenIds(path, json);
   // The first line is a comment with the version; the others are "left right".
-  const merges = text
-    .split(/\r?\n/)
-    .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')));
+  const merges: string[] = [];
+  await forEachInTurns(text.replace(/^#version.*/, '').matchAll(/[^\r\n]+/g), ([line]) => {
+    merges.push(line);
+  });
   return { path, ids, added: new Map(), merges, special: new Set(['<|endoftext|>']) };
+}
+
+/** What a vocab.json says, in steps: JSON.parse would hold up the event loop for 25 ms or more. */
+async function readTokenIds(path: string, json: string): Promise<Map<string, unknown>> {
+  const ids = new Map<string, unknown>();
+  try {
+    await forEachInTurns(tokensWithIds(json), ([token, id]) => ids.set(token, id));
+    return ids;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    // Something else than tokens and numbers, or no JSON at all: the errors of the usual way are better.
+    return new Map(Object.entries(parseJsonObject(path, json)));
+  }
+}
+
+/** The entries of a JSON object of numbers; a SyntaxError where it is something else. */
+function* tokensWithIds(json: string): Generator<[token: string, id: number]> {
+  const opening = /\s*\{/y;
+  const entry = /\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*(0|[1-9]\d*)\s*([,}])/y;
+  const expect = (pattern: RegExp, start: number): RegExpExecArray => {
+    pattern.lastIndex = start;
+    const match = pattern.exec(json);
+    if (!match) throw new SyntaxError(`at ${start}`);
+    return match;
+  };
+  let next = expect(opening, 0)[0].length;
+  for (let separator = ','; separator === ','; ) {
+    const match = expect(entry, next);
+    const [text, token = '', id] = match;
+    yield [JSON.parse(token) as string, Number(id)];
+    next += text.length;
+    separator = match[3] as string;
+  }
+  expect(/\s*$/y, next);
 }
 
 async function readTokenizerJson(folder: string): Promise<Source | undefined> {
@@ -119,7 +153,7 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
   }
   return {
     path,
-    ids: model.vocab as Record<string, unknown>,
+    ids: new Map(Object.entries(model.vocab)),
     added,
     merges: model.merges.map((merge) => joinMerge(path, merge)),
     special,
