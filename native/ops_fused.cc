@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -227,6 +228,15 @@ void store(const float* from, int64_t count, ggml_type type, void* to) {
   }
 }
 
+// Numbers that lie side by side, to places `stride` bytes apart.
+template <class Element>
+void scatter(const void* from, int64_t count, uint8_t* to, size_t stride) {
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(to + static_cast<size_t>(i) * stride, static_cast<const Element*>(from) + i,
+                sizeof(Element));
+  }
+}
+
 // What the steps of attention have in common, for one sequence. qkv: [3 × width, tokens of all
 // sequences]: queries, keys, values, each [head size] × heads; `first` is this sequence's first
 // token.
@@ -256,7 +266,7 @@ class AttentionPart {
 
   // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
   void storeKeysAndValues(int64_t head, float* scratch) const {
-    for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
+    for (int64_t token = 0; tokens_ > 1 && token < tokens_; token += kStoredTogether) {
       const int64_t count = std::min(kStoredTogether, tokens_ - token);
       transpose(query(token, head) + width_, static_cast<size_t>(3 * width_), count, headSize_,
                 scratch, kStoredTogether);
@@ -265,6 +275,17 @@ class AttentionPart {
                        static_cast<size_t>(head * headSize_ + i) * keys_->nb[1] +
                        static_cast<size_t>(start_ + token) * keys_->nb[0];
         store(scratch + i * kStoredTogether, count, keys_->type, row);
+      }
+    }
+    if (tokens_ == 1) {
+      store(query(0, head) + width_, headSize_, keys_->type, scratch);
+      uint8_t* first = static_cast<uint8_t*>(keys_->data) +
+                       static_cast<size_t>(head * headSize_) * keys_->nb[1] +
+                       static_cast<size_t>(start_) * keys_->nb[0];
+      if (keys_->type == GGML_TYPE_F32) {
+        scatter<float>(scratch, headSize_, first, keys_->nb[1]);
+      } else {
+        scatter<ggml_fp16_t>(scratch, headSize_, first, keys_->nb[1]);
       }
     }
     for (int64_t token = 0; token < tokens_; ++token) {

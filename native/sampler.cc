@@ -80,31 +80,49 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
         code::kNotFinite,
         "the model's logits are not all finite numbers, so no token can be drawn from them");
   }
-  const float* best = std::find(logits, logits + vocabSize, largest(logits, count));
   const double scale = 1 / options_.temperature;
-  if (scale > std::numeric_limits<float>::max())
-    return static_cast<uint32_t>(best - logits);  // 0, or as good as 0
+  if (scale > std::numeric_limits<float>::max()) {  // temperature 0, or as good as 0
+    const float* best = std::find(logits, logits + vocabSize, largest(logits, count));
+    return static_cast<uint32_t>(best - logits);
+  }
   weights_.assign(logits, logits + vocabSize);
   softmax(weights_.data(), static_cast<float>(scale), count);
 
   if (options_.topK == 0 && options_.topP == 1) {
-    return draw(vocabSize, [](size_t i) { return static_cast<uint32_t>(i); });
+    return static_cast<uint32_t>(draw(weights_));
   }
   choose(logits);
-  return draw(candidates_.size(), [this](size_t i) { return candidates_[i].token; });
+  chosen_.resize(candidates_.size());
+  for (size_t i = 0; i < chosen_.size(); ++i) chosen_[i] = weights_[candidates_[i].token];
+  return candidates_[draw(chosen_)].token;
 }
 
-// One of `count` tokens, each as likely as its weight says.
-template <class TokenAt>
-uint32_t Sampler::draw(size_t count, const TokenAt& tokenAt) {
+// An index, each as likely as its weight says. Sums of blocks come first, so that only one of them
+// needs to be gone through.
+size_t Sampler::draw(const std::vector<float>& weights) {
+  constexpr size_t kBlock = 512;
+  blockSums_.clear();
   double total = 0;
-  for (size_t i = 0; i < count; ++i) total += weights_[tokenAt(i)];
-  double remaining = nextUniform() * total;
-  for (size_t i = 0; i < count; ++i) {
-    remaining -= weights_[tokenAt(i)];
-    if (remaining < 0) return tokenAt(i);
+  size_t lastBlock = 0;  // with a weight
+  for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, weights.size() - begin);
+    blockSums_.push_back(sum(&weights[begin], static_cast<int64_t>(count)));
+    total += blockSums_.back();
+    if (blockSums_.back() > 0) lastBlock = blockSums_.size() - 1;
   }
-  return tokenAt(count - 1);  // rounding left a little over
+  double remaining = nextUniform() * total;
+  size_t block = 0;
+  while (block < lastBlock && remaining >= blockSums_[block]) {
+    remaining -= blockSums_[block++];
+  }
+  size_t likely = 0;  // the last with a weight, for what rounding leaves over
+  const size_t end = std::min((block + 1) * kBlock, weights.size());
+  for (size_t i = block * kBlock; i < end; ++i) {
+    if (weights[i] > 0) likely = i;
+    remaining -= weights[i];
+    if (remaining < 0) return i;
+  }
+  return likely;
 }
 
 }  // namespace gpt2

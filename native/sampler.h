@@ -30,13 +30,14 @@ class Sampler {
   void orderLikeliest(size_t count);
   size_t countForTopP(double total);
   void choose(const float* logits);
-  template <class TokenAt>
-  uint32_t draw(size_t count, const TokenAt& tokenAt);
+  size_t draw(const std::vector<float>& weights);
 
   SamplingOptions options_;
   uint64_t state_;
   std::vector<float> weights_;  // by token
   std::vector<Candidate> candidates_;
+  std::vector<float> chosen_;  // the weights of the candidates
+  std::vector<double> blockSums_;
 };
 
 }  // namespace gpt2

@@ -1,6 +1,7 @@
-// Where the time goes, by operator: a prompt, then single tokens after it.
+// Where the time goes, by operator: a prompt, then single tokens after it, or those of several
+// continuations of the prompt side by side, drawn at temperature 1.
 //
-//   operator_times <model.gguf> <threads> <tokens of the prompt> <tokens after it>
+//   operator_times <model.gguf> <threads> <tokens of the prompt> <tokens after it> [continuations]
 //
 // Times are of the thread that leads; what it waits for the others is in them.
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "evaluate_request.h"
+#include "generate_request.h"
 #include "model.h"
 
 namespace {
@@ -67,6 +69,30 @@ double evaluate(gpt2::Model& model, const std::shared_ptr<gpt2::Session>& sessio
       .count();
 }
 
+void continueTogether(gpt2::Model& model, Times& times, const std::vector<uint32_t>& prompt,
+                      int count, int tokens) {
+  std::vector<std::shared_ptr<gpt2::GenerateRequest>> owners;
+  std::vector<gpt2::Request*> requests;
+  for (int i = 0; i < count; ++i) {
+    gpt2::GenerateOptions options;
+    options.maxTokens = tokens;
+    options.sampling.seed = static_cast<uint64_t>(i);
+    const std::shared_ptr<gpt2::Session> session = model.createSession();
+    evaluate(model, session, prompt);
+    owners.push_back(std::make_shared<gpt2::GenerateRequest>(
+        model, session, session->length(), std::vector<uint32_t>{}, options, [](uint32_t) {}));
+    owners.back()->begin();
+    requests.push_back(owners.back().get());
+  }
+  times.forget();
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < tokens; ++i) model.advance(requests, nullptr);
+  times.print(
+      "a token of each continuation",
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count(),
+      tokens);
+}
+
 int whole(const char* text) {
   constexpr int kDecimal = 10;
   return static_cast<int>(std::strtol(text, nullptr, kDecimal));
@@ -75,10 +101,10 @@ int whole(const char* text) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  constexpr int kArguments = 5;
-  if (count != kArguments) {
-    static_cast<void>(
-        std::fputs("operator_times <model.gguf> <threads> <prompt> <after>\n", stderr));
+  constexpr int kArguments = 5;  // and one that may be left out
+  if (count != kArguments && count != kArguments + 1) {
+    static_cast<void>(std::fputs(
+        "operator_times <model.gguf> <threads> <prompt> <after> [continuations]\n", stderr));
     return 2;
   }
   gpt2::ModelOptions options;
@@ -95,6 +121,10 @@ int main(int count, char** arguments) {
   times.print("prompt", evaluate(model, session, prompt), 1);
 
   const int after = whole(arguments[4]);
+  if (count > kArguments) {
+    continueTogether(model, times, prompt, whole(arguments[kArguments]), after);
+    return 0;
+  }
   double milliseconds = 0;
   for (int i = 0; i < after; ++i) {
     milliseconds += evaluate(model, session, {static_cast<uint32_t>(i)});

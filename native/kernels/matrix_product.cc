@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "simd.h"
-#include "tensor_type.h"
+#include "widen_row.h"
 
 namespace gpt2 {
 
@@ -18,19 +18,27 @@ constexpr int64_t kTileColumns = kTileVectors * kLanes;
 constexpr int64_t kTileRows = simd::kRegisters == 32 ? 12 : 6;
 
 // How far ahead of its use a row is fetched.
-constexpr size_t kPrefetchBytes = 4096;
+constexpr size_t kPrefetchBytes = 8192;
+constexpr size_t kLineBytes = 64;  // of the cache
 
 struct FloatLoader {
   using Element = float;
   static Floats load(const float* from) { return simd::load(from); }
+  static Floats loadUpTo(const float* from, int64_t count) { return simd::loadUpTo(from, count); }
 };
 struct HalfLoader {
   using Element = uint16_t;
   static Floats load(const uint16_t* from) { return simd::loadHalf(from); }
+  static Floats loadUpTo(const uint16_t* from, int64_t count) {
+    return simd::loadHalfUpTo(from, count);
+  }
 };
 struct BrainLoader {
   using Element = uint16_t;
   static Floats load(const uint16_t* from) { return simd::loadBrain(from); }
+  static Floats loadUpTo(const uint16_t* from, int64_t count) {
+    return simd::loadBrainUpTo(from, count);
+  }
 };
 
 const uint8_t* rowAt(const Matrix& w, int64_t row) {
@@ -48,14 +56,7 @@ void loadBlock(const Matrix& w, int64_t first, int64_t rows, int64_t k, Floats (
       block[i] = Floats{};
       continue;
     }
-    const auto* from = reinterpret_cast<const Element*>(rowAt(w, first + i)) + k;
-    if (columns == kLanes) {
-      block[i] = Loader::load(from);
-    } else {
-      Element edge[kLanes] = {};
-      std::copy_n(from, columns, edge);
-      block[i] = Loader::load(edge);
-    }
+    block[i] = Loader::loadUpTo(reinterpret_cast<const Element*>(rowAt(w, first + i)) + k, columns);
   }
   simd::transpose(block);
 }
@@ -69,35 +70,49 @@ inline __attribute__((always_inline)) void loadWholeBlock(const typename Loader:
   simd::transpose(block);
 }
 
+// One vector of row j of w with those of kRows rows of x.
+template <class Loader, int kRows, int kOutputs>
+inline __attribute__((always_inline)) void addVector(const typename Loader::Element* from,
+                                                     const float* x, size_t xStride,
+                                                     Floats (&sums)[kRows][kOutputs], int j) {
+  const Floats right = Loader::load(from);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    const Floats left = simd::load(x + static_cast<size_t>(i) * xStride);
+    sums[i][j] = simd::fma(left, right, sums[i][j]);
+  }
+}
+
 // By lane: kOutputs rows of w, at `rows`, with kRows rows of x. sums[i][j]: the lanes of x[i] · row
 // j.
 template <class Loader, int kRows, int kOutputs>
 void addLanes(const typename Loader::Element* const (&rows)[kOutputs], int64_t columns,
               const float* x, size_t xStride, Floats (&sums)[kRows][kOutputs]) {
+  using Element = typename Loader::Element;
+  constexpr auto kLine = static_cast<int64_t>(kLineBytes / sizeof(Element));
   int64_t k = 0;
-  for (; k + kLanes <= columns; k += kLanes) {
+  for (; k + kLine <= columns; k += kLine) {
 #pragma GCC unroll 4
     for (int j = 0; j < kOutputs; ++j) {
       // The rows that follow are next in memory; the processor begins anew with each.
       __builtin_prefetch(reinterpret_cast<const uint8_t*>(rows[j] + k) + kPrefetchBytes);
-      const Floats right = Loader::load(rows[j] + k);
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) {
-        const Floats left = simd::load(x + static_cast<size_t>(i) * xStride + k);
-        sums[i][j] = simd::fma(left, right, sums[i][j]);
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < kLine; v += kLanes) {
+        addVector<Loader>(rows[j] + k + v, x + k + v, xStride, sums, j);
       }
     }
   }
+  for (; k + kLanes <= columns; k += kLanes) {
+    for (int j = 0; j < kOutputs; ++j) addVector<Loader>(rows[j] + k, x + k, xStride, sums, j);
+  }
   if (k == columns) return;
-  const auto rest = static_cast<size_t>(columns - k);
+  const int64_t rest = columns - k;
   const simd::Ints isThere = simd::laneNumbers() < static_cast<int32_t>(rest);
   for (int j = 0; j < kOutputs; ++j) {
-    typename Loader::Element edge[kLanes] = {};
-    std::copy_n(rows[j] + k, rest, edge);
+    const Floats right = Loader::loadUpTo(rows[j] + k, rest);
     for (int i = 0; i < kRows; ++i) {
-      float left[kLanes] = {};
-      std::copy_n(x + static_cast<size_t>(i) * xStride + k, rest, left);
-      const Floats sum = simd::fma(simd::load(left), Loader::load(edge), sums[i][j]);
+      const Floats left = simd::loadUpTo(x + static_cast<size_t>(i) * xStride + k, rest);
+      const Floats sum = simd::fma(left, right, sums[i][j]);
       sums[i][j] = isThere ? sum : sums[i][j];
     }
   }
@@ -149,13 +164,10 @@ void multiplyFewOf(const Matrix& w, int64_t first, int64_t count, const float* x
   }
 }
 
-// The kLanes numbers at `from`, of which `count` are there; the others are zero.
+// As many of kLanes numbers as there are: possibly none, or more.
 template <class Loader>
-Floats loadUpTo(const typename Loader::Element* from, int64_t count) {
-  if (count >= kLanes) return Loader::load(from);
-  typename Loader::Element edge[kLanes] = {};
-  std::copy_n(from, std::max<int64_t>(count, 0), edge);
-  return Loader::load(edge);
+Floats loadThere(const typename Loader::Element* from, int64_t count) {
+  return count > 0 ? Loader::loadUpTo(from, count) : Floats{};
 }
 
 // Columns [first, first + kVectors × kLanes), as far as w has them.
@@ -165,9 +177,14 @@ void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
   Floats sums[kVectors] = {};
   const int64_t there = w.columns - first;
   constexpr int64_t kWhole = kVectors * kLanes;
+  constexpr size_t kRowsAhead = 12;
   for (int64_t k = 0; k < w.rows; ++k) {
     const auto* row = reinterpret_cast<const Element*>(rowAt(w, k)) + first;
     const Floats factor = simd::broadcast(x[k]);
+    // Rows lie far apart, so that the processor does not see which comes next.
+    for (size_t line = 0; line < kWhole * sizeof(Element); line += kLineBytes) {
+      __builtin_prefetch(reinterpret_cast<const uint8_t*>(row) + kRowsAhead * w.rowBytes + line);
+    }
     if (there >= kWhole) {
 #pragma GCC unroll 8
       for (int64_t v = 0; v < kVectors; ++v) {
@@ -176,7 +193,7 @@ void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
     } else {
       for (int64_t v = 0; v < kVectors; ++v) {
         sums[v] =
-            simd::fma(factor, loadUpTo<Loader>(row + v * kLanes, there - v * kLanes), sums[v]);
+            simd::fma(factor, loadThere<Loader>(row + v * kLanes, there - v * kLanes), sums[v]);
       }
     }
   }
@@ -206,7 +223,7 @@ void packColumnsOf(const Matrix& w, int64_t first, float* panel) {
   for (int64_t k = 0; k < w.rows; ++k) {
     const auto* row = reinterpret_cast<const typename Loader::Element*>(rowAt(w, k)) + first;
     for (int64_t j = 0; j < kTileColumns; j += kLanes) {
-      simd::store(panel + k * kTileColumns + j, loadUpTo<Loader>(row + j, w.columns - first - j));
+      simd::store(panel + k * kTileColumns + j, loadThere<Loader>(row + j, w.columns - first - j));
     }
   }
 }
@@ -357,7 +374,7 @@ void packRows(const Matrix& w, int64_t first, float* panel, float* scratch) {
       break;
   }
   for (int64_t i = 0; i < rows; ++i) {
-    widen(w.type, rowAt(w, first + i), scratch + i * w.columns, w.columns);
+    widenRow(w.type, rowAt(w, first + i), scratch + i * w.columns, w.columns);
   }
   const Matrix widened{scratch, static_cast<size_t>(w.columns) * sizeof(float), GGML_TYPE_F32, rows,
                        w.columns};

@@ -31,13 +31,6 @@ void storeUpTo(float* y, int64_t i, int64_t n, Floats value) {
   std::copy_n(edge, n - i, y + i);
 }
 
-Floats loadUpTo(const float* x, int64_t i, int64_t n) {
-  if (i + kLanes <= n) return simd::load(x + i);
-  float edge[kLanes] = {};
-  std::copy_n(x + i, n - i, edge);
-  return simd::load(edge);
-}
-
 }  // namespace
 
 void normalize(const float* x, const float* weight, const float* bias, float epsilon, int64_t n,
@@ -60,8 +53,9 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
   const float variance = std::max(simd::sum(squares) / count - rest * rest, 0.0F);
   const float scale = 1 / std::sqrt(variance + epsilon);
   forEachVector(x, n, 0, [&](Floats value, int64_t i) {
-    const Floats shift = bias == nullptr ? Floats{} : loadUpTo(bias, i, n);
-    storeUpTo(y, i, n, simd::fma((value - mean - rest) * scale, loadUpTo(weight, i, n), shift));
+    const Floats shift = bias == nullptr ? Floats{} : simd::loadUpTo(bias + i, n - i);
+    storeUpTo(y, i, n,
+              simd::fma((value - mean - rest) * scale, simd::loadUpTo(weight + i, n - i), shift));
   });
 }
 
@@ -70,13 +64,13 @@ void finish(const float* x, const float* bias, bool gelu, const float* residual,
   constexpr float kSlope = 1.5957691216057308F;  // 2 √(2/π)
   constexpr float kCubic = kSlope * 0.044715F;
   forEachVector(x, n, 0, [&](Floats value, int64_t i) {
-    if (bias != nullptr) value += loadUpTo(bias, i, n);
+    if (bias != nullptr) value += simd::loadUpTo(bias + i, n - i);
     if (gelu) {
       const Floats slope =
           simd::fma(value * value, simd::broadcast(kCubic), simd::broadcast(kSlope));
       value = value / (simd::exp(-value * slope) + 1);
     }
-    if (residual != nullptr) value += loadUpTo(residual, i, n);
+    if (residual != nullptr) value += simd::loadUpTo(residual + i, n - i);
     storeUpTo(y, i, n, value);
   });
 }
@@ -91,6 +85,19 @@ bool areFinite(const float* x, int64_t n) {
   Floats zeros{};  // or no numbers, where x is infinite or none
   forEachVector(x, n, 0, [&](Floats value, int64_t) { zeros = simd::fma(value, Floats{}, zeros); });
   return simd::sum(zeros) == 0;
+}
+
+double sum(const float* x, int64_t n) {
+  constexpr int64_t kSums = 16;  // whatever the width of a vector is
+  double sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int64_t j = 0; j < kSums; ++j) sums[j] += static_cast<double>(x[i + j]);
+  }
+  for (int64_t j = 0; i + j < n; ++j) sums[j] += static_cast<double>(x[i + j]);
+  double total = 0;
+  for (const double each : sums) total += each;
+  return total;
 }
 
 void softmax(float* x, float scale, int64_t n) {

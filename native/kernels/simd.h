@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define GPT2_AVX512
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define GPT2_AVX2
@@ -46,6 +46,18 @@ inline Floats load(const float* from) {
   Floats value;
   std::memcpy(&value, from, sizeof value);
   return value;
+}
+
+// The `count` numbers that are there, up to kLanes; the others are zero.
+inline Floats loadUpTo(const float* from, int64_t count) {
+  if (count >= kLanes) return load(from);
+#if defined(GPT2_AVX512)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1), from);
+#else
+  float edge[kLanes] = {};
+  std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(float));
+  return load(edge);
+#endif
 }
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
@@ -98,12 +110,38 @@ inline Floats loadHalf(const uint16_t* from) {
 #endif
 }
 
+inline Floats loadHalfUpTo(const uint16_t* from, int64_t count) {
+  if (count >= kLanes) return loadHalf(from);
+#if defined(GPT2_AVX512)
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << count) - 1), from));
+#else
+  uint16_t edge[kLanes] = {};
+  std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(uint16_t));
+  return loadHalf(edge);
+#endif
+}
+
+inline Floats broadcastHalf(uint16_t half) {
+#if defined(GPT2_AVX512) || defined(GPT2_AVX2)
+  return broadcast(_cvtsh_ss(half));
+#else
+  return broadcast(loadHalfUpTo(&half, 1)[0]);
+#endif
+}
+
 // bfloat16: the upper half of a float.
 inline Floats loadBrain(const uint16_t* from) {
   typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
   Halves halves;
   std::memcpy(&halves, from, sizeof halves);
   return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16U);
+}
+
+inline Floats loadBrainUpTo(const uint16_t* from, int64_t count) {
+  if (count >= kLanes) return loadBrain(from);
+  uint16_t edge[kLanes] = {};
+  std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(uint16_t));
+  return loadBrain(edge);
 }
 
 namespace detail {

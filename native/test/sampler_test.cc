@@ -247,6 +247,23 @@ TEST(aNucleusMayBeLarge) {
   }
 }
 
+TEST(frequenciesOfALargeVocabularyFollowTheSoftmax) {
+  // As likely as they are numbered, and the last thousand not at all.
+  constexpr size_t kLikely = 2000;
+  std::vector<float> logits(kLikely + 1000, -1e30F);
+  for (size_t i = 0; i < kLikely; ++i) logits[i] = std::log(static_cast<float>(i + 1));
+  const std::vector<int> counts = countDraws(logits, options(1, 0, 1, 11), 20000);
+  // By hundreds: the sum of the numbers from first + 1 to first + 100.
+  std::vector<int> hundreds(logits.size() / 100);
+  std::vector<double> expected(hundreds.size());
+  constexpr double kTotal = kLikely * (kLikely + 1) / 2.0;
+  for (size_t i = 0; i < counts.size(); ++i) hundreds[i / 100] += counts[i];
+  for (size_t i = 0; i < kLikely / 100; ++i) {
+    expected[i] = (100.0 * 100.0 * static_cast<double>(i) + 5050) / kTotal;
+  }
+  checkFrequencies(hundreds, expected);
+}
+
 TEST(aSamplerServesSeveralVocabularies) {
   const std::vector<float> small{0, 1};
   const std::vector<float> large(1000, 0);
