@@ -17,7 +17,7 @@ export async function forEachInTurns<T>(all: Iterable<T>, work: (one: T) => void
   let count = 0;
   for (const one of all) {
     work(one);
-    if (++count % 256 !== 0 || performance.now() - start < longestStep) continue;
+    if (++count % 16 !== 0 || performance.now() - start < longestStep) continue;
     await eventLoopTurn();
     start = performance.now();
   }

@@ -266,27 +266,10 @@ class AttentionPart {
 
   // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
   void storeKeysAndValues(int64_t head, float* scratch) const {
-    for (int64_t token = 0; tokens_ > 1 && token < tokens_; token += kStoredTogether) {
-      const int64_t count = std::min(kStoredTogether, tokens_ - token);
-      transpose(query(token, head) + width_, static_cast<size_t>(3 * width_), count, headSize_,
-                scratch, kStoredTogether);
-      for (int64_t i = 0; i < headSize_; ++i) {
-        uint8_t* row = static_cast<uint8_t*>(keys_->data) +
-                       static_cast<size_t>(head * headSize_ + i) * keys_->nb[1] +
-                       static_cast<size_t>(start_ + token) * keys_->nb[0];
-        store(scratch + i * kStoredTogether, count, keys_->type, row);
-      }
-    }
     if (tokens_ == 1) {
-      store(query(0, head) + width_, headSize_, keys_->type, scratch);
-      uint8_t* first = static_cast<uint8_t*>(keys_->data) +
-                       static_cast<size_t>(head * headSize_) * keys_->nb[1] +
-                       static_cast<size_t>(start_) * keys_->nb[0];
-      if (keys_->type == GGML_TYPE_F32) {
-        scatter<float>(scratch, headSize_, first, keys_->nb[1]);
-      } else {
-        scatter<ggml_fp16_t>(scratch, headSize_, first, keys_->nb[1]);
-      }
+      storeKey(head, scratch);
+    } else {
+      storeKeys(head, scratch);
     }
     for (int64_t token = 0; token < tokens_; ++token) {
       uint8_t* row = static_cast<uint8_t*>(values_->data) +
@@ -313,6 +296,36 @@ class AttentionPart {
   // Scores of a token to the weights with which it attends to itself and all before it.
   void weigh(float* scores, int64_t token) const {
     softmax(scores, 1 / std::sqrt(static_cast<float>(headSize_)), start_ + token + 1);
+  }
+
+ private:
+  // By number: a row each.
+  void storeKeys(int64_t head, float* scratch) const {
+    for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
+      const int64_t count = std::min(kStoredTogether, tokens_ - token);
+      transpose(query(token, head) + width_, static_cast<size_t>(3 * width_), count, headSize_,
+                scratch, kStoredTogether);
+      for (int64_t i = 0; i < headSize_; ++i) {
+        store(scratch + i * kStoredTogether, count, keys_->type,
+              keyRow(head * headSize_ + i, token));
+      }
+    }
+  }
+
+  // The numbers of one token are rounded together, and not row by row.
+  void storeKey(int64_t head, float* scratch) const {
+    store(query(0, head) + width_, headSize_, keys_->type, scratch);
+    uint8_t* first = keyRow(head * headSize_, 0);
+    if (keys_->type == GGML_TYPE_F32) {
+      scatter<float>(scratch, headSize_, first, keys_->nb[1]);
+    } else {
+      scatter<ggml_fp16_t>(scratch, headSize_, first, keys_->nb[1]);
+    }
+  }
+
+  uint8_t* keyRow(int64_t number, int64_t token) const {
+    return static_cast<uint8_t*>(keys_->data) + static_cast<size_t>(number) * keys_->nb[1] +
+           static_cast<size_t>(start_ + token) * keys_->nb[0];
   }
 
  protected:

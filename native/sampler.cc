@@ -97,8 +97,8 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
   return candidates_[draw(chosen_)].token;
 }
 
-// An index, each as likely as its weight says. Sums of blocks come first, so that only one of them
-// needs to be gone through.
+// An index, each as likely as its weight says. Blocks are added up first, which the processor does
+// on many numbers at once; taking away number by number is left for one of them.
 size_t Sampler::draw(const std::vector<float>& weights) {
   constexpr size_t kBlock = 512;
   blockSums_.clear();
@@ -106,7 +106,7 @@ size_t Sampler::draw(const std::vector<float>& weights) {
   size_t lastBlock = 0;  // with a weight
   for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
     const size_t count = std::min(kBlock, weights.size() - begin);
-    blockSums_.push_back(sum(&weights[begin], static_cast<int64_t>(count)));
+    blockSums_.push_back(sumInDouble(&weights[begin], static_cast<int64_t>(count)));
     total += blockSums_.back();
     if (blockSums_.back() > 0) lastBlock = blockSums_.size() - 1;
   }
@@ -115,14 +115,14 @@ size_t Sampler::draw(const std::vector<float>& weights) {
   while (block < lastBlock && remaining >= blockSums_[block]) {
     remaining -= blockSums_[block++];
   }
-  size_t likely = 0;  // the last with a weight, for what rounding leaves over
+  size_t lastWeighted = 0;  // for what rounding leaves over
   const size_t end = std::min((block + 1) * kBlock, weights.size());
   for (size_t i = block * kBlock; i < end; ++i) {
-    if (weights[i] > 0) likely = i;
+    if (weights[i] > 0) lastWeighted = i;
     remaining -= weights[i];
     if (remaining < 0) return i;
   }
-  return likely;
+  return lastWeighted;
 }
 
 }  // namespace gpt2

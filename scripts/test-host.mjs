@@ -44,9 +44,9 @@ const prelude = `
   const abortTime = async (call) => {
     const start = performance.now();
     await call();
-    for (let after = (performance.now() - start) / 3; ; after /= 2) {
+    for (let after = (performance.now() - start) / 3; after >= 1; after /= 2) {
       const controller = new AbortController();
-      const running = call(controller.signal).then(() => undefined, (error) => {
+      const running = call(controller.signal).then((result) => void result?.dispose?.(), (error) => {
         if (error !== controller.signal.reason) throw error;
         return performance.now();
       });
@@ -56,6 +56,7 @@ const prelude = `
       const rejected = await running;
       if (rejected !== undefined) return rejected - before;
     }
+    throw new Error('it is over too soon to be stopped');
   };
   const inWorker = (body) => new (require('node:worker_threads').Worker)(
     'const args = require("node:worker_threads").workerData;' + args.prelude + '(async () => {' + body + '})();',

@@ -87,7 +87,7 @@ bool areFinite(const float* x, int64_t n) {
   return simd::sum(zeros) == 0;
 }
 
-double sum(const float* x, int64_t n) {
+double sumInDouble(const float* x, int64_t n) {
   constexpr int64_t kSums = 16;  // whatever the width of a vector is
   double sums[kSums] = {};
   int64_t i = 0;

@@ -25,8 +25,8 @@ float largest(const float* x, int64_t n);
 // Whether all are finite.
 bool areFinite(const float* x, int64_t n);
 
-// The sum, in double; the same on every machine.
-double sum(const float* x, int64_t n);
+// The same on every machine.
+double sumInDouble(const float* x, int64_t n);
 
 // softmax(scale · x), in place.
 void softmax(float* x, float scale, int64_t n);

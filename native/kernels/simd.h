@@ -48,7 +48,7 @@ inline Floats load(const float* from) {
   return value;
 }
 
-// The `count` numbers that are there, up to kLanes; the others are zero.
+// The `count` ≥ 0 numbers that are there, up to kLanes; the others are zero.
 inline Floats loadUpTo(const float* from, int64_t count) {
   if (count >= kLanes) return load(from);
 #if defined(GPT2_AVX512)
@@ -122,7 +122,9 @@ inline Floats loadHalfUpTo(const uint16_t* from, int64_t count) {
 }
 
 inline Floats broadcastHalf(uint16_t half) {
-#if defined(GPT2_AVX512) || defined(GPT2_AVX2)
+#if defined(GPT2_AVX512)
+  return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(half)));
+#elif defined(GPT2_AVX2)
   return broadcast(_cvtsh_ss(half));
 #else
   return broadcast(loadHalfUpTo(&half, 1)[0]);

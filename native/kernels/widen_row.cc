@@ -7,9 +7,16 @@
 
 namespace gpt2 {
 
+// Elsewhere it has not been measured whether this is faster.
+#if defined(GPT2_AVX512) || defined(GPT2_AVX2)
+#define GPT2_WIDENS_BLOCKS
+#endif
+
+#ifdef GPT2_WIDENS_BLOCKS
 namespace {
 
 using simd::Floats;
+using simd::Ints;
 using simd::kLanes;
 
 // Of both types: a scale in f16 and the numbers that it is for
@@ -17,26 +24,18 @@ using simd::kLanes;
 constexpr int64_t kBlock = 32;
 constexpr size_t kScaleBytes = sizeof(uint16_t);
 
-typedef int8_t Bytes __attribute__((vector_size(kLanes)));
-
-Bytes loadBytes(const uint8_t* from) {
-  Bytes bytes;
-  std::memcpy(&bytes, from, sizeof bytes);
-  return bytes;
-}
-
-// What the vector extension makes of this conversion is several times slower.
-Floats toFloats(Bytes bytes) {
+// Bytes as signed numbers.
+Ints loadBytes(const uint8_t* from) {
 #if defined(GPT2_AVX512)
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(reinterpret_cast<__m128i>(bytes)));
-#elif defined(GPT2_AVX2)
-  __m128i lower{};
-  std::memcpy(&lower, &bytes, sizeof bytes);
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(lower));
+  return reinterpret_cast<Ints>(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 #else
-  return __builtin_convertvector(bytes, Floats);
+  return reinterpret_cast<Ints>(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 #endif
 }
+
+Floats toFloats(Ints numbers) { return __builtin_convertvector(numbers, Floats); }
 
 Floats loadScale(const uint8_t* block) {
   uint16_t scale;
@@ -56,24 +55,27 @@ void widenQ8Block(const uint8_t* block, float* to) {
 void widenQ4Block(const uint8_t* block, float* to) {
   const Floats scale = loadScale(block);
   for (int64_t i = 0; i < kBlock / 2; i += kLanes) {
-    const Bytes bytes = loadBytes(block + kScaleBytes + i);
+    const Ints bytes = loadBytes(block + kScaleBytes + i);
     simd::store(to + i, toFloats((bytes & 15) - 8) * scale);
-    simd::store(to + kBlock / 2 + i, toFloats(((bytes >> 4) & 15) - 8) * scale);
+    simd::store(to + kBlock / 2 + i, toFloats((bytes >> 4 & 15) - 8) * scale);
   }
 }
 
 }  // namespace
+#endif
 
 void widenRow(ggml_type type, const void* from, float* to, int64_t count) {
-  const size_t blockBytes = ggml_type_size(type);
-  const auto* block = static_cast<const uint8_t*>(from);
+  [[maybe_unused]] const size_t blockBytes = ggml_type_size(type);
+  [[maybe_unused]] const auto* block = static_cast<const uint8_t*>(from);
   switch (type) {
+#ifdef GPT2_WIDENS_BLOCKS
     case GGML_TYPE_Q8_0:
       for (int64_t i = 0; i < count; i += kBlock, block += blockBytes) widenQ8Block(block, to + i);
       return;
     case GGML_TYPE_Q4_0:
       for (int64_t i = 0; i < count; i += kBlock, block += blockBytes) widenQ4Block(block, to + i);
       return;
+#endif
     default:
       widen(type, from, to, count);
   }

@@ -95,7 +95,7 @@ TEST(sumsAreInDouble) {
   for (const int64_t n : {1, 15, 16, 17, 512, 1000}) {
     std::vector<float> x(static_cast<size_t>(n), 0x1p-10F);
     x[0] = 0x1p30F;  // the others would be lost in f32
-    CHECK_EQUAL(gpt2::sum(x.data(), n), 0x1p30 + 0x1p-10 * static_cast<double>(n - 1));
+    CHECK_EQUAL(gpt2::sumInDouble(x.data(), n), 0x1p30 + 0x1p-10 * static_cast<double>(n - 1));
   }
 }
 
