@@ -12,26 +12,48 @@ namespace gpt2::binding {
 
 namespace {
 
-TensorSource toTensorSource(const Napi::Object& object) {
-  TensorSource source{};
-  source.file = FileObject::Unwrap(object.Get("file").As<Napi::Object>())->file();
-  source.offset = static_cast<uint64_t>(toInteger(object.Get("offset")));
-  source.type = toTensorType(object.Get("type"));
-  source.rows = toInteger(object.Get("rows"));
-  source.columns = toInteger(object.Get("columns"));
-  source.transpose = toBoolean(object.Get("transpose"));
-  return source;
+TensorPart toTensorPart(const Napi::Object& object) {
+  TensorPart part{};
+  part.file = FileObject::Unwrap(object.Get("file").As<Napi::Object>())->file();
+  part.offset = static_cast<uint64_t>(toInteger(object.Get("offset")));
+  part.type = toTensorType(object.Get("type"));
+  part.rows = toInteger(object.Get("rows"));
+  part.columns = toInteger(object.Get("columns"));
+  part.transpose = toBoolean(object.Get("transpose"));
+  return part;
+}
+
+std::vector<TensorPart> toTensorParts(const Napi::Array& list) {
+  std::vector<TensorPart> parts;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    parts.push_back(toTensorPart(list.Get(i).As<Napi::Object>()));
+  }
+  return parts;
+}
+
+DrawnNumbers toDrawnNumbers(const Napi::Object& object) {
+  return {static_cast<uint64_t>(toInteger(object.Get("seed"))),
+          static_cast<uint64_t>(toInteger(object.Get("stream"))),
+          object.Get("deviation").As<Napi::Number>().DoubleValue(), toInteger(object.Get("rows")),
+          toInteger(object.Get("columns"))};
+}
+
+EqualNumbers toEqualNumbers(const Napi::Object& object) {
+  return {object.Get("value").As<Napi::Number>().FloatValue(), toInteger(object.Get("count"))};
 }
 
 TensorTarget toTensorTarget(const Napi::Object& object) {
   TensorTarget target{};
   target.name = toString(object.Get("name"));
   target.type = toTensorType(object.Get("type"));
-  const Napi::Value source = object.Get("source");
-  if (source.IsUndefined()) {
-    target.zeros = toInteger(object.Get("zeros"));
+  const Napi::Value parts = object.Get("parts");
+  const Napi::Value drawn = object.Get("drawn");
+  if (!parts.IsUndefined()) {
+    target.numbers = toTensorParts(parts.As<Napi::Array>());
+  } else if (!drawn.IsUndefined()) {
+    target.numbers = toDrawnNumbers(drawn.As<Napi::Object>());
   } else {
-    target.source = toTensorSource(source.As<Napi::Object>());
+    target.numbers = toEqualNumbers(object.Get("equal").As<Napi::Object>());
   }
   return target;
 }

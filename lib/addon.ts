@@ -105,20 +105,23 @@ export interface NativeFile {
   close(): void;
 }
 
-/** A tensor of a GGUF file to be written: numbers that lie in another file, or zeros. */
+/** A tensor of a GGUF file to be written: one of three kinds of numbers. */
 export interface NativeTensor {
   name: string;
   type: TensorType;
-  source?: {
+  /** of files: matrices whose rows follow each other */
+  parts?: readonly {
     file: NativeFile;
     offset: number;
     type: TensorType;
     rows: number;
     columns: number;
     transpose: boolean;
-  };
-  /** without a source: how many zeros in f32 */
-  zeros?: number;
+  }[];
+  /** or drawn from a normal distribution around 0; each stream of a seed is independent of the others */
+  drawn?: { seed: number; stream: number; deviation: number; rows: number; columns: number };
+  /** or all the same, in f32 */
+  equal?: { value: number; count: number };
 }
 
 export interface Addon {

@@ -11,6 +11,7 @@ import {
   checkSignal,
   checkString,
 } from './arguments.js';
+import { isCheckpointFile } from './conversion/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
 import { fileError } from './conversion/files.js';
 import { defaultModel } from './default-model.js';
@@ -37,7 +38,7 @@ export interface LoadOptions {
   threads?: number;
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
   contextLength?: number;
-  /** The type of the weights when a checkpoint folder is converted. Default: the checkpoint's own. */
+  /** The type of the weights when a checkpoint is converted. Default: the checkpoint's own. */
   type?: TensorType;
   /** The type of keys and values. Default: f32 for weights in f32, else f16. */
   cacheType?: 'f32' | 'f16';
@@ -56,13 +57,26 @@ export interface LoadOptions {
   logger?: Logger;
 }
 
+export const loadOptionNames = [
+  'device',
+  'threads',
+  'contextLength',
+  'type',
+  'cacheType',
+  'mmap',
+  'cacheDir',
+  'signal',
+  'onProgress',
+  'logger',
+] as const;
+
 // ggml's own limit.
 const mostThreads = 512;
 
 /**
- * Opens a model: a GGUF file, or a checkpoint folder in Hugging Face's form (config.json and
- * model.safetensors), which is converted once into the cache. Without a source it is the small model that
- * comes with the package, for trying things out.
+ * Opens a model: a GGUF file, or a checkpoint, as its folder or as the file with its weights, which is
+ * converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's (docs/checkpoints.md).
+ * Without a source it is the small model that comes with the package, for trying things out.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
  *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION
@@ -71,18 +85,7 @@ const mostThreads = 512;
  * const model = await loadModel('./gpt2', { type: 'q8_0', threads: 2 });
  */
 export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
-  const checked = checkOptions('loadModel', options, [
-    'device',
-    'threads',
-    'contextLength',
-    'type',
-    'cacheType',
-    'mmap',
-    'cacheDir',
-    'signal',
-    'onProgress',
-    'logger',
-  ]);
+  const checked = checkOptions('loadModel', options, loadOptionNames);
   const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = checked;
   const { cacheDir = defaultCacheFolder(), signal, onProgress, logger } = checked;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
@@ -158,11 +161,13 @@ export async function findModelFile(
     const expected =
       source === undefined
         ? 'the small model that comes with the package'
-        : 'the path of a GGUF file or of a checkpoint folder';
+        : 'the path of a GGUF file or of a checkpoint';
     throw new Gpt2Error(ours.code, `Expected ${expected}, but there is nothing at ${given}`);
   });
-  if (found.isFile()) return { path: given, size: found.size };
-  if (!found.isDirectory()) {
+  if (found.isFile() && !(await isCheckpointFile(given, signal))) {
+    return { path: given, size: found.size };
+  }
+  if (!found.isFile() && !found.isDirectory()) {
     throw new Gpt2Error('FILE_UNREADABLE', `${given}: neither a file nor a folder`);
   }
   const path = await cachedConversion(given, resolve(cacheFolder), {

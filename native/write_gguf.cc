@@ -6,6 +6,7 @@
 
 #include "encode_tensor.h"
 #include "error.h"
+#include "normal_numbers.h"
 #include "output_file.h"
 
 namespace gpt2 {
@@ -16,32 +17,80 @@ constexpr uint64_t kAlignment = 32;
 // Read and encoded at a time: bounds the memory beside the model and the time to a cancellation.
 constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 
-// Writes the encoded tensor, some rows at a time, or all of them if they are to be transposed.
+// Writes the encoded numbers, some rows at a time, or all of them if they are to be transposed.
 // Returns the bytes written.
-uint64_t writeTensor(OutputFile& out, const TensorSource& source, ggml_type type,
-                     const std::function<void(uint64_t)>& onChunk, const CancelFlag* cancelled) {
-  const uint64_t rowBytes = static_cast<uint64_t>(source.columns) * ggml_type_size(source.type);
+uint64_t writePart(OutputFile& out, const TensorPart& part, ggml_type type,
+                   const std::function<void(uint64_t)>& onChunk, const CancelFlag* cancelled) {
+  const uint64_t rowBytes = static_cast<uint64_t>(part.columns) * ggml_type_size(part.type);
   const int64_t step =
-      source.transpose
-          ? source.rows
-          : std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, source.rows);
+      part.transpose
+          ? part.rows
+          : std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, part.rows);
   uint64_t written = 0;
-  for (int64_t row = 0; row < source.rows; row += step) {
-    const int64_t rows = std::min(step, source.rows - row);
-    const uint64_t sourceBytes = static_cast<uint64_t>(rows) * rowBytes;
-    std::vector<uint8_t> bytes(static_cast<size_t>(sourceBytes));
-    source.file->read(source.offset + static_cast<uint64_t>(row) * rowBytes, bytes.size(),
-                      bytes.data(), cancelled);
-    if (type != source.type || source.transpose) {
-      bytes = encodeTensor(
-          {bytes.data(), bytes.size(), source.type, rows, source.columns, source.transpose}, type,
-          cancelled);
+  for (int64_t row = 0; row < part.rows; row += step) {
+    const int64_t rows = std::min(step, part.rows - row);
+    const uint64_t partBytes = static_cast<uint64_t>(rows) * rowBytes;
+    std::vector<uint8_t> bytes(static_cast<size_t>(partBytes));
+    part.file->read(part.offset + static_cast<uint64_t>(row) * rowBytes, bytes.size(), bytes.data(),
+                    cancelled);
+    if (type != part.type || part.transpose) {
+      bytes =
+          encodeTensor({bytes.data(), bytes.size(), part.type, rows, part.columns, part.transpose},
+                       type, cancelled);
     }
     out.write(bytes.data(), bytes.size());
     written += bytes.size();
-    onChunk(sourceBytes);
+    onChunk(partBytes);
   }
   return written;
+}
+
+uint64_t writeParts(OutputFile& out, const std::vector<TensorPart>& parts,
+                    const TensorTarget& tensor, const std::function<void(uint64_t)>& onChunk,
+                    const CancelFlag* cancelled) {
+  uint64_t written = 0;
+  for (const TensorPart& part : parts) {
+    const std::string where = part.file->path() + ": the tensor \"" + tensor.name + "\": ";
+    try {
+      written += writePart(out, part, tensor.type, onChunk, cancelled);
+    } catch (const std::bad_alloc&) {
+      throw Error(code::kOutOfMemory, where + "no memory to encode it");
+    } catch (const Error& error) {
+      const std::string_view text = error.code();  // its address is another in other object files
+      const bool isAboutTensor = text == code::kInvalidFile || text == code::kInvalidArgument;
+      if (!isAboutTensor) throw;
+      throw Error(error.code(), where + error.what());
+    }
+  }
+  return written;
+}
+
+uint64_t writeDrawn(OutputFile& out, const DrawnNumbers& drawn, ggml_type type,
+                    const std::function<void(uint64_t)>& onChunk, const CancelFlag* cancelled) {
+  const uint64_t rowBytes = static_cast<uint64_t>(drawn.columns) * sizeof(float);
+  const int64_t step =
+      std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, drawn.rows);
+  uint64_t written = 0;
+  for (int64_t row = 0; row < drawn.rows; row += step) {
+    const int64_t rows = std::min(step, drawn.rows - row);
+    std::vector<float> numbers(static_cast<size_t>(rows * drawn.columns));
+    drawNormal(streamSeed(drawn.seed, drawn.stream), static_cast<uint64_t>(row * drawn.columns),
+               numbers.size(), drawn.deviation, numbers.data());
+    const std::vector<uint8_t> bytes =
+        encodeTensor({reinterpret_cast<const uint8_t*>(numbers.data()),
+                      numbers.size() * sizeof(float), GGML_TYPE_F32, rows, drawn.columns, false},
+                     type, cancelled);
+    out.write(bytes.data(), bytes.size());
+    written += bytes.size();
+    onChunk(numbers.size() * sizeof(float));
+  }
+  return written;
+}
+
+uint64_t writeEqual(OutputFile& out, const EqualNumbers& equal) {
+  const std::vector<float> numbers(static_cast<size_t>(equal.count), equal.value);
+  out.write(reinterpret_cast<const uint8_t*>(numbers.data()), numbers.size() * sizeof(float));
+  return numbers.size() * sizeof(float);
 }
 
 }  // namespace
@@ -55,22 +104,13 @@ void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
   uint64_t done = 0;
   const auto onChunk = [&](uint64_t bytes) { onProgress(done += bytes); };
   for (const TensorTarget& tensor : tensors) {
-    uint64_t size = static_cast<uint64_t>(tensor.zeros) * sizeof(float);
-    if (tensor.source) {
-      const std::string where =
-          tensor.source->file->path() + ": the tensor \"" + tensor.name + "\": ";
-      try {
-        size = writeTensor(out, *tensor.source, tensor.type, onChunk, cancelled);
-      } catch (const std::bad_alloc&) {
-        throw Error(code::kOutOfMemory, where + "no memory to encode it");
-      } catch (const Error& error) {
-        const std::string_view text = error.code();  // its address is another in other object files
-        const bool isAboutTensor = text == code::kInvalidFile || text == code::kInvalidArgument;
-        if (!isAboutTensor) throw;
-        throw Error(error.code(), where + error.what());
-      }
+    uint64_t size = 0;
+    if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
+      size = writeParts(out, *parts, tensor, onChunk, cancelled);
+    } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
+      size = writeDrawn(out, *drawn, tensor.type, onChunk, cancelled);
     } else {
-      out.writeZeros(size);
+      size = writeEqual(out, std::get<EqualNumbers>(tensor.numbers));
     }
     out.writeZeros((kAlignment - size % kAlignment) % kAlignment);
   }

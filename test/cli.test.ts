@@ -195,7 +195,9 @@ describe('gpt2 convert and gpt2 inspect', () => {
     const target = join(folder, 'nothing', 'file.gguf');
     const { stdout, stderr, exitCode } = await gpt2(['convert', folder, target]);
     expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
-    expect(stderr).toMatch(/^gpt2: .*config\.json.* \[FILE_NOT_FOUND\]\n$/);
+    expect(stderr).toMatch(
+      /^gpt2: .*there is no checkpoint in this folder.* \[FILE_NOT_FOUND\]\n$/,
+    );
     expect(existsSync(target)).toBe(false);
   });
 });

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -330,7 +331,7 @@ describe('a config.json that is wrong', () => {
     [{ n_head: 0 }, /n_head .*found 0/],
     [{ n_layer: 1.5 }, /n_layer .*found 1.5/],
     [{ n_layer: -1 }, /n_layer .*found -1/],
-    [{ n_layer: 2 ** 30 }, /n_layer is 1073741824, but there are only/],
+    [{ n_layer: 2 ** 30 }, /it should have 1073741824 layers, but there are only 28 tensors/],
     [{ vocab_size: '97' }, /vocab_size .*found "97"/],
     [{ vocab_size: undefined }, /vocab_size .*found undefined/],
     [{ n_positions: undefined, n_ctx: undefined }, /n_positions .*found undefined/],
@@ -353,9 +354,11 @@ describe('a config.json that is wrong', () => {
       );
       expect(message).toContain('config.json');
     }
-    const empty = freshFolder(root);
-    const { message } = await failure('FILE_NOT_FOUND', () => convert(empty, join(root, 'x.gguf')));
-    expect(message).toContain('config.json');
+    rmSync(join(folder, 'config.json'));
+    const { message } = await failure('FILE_NOT_FOUND', () =>
+      convert(folder, join(root, 'x.gguf')),
+    );
+    expect(message).toContain(`${folder}: there is no config.json in this folder`);
   });
 });
 
@@ -481,9 +484,10 @@ describe('files that are damaged', () => {
 
   test('weights that are not there', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
-    expect(await refusal('FILE_NOT_FOUND')).toContain(weights);
+    const message = `${folder}: there is no checkpoint in this folder (model.safetensors,`;
+    expect(await refusal('FILE_NOT_FOUND')).toContain(message);
     expect((await failure('FILE_NOT_FOUND', () => loadModel(folder, loading))).message).toContain(
-      weights,
+      message,
     );
   });
 

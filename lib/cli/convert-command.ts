@@ -13,19 +13,22 @@ interface Flags {
 
 export function convertCommand(): Command {
   return new Command('convert')
-    .description('Convert a checkpoint folder in Hugging Face form to a GGUF file.')
-    .argument('<folder>', 'the folder with config.json and model.safetensors')
+    .description('Convert a checkpoint to a GGUF file.')
+    .argument(
+      '<checkpoint>',
+      'a folder, or the file with the weights: Hugging Face, OpenAI, nanoGPT …',
+    )
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
-async function run(folder: string, target: string, { type, json }: Flags): Promise<void> {
+async function run(checkpoint: string, target: string, { type, json }: Flags): Promise<void> {
   const start = performance.now();
   const bar = new ProgressBar();
   try {
-    await convert(folder, target, {
+    await convert(checkpoint, target, {
       type,
       onProgress: (progress) => bar.show(progress),
     });

@@ -11,7 +11,7 @@ export function inspectCommand(): Command {
     .description('Print what a model file holds: metadata, tensors, types, sizes.')
     .argument(
       '[model]',
-      'a GGUF file, or a checkpoint folder, which is converted first (default: the small model that comes with the package)',
+      'a GGUF file, or a checkpoint, which is converted first (default: the small model that comes with the package)',
     )
     .option('--json', 'print JSON on stdout')
     .action(run);

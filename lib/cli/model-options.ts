@@ -20,7 +20,7 @@ export function addModelOptions(command: Command): Command {
   return command
     .option(
       '-m, --model <path>',
-      'a GGUF file or a checkpoint folder in Hugging Face form (default: the small model that comes with the package)',
+      'a GGUF file or a checkpoint, folder or file (default: the small model that comes with the package)',
     )
     .addOption(
       new Option('--device <name>', 'where to compute').choices([
@@ -42,7 +42,7 @@ export function addModelOptions(command: Command): Command {
 export function typeOption(): Option {
   return new Option(
     '--type <type>',
-    "type of the weights when a folder is converted (default: the checkpoint's own)",
+    "type of the weights when a checkpoint is converted (default: the checkpoint's own)",
   ).choices(tensorTypes);
 }
 

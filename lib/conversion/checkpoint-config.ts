@@ -3,7 +3,7 @@ import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { readJsonObject } from './files.js';
 
-/** What a checkpoint's config.json says about its model. */
+/** What a checkpoint says about its model. */
 export interface CheckpointConfig {
   vocabSize: number;
   contextLength: number;
@@ -12,45 +12,122 @@ export interface CheckpointConfig {
   layerCount: number;
   feedForwardLength: number;
   layerNormEpsilon: number;
-  /** undefined: config.json does not say */
+  /** undefined: it does not say */
   headIsTied: boolean | undefined;
   endOfText: number | undefined;
 }
 
+type Settings = Readonly<Record<string, unknown>>;
+
+/** What each form of config calls the sizes; of several names the first that is there. */
+interface SettingNames {
+  vocabSize: string[];
+  contextLength: string[];
+  embeddingLength: string[];
+  headCount: string[];
+  layerCount: string[];
+}
+
+// config.json of Hugging Face; https://huggingface.co/docs/transformers/model_doc/gpt2
+const huggingFaceNames: SettingNames = {
+  vocabSize: ['vocab_size'],
+  contextLength: ['n_positions', 'n_ctx'],
+  embeddingLength: ['n_embd'],
+  headCount: ['n_head'],
+  layerCount: ['n_layer'],
+};
+// hparams.json of OpenAI; https://github.com/openai/gpt-2/blob/master/src/model.py
+const openAiNames: SettingNames = {
+  ...huggingFaceNames,
+  vocabSize: ['n_vocab'],
+  contextLength: ['n_ctx'],
+};
+// model_args of nanoGPT; https://github.com/karpathy/nanoGPT/blob/master/model.py
+const nanoGptNames: SettingNames = { ...huggingFaceNames, contextLength: ['block_size'] };
+// GPT_CONFIG_124M of "Build a Large Language Model (From Scratch)"
+const fromScratchNames: SettingNames = {
+  vocabSize: ['vocab_size'],
+  contextLength: ['context_length'],
+  embeddingLength: ['emb_dim'],
+  headCount: ['n_heads'],
+  layerCount: ['n_layers'],
+};
+
+const defaultEpsilon = 1e-5;
+
 /**
- * Reads and checks config.json of a Hugging Face folder. Whatever it asks for that the engine does not
- * compute is refused by name.
+ * The config that lies beside the weights, in config.json or, of OpenAI's release, in hparams.json; undefined
+ * if there is none. Whatever it asks for that the engine does not compute is refused by name.
  */
-export async function readCheckpointConfig(folder: string): Promise<CheckpointConfig> {
-  const path = join(folder, 'config.json');
-  const config = await readJsonObject(path);
-  if (!config) {
-    throw new Gpt2Error('FILE_NOT_FOUND', `${folder}: there is no config.json in this folder`);
+export async function readConfigFile(
+  folder: string,
+  isTensorflow: boolean,
+): Promise<CheckpointConfig | undefined> {
+  const path = join(folder, isTensorflow ? 'hparams.json' : 'config.json');
+  const settings = await readJsonObject(path);
+  if (!settings) return undefined;
+  if (isTensorflow) return configOf(path, settings, openAiNames);
+  if ('emb_dim' in settings) return configOf(path, settings, fromScratchNames);
+  checkSupported(path, settings);
+  return configOf(path, settings, huggingFaceNames);
+}
+
+/** The config in a checkpoint of nanoGPT. */
+export function nanoGptConfig(path: string, modelArguments: Settings): CheckpointConfig {
+  return configOf(path, modelArguments, nanoGptNames);
+}
+
+// In all four sizes that OpenAI published.
+const headSize = 64;
+
+/**
+ * The config of weights without one, from the shapes of the embeddings, the number of layers, and heads of
+ * 64 numbers, as all of OpenAI's have.
+ */
+export function configOfShapes(
+  path: string,
+  tokenEmbedding: readonly number[],
+  positionEmbedding: readonly number[],
+  layerCount: number,
+): CheckpointConfig {
+  const [vocabSize, embeddingLength = 0] = tokenEmbedding;
+  if (embeddingLength % headSize !== 0) {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${path}: how many heads it has cannot be told from its width of ${embeddingLength}; put a config.json beside it`,
+    );
   }
-  const size = (names: string[], fallback?: number) => {
-    const name = names.find((candidate) => config[candidate] != null);
-    const value = name === undefined ? fallback : config[name];
+  const settings = {
+    vocab_size: vocabSize,
+    context_length: positionEmbedding[0],
+    emb_dim: embeddingLength,
+    n_heads: embeddingLength / headSize,
+    n_layers: layerCount,
+  };
+  return configOf(path, settings, fromScratchNames);
+}
+
+function configOf(path: string, settings: Settings, names: SettingNames): CheckpointConfig {
+  const size = (candidates: string[], fallback?: number) => {
+    const name = candidates.find((candidate) => settings[candidate] != null);
+    const value = name === undefined ? fallback : settings[name];
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) >= 2 ** 31) {
       throw new Gpt2Error(
         'INVALID_FILE',
-        `${path}: expected ${names[0]} to be a whole number of at least 1 but found ${show(value)}`,
+        `${path}: expected ${candidates[0]} to be a whole number of at least 1 but found ${show(value)}`,
       );
     }
     return value as number;
   };
-  const optionalSize = (name: string) =>
-    Number.isInteger(config[name]) ? (config[name] as number) : undefined;
-
-  checkSupported(path, config);
-  const embeddingLength = size(['n_embd']);
-  const headCount = size(['n_head']);
+  const embeddingLength = size(names.embeddingLength);
+  const headCount = size(names.headCount);
   if (embeddingLength % headCount !== 0) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${path}: n_embd ${embeddingLength} is not a multiple of n_head ${headCount}`,
+      `${path}: ${names.embeddingLength[0]} ${embeddingLength} is not a multiple of ${names.headCount[0]} ${headCount}`,
     );
   }
-  const layerNormEpsilon = config.layer_norm_epsilon ?? 1e-5;
+  const layerNormEpsilon = settings.layer_norm_epsilon ?? defaultEpsilon;
   // In f32, as the file keeps it: there it may be 0 or infinite.
   const isPositive = (number: number) => number > 0 && number < Number.POSITIVE_INFINITY;
   if (typeof layerNormEpsilon !== 'number' || !isPositive(Math.fround(layerNormEpsilon))) {
@@ -59,17 +136,17 @@ export async function readCheckpointConfig(folder: string): Promise<CheckpointCo
       `${path}: expected layer_norm_epsilon to be a positive number but found ${show(layerNormEpsilon)}`,
     );
   }
+  const { tie_word_embeddings: headIsTied, eos_token_id: endOfText } = settings;
   return {
-    vocabSize: size(['vocab_size']),
-    contextLength: size(['n_positions', 'n_ctx']),
+    vocabSize: size(names.vocabSize),
+    contextLength: size(names.contextLength),
     embeddingLength,
     headCount,
-    layerCount: size(['n_layer']),
+    layerCount: size(names.layerCount),
     feedForwardLength: size(['n_inner'], 4 * embeddingLength),
     layerNormEpsilon,
-    headIsTied:
-      typeof config.tie_word_embeddings === 'boolean' ? config.tie_word_embeddings : undefined,
-    endOfText: optionalSize('eos_token_id'),
+    headIsTied: typeof headIsTied === 'boolean' ? headIsTied : undefined,
+    endOfText: Number.isInteger(endOfText) ? (endOfText as number) : undefined,
   };
 }
 
@@ -86,7 +163,7 @@ const supported: Record<string, readonly unknown[]> = {
   quantization_config: [null],
 };
 
-function checkSupported(path: string, config: Record<string, unknown>): void {
+function checkSupported(path: string, config: Settings): void {
   for (const [setting, values] of Object.entries(supported)) {
     const value = config[setting];
     if (value === undefined || values.includes(value)) continue;

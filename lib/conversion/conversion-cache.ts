@@ -1,15 +1,15 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
 import type { TensorType } from '../tensor-types.js';
-import { weightFiles } from './checkpoint-tensors.js';
+import { companionFiles, findCheckpointFiles } from './checkpoint-files.js';
 import { type ConvertOptions, convert } from './convert.js';
 import { fileError } from './files.js';
 
 // Raised whenever the same checkpoint would be written differently.
-const formatVersion = 1;
+const formatVersion = 2;
 
 /** Where conversions are kept unless a call says otherwise. */
 export function defaultCacheFolder(): string {
@@ -26,20 +26,20 @@ export function defaultCacheFolder(): string {
 }
 
 /**
- * The GGUF file of a checkpoint folder, converted now if the cache does not hold it yet. The checkpoint's
- * own folder is only read. Two processes that convert at once both succeed: each writes under a name of
+ * The GGUF file of a checkpoint, converted now if the cache does not hold it yet. The checkpoint itself is
+ * only read. Two processes that convert at once both succeed: each writes under a name of
  * its own, and the later rename replaces the earlier file with an equal one.
  */
 export async function cachedConversion(
-  folder: string,
+  source: string,
   cacheFolder: string,
   options: ConvertOptions,
 ): Promise<string> {
-  const name = await unlessAborted(options.signal, cacheName(folder, options.type));
+  const name = await unlessAborted(options.signal, cacheName(source, options.type));
   const path = join(cacheFolder, name);
   if (await exists(path)) return path;
   try {
-    await convert(folder, path, options);
+    await convert(source, path, options);
   } catch (error) {
     // Windows does not replace a file that another process has mapped; that one is as good.
     const isUnwritable = error instanceof Gpt2Error && error.code === 'FILE_UNWRITABLE';
@@ -55,26 +55,33 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A name that changes with the folder's path, its files' sizes and times, the type and the format. */
-async function cacheName(folder: string, type: TensorType | undefined): Promise<string> {
-  const real = await realpath(folder);
-  const tokenizerFiles = ['vocab.json', 'merges.txt', 'tokenizer.json'];
-  const files = ['config.json', ...(await weightFiles(folder)), ...tokenizerFiles];
+/** A name that changes with the checkpoint's path, its files' sizes and times, the type and the format. */
+async function cacheName(source: string, type: TensorType | undefined): Promise<string> {
+  const real = await realpath(source);
+  const { folder, weights, isTensorflow } = await findCheckpointFiles(source);
+  const data = isTensorflow ? await tensorflowData(folder, weights[0] as string) : [];
+  const required = [...weights, ...data];
   const states: string[] = [];
   // One after the other, so that of several that are missing it is always the first that is told.
-  for (const name of files) {
+  for (const name of [...required, ...companionFiles]) {
     try {
       const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
       states.push(`${name} ${size} ${mtimeNs}`);
     } catch (error) {
-      if (!tokenizerFiles.includes(name)) {
+      if (required.includes(name)) {
         throw fileError(join(folder, name), error as NodeJS.ErrnoException);
       }
       states.push(`${name} absent`);
     }
   }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
-  const { createHash } = require('node:crypto'); // 5 ms that only checkpoint folders need
+  const { createHash } = require('node:crypto'); // 5 ms that only checkpoints need
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
+}
+
+/** The files with the numbers of a TensorFlow checkpoint. */
+async function tensorflowData(folder: string, index: string): Promise<string[]> {
+  const prefix = `${index.slice(0, -'.index'.length)}.data-`;
+  return (await readdir(folder)).filter((name) => name.startsWith(prefix)).sort();
 }

@@ -3,6 +3,7 @@ import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
 import { parseJsonObject, readJsonObject, readText } from './files.js';
+import { gpt2Ranks } from './gpt2-ranks.js';
 
 /** llama.cpp's numbers for what a token is. */
 const tokenKinds = { normal: 1, control: 3, unused: 5 } as const;
@@ -20,16 +21,36 @@ export interface Vocabulary {
 }
 
 /**
- * The vocabulary of a checkpoint folder, from vocab.json and merges.txt or from tokenizer.json, padded to
- * the model's size; undefined if the folder has neither. It has 100,000 strings, so the event loop gets a
- * turn between the steps.
+ * The vocabulary of a checkpoint's folder, from vocab.json and merges.txt (OpenAI calls them encoder.json and
+ * vocab.bpe) or from tokenizer.json, padded to the model's size; undefined if the folder has none of them.
+ * It has 100,000 strings, so the event loop gets a turn between the steps.
  */
 export async function readVocabulary(
   folder: string,
   vocabSize: number,
 ): Promise<Vocabulary | undefined> {
-  const source = (await readVocabJson(folder)) ?? (await readTokenizerJson(folder));
-  if (!source) return undefined;
+  const source =
+    (await readPair(folder, vocabSize, 'vocab.json', 'merges.txt')) ??
+    (await readPair(folder, vocabSize, 'encoder.json', 'vocab.bpe')) ??
+    (await readTokenizerJson(folder));
+  return source && (await padded(source, vocabSize));
+}
+
+const gpt2VocabSize = 50_257;
+// To a multiple of 128, as training programs do for speed.
+const paddedGpt2VocabSize = 50_304;
+const endOfText = '<|endoftext|>';
+
+/** GPT-2's own vocabulary, padded; undefined for a model of another size. */
+export async function gpt2Vocabulary(vocabSize: number): Promise<Vocabulary | undefined> {
+  if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
+  const { tokens, merges } = await gpt2Ranks();
+  const ids = new Map([...tokens, endOfText].map((token, id) => [token, id]));
+  const source = { path: 'GPT-2', ids, added: new Map(), merges, special: new Set([endOfText]) };
+  return await padded(source, vocabSize);
+}
+
+async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   await eventLoopTurn();
   const { ids, added } = source;
   const count = ids.size + added.size;
@@ -71,58 +92,84 @@ interface Source {
   /** by token; not yet checked */
   ids: ReadonlyMap<string, unknown>;
   /** tokens beside these, or instead of them */
-  added: Map<string, number>;
+  added: ReadonlyMap<string, unknown>;
   merges: string[];
   special: Set<string>;
 }
 
-async function readVocabJson(folder: string): Promise<Source | undefined> {
-  const path = join(folder, 'vocab.json');
+/** Ids and merges in two files, of which neither says anything without the other. */
+async function readPair(
+  folder: string,
+  vocabSize: number,
+  idsName: string,
+  mergesName: string,
+): Promise<Source | undefined> {
+  const path = join(folder, idsName);
   const json = await readText(path);
-  const text = await readText(join(folder, 'merges.txt'));
+  const text = await readText(join(folder, mergesName));
   if (json === undefined || text === undefined) return undefined;
   await eventLoopTurn();
-  const ids = await readTokenIds(path, json);
+  const ids = await readTokenIds(path, json, vocabSize);
   // The first line is a comment with the version; the others are "left right".
   const merges: string[] = [];
   await forEachInTurns(text.replace(/^#version.*/, '').matchAll(/[^\r\n]+/g), ([line]) => {
     merges.push(line);
   });
-  return { path, ids, added: new Map(), merges, special: new Set(['<|endoftext|>']) };
+  const added = await readAddedTokens(folder);
+  return { path, ids, added, merges, special: new Set([endOfText]) };
+}
+
+/** Tokens that were added to the vocabulary, such as those of a dialogue's roles. */
+async function readAddedTokens(folder: string): Promise<Map<string, unknown>> {
+  const json = await readJsonObject(join(folder, 'added_tokens.json'));
+  return new Map(Object.entries(json ?? {}));
 }
 
 /** What a vocab.json says, in steps: JSON.parse would hold up the event loop for 25 ms or more. */
-async function readTokenIds(path: string, json: string): Promise<Map<string, unknown>> {
+async function readTokenIds(
+  path: string,
+  json: string,
+  vocabSize: number,
+): Promise<Map<string, unknown>> {
   const ids = new Map<string, unknown>();
   try {
-    await forEachInTurns(tokensWithIds(json), ([token, id]) => ids.set(token, id));
+    await forEachInTurns(tokensWithIds(json), ([token, id]) => {
+      ids.set(token, id);
+      if (ids.size <= vocabSize) return;
+      throw new Gpt2Error(
+        'INVALID_FILE',
+        `${path}: expected at most ${vocabSize} tokens, the model's vocabulary size, but found more`,
+      );
+    });
     return ids;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    // Something else than tokens and numbers, or no JSON at all: the errors of the usual way are better.
+    // Other than tokens and numbers, or no JSON at all: the errors of the usual way are better.
     return new Map(Object.entries(parseJsonObject(path, json)));
   }
 }
 
 /** The entries of a JSON object of numbers; a SyntaxError where it is something else. */
 function* tokensWithIds(json: string): Generator<[token: string, id: number]> {
-  const opening = /\s*\{/y;
-  const entry = /\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*(0|[1-9]\d*)\s*([,}])/y;
-  const expect = (pattern: RegExp, start: number): RegExpExecArray => {
+  const opening = /[ \t\r\n]*\{/y;
+  // As many escapes as the stack of regular expressions surely holds; no token has as many.
+  const entry =
+    /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*){0,65536}")[ \t\r\n]*:[ \t\r\n]*(0|[1-9]\d*)[ \t\r\n]*([,}])/y;
+  const matchAt = (pattern: RegExp, start: number): RegExpExecArray => {
     pattern.lastIndex = start;
     const match = pattern.exec(json);
     if (!match) throw new SyntaxError(`at ${start}`);
     return match;
   };
-  let next = expect(opening, 0)[0].length;
+  let next = matchAt(opening, 0)[0].length;
   for (let separator = ','; separator === ','; ) {
-    const match = expect(entry, next);
+    const match = matchAt(entry, next);
     const [text, token = '', id] = match;
     yield [JSON.parse(token) as string, Number(id)];
     next += text.length;
     separator = match[3] as string;
   }
-  expect(/\s*$/y, next);
+  matchAt(/[ \t\r\n]*$/y, next);
 }
 
 async function readTokenizerJson(folder: string): Promise<Source | undefined> {

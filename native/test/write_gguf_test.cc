@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,13 +18,14 @@
 #include "check.h"
 #include "decode.h"
 #include "gguf_builder.h"
+#include "normal_numbers.h"
 #include "random_numbers.h"
 #include "reference_model.h"
 #include "temporary_folder.h"
 
 using gpt2::CancelFlag;
 using gpt2::InputFile;
-using gpt2::TensorSource;
+using gpt2::TensorPart;
 using gpt2::TensorTarget;
 using gpt2::test::decode;
 using gpt2::test::RandomNumbers;
@@ -84,18 +84,21 @@ std::vector<T> transposed(const std::vector<T>& matrix, size_t rows, size_t colu
 
 std::vector<uint8_t> toHeader(const std::string& bytes) { return {bytes.begin(), bytes.end()}; }
 
-TensorTarget zeros(int64_t count) { return {"zeros", GGML_TYPE_F32, std::nullopt, count}; }
+TensorTarget zeros(int64_t count) { return {"zeros", GGML_TYPE_F32, gpt2::EqualNumbers{0, count}}; }
 
 // A file that tensors are read from, and a folder that the result goes to.
 struct Conversion {
   explicit Conversion(const std::string& bytes)
       : sourcePath(bytes), source(std::make_shared<const InputFile>(sourcePath.path())) {}
 
+  std::vector<TensorPart> part(ggml_type from, int64_t rows, int64_t columns, bool transpose,
+                               uint64_t offset) const {
+    return {{source, offset, from, rows, columns, transpose}};
+  }
   // The only tensor: rows × columns of the source from `offset` on.
   TensorTarget tensor(ggml_type from, ggml_type to, int64_t rows, int64_t columns,
                       bool transpose = false, uint64_t offset = 0) const {
-    return {"blk.0.some.weight", to, TensorSource{source, offset, from, rows, columns, transpose},
-            0};
+    return {"blk.0.some.weight", to, part(from, rows, columns, transpose, offset)};
   }
   void run(const std::vector<TensorTarget>& tensors, const std::string& header = "",
            const CancelFlag* cancelled = nullptr) {
@@ -180,6 +183,54 @@ TEST(writesTheFileOfAModel) {
     CHECK(conversion.result() == expected);
     conversion.checkProgress(checkpoint.size() - 9, 0);
   }
+}
+
+TEST(theRowsOfPartsFollowEachOther) {
+  constexpr int64_t kColumns = 64;
+  const std::vector<float> numbers = coarseNumbers(6 * kColumns);
+  Conversion conversion(bytesIn(GGML_TYPE_F32, numbers));
+  // Four rows, and two that lie transposed before them.
+  const uint64_t twoRows = 2 * kColumns * sizeof(float);
+  std::vector<TensorPart> parts = conversion.part(GGML_TYPE_F32, 4, kColumns, false, twoRows);
+  parts.push_back(conversion.part(GGML_TYPE_F32, kColumns, 2, true, 0)[0]);
+  TensorTarget target{"blk.0.some.weight", GGML_TYPE_F32, parts};
+  conversion.run({target});
+  const std::vector<float> first(numbers.begin(), numbers.begin() + 2 * kColumns);
+  const std::string rows = bytesIn(GGML_TYPE_F32, numbers).substr(twoRows);
+  CHECK(conversion.result() ==
+        rows + bytesIn(GGML_TYPE_F32, transposed(first, kColumns, size_t{2})));
+  conversion.checkProgress(numbers.size() * sizeof(float), 0);
+
+  target.type = GGML_TYPE_Q8_0;
+  conversion.run({target});
+  const std::string padded = conversion.result();
+  const std::vector<float> found =
+      decode(padded.substr(0, 6 * ggml_row_size(GGML_TYPE_Q8_0, kColumns)), GGML_TYPE_Q8_0,
+             numbers.size());
+  for (size_t i = 0; i < 4 * kColumns; ++i) CHECK_NEAR(found[i], numbers[i + 2 * kColumns], 0.005);
+}
+
+TEST(numbersAreDrawnAsTheirSeedSaysInAnyType) {
+  constexpr int64_t kRows = 5000;  // in several chunks
+  constexpr int64_t kColumns = 512;
+  std::vector<float> expected(kRows * kColumns);
+  gpt2::drawNormal(gpt2::streamSeed(9, 4), 0, expected.size(), 0.5, expected.data());
+  Conversion conversion("");
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q8_0}) {
+    conversion.run({{"w", type, gpt2::DrawnNumbers{9, 4, 0.5, kRows, kColumns}}});
+    const std::vector<float> found = decode(conversion.result(), type, expected.size());
+    const double most = type == GGML_TYPE_F32 ? 0 : 0.02;
+    for (size_t i = 0; i < found.size(); ++i) CHECK_NEAR(found[i], expected[i], most);
+    conversion.checkProgress(expected.size() * sizeof(float), 0);
+  }
+}
+
+TEST(equalNumbersAreWritten) {
+  Conversion conversion("");
+  conversion.run({{"ones", GGML_TYPE_F32, gpt2::EqualNumbers{1, 3}}, zeros(2)});
+  const std::string bytes =
+      bytesIn(GGML_TYPE_F32, {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(conversion.result() == bytes);
 }
 
 // Errors as in encode_tensor_test.cc, for numbers of at most 1.

@@ -1,0 +1,288 @@
+import { join } from 'node:path';
+import { unlessAborted } from '../abort.js';
+import { Gpt2Error } from '../errors.js';
+import {
+  type CheckpointConfig,
+  configOfShapes,
+  nanoGptConfig,
+  readConfigFile,
+} from './checkpoint-config.js';
+import { type CheckpointFiles, findCheckpointFiles } from './checkpoint-files.js';
+import { detectLayout, type ExpectedTensor, expectedTensors, type Layout } from './layouts.js';
+import { type PytorchContent, pytorchStarts, readPytorch } from './pytorch.js';
+import { readSafetensors } from './safetensors.js';
+import { readTensorflow } from './tensorflow.js';
+import { type WeightEntry, WeightFile } from './weight-file.js';
+
+/** A matrix that lies in a file, row after row; a vector is one row. */
+export interface TensorPart {
+  entry: WeightEntry;
+  dtype: WeightDtype;
+  rows: number;
+  columns: number;
+  /** whether GGUF wants its columns as rows */
+  transpose: boolean;
+}
+
+export type WeightDtype = 'F32' | 'F16' | 'BF16';
+
+/** A tensor of the model, and where its numbers lie. */
+export interface CheckpointTensor {
+  /** in GGUF */
+  name: string;
+  isVector: boolean;
+  /** what GGUF has: numbers in a row, and rows */
+  rowLength: number;
+  rows: number;
+  /** one after the other */
+  parts: readonly TensorPart[];
+}
+
+/** A checkpoint whose tensors are all that a GPT-2 of its config has, and nothing else. */
+export interface Checkpoint {
+  folder: string;
+  config: CheckpointConfig;
+  tensors: CheckpointTensor[];
+  /** GGUF names of biases that the checkpoint does not have, with their lengths. */
+  absentBiases: { name: string; length: number }[];
+  /** Whether what wrote it keeps no vocabulary, so that it is taken for GPT-2's if its size is. */
+  hasNoVocabulary: boolean;
+  close(): void;
+}
+
+/** @param source a folder, or the file with the weights */
+export async function openCheckpoint(
+  source: string,
+  signal: AbortSignal | undefined,
+): Promise<Checkpoint> {
+  const found = await unlessAborted(signal, findCheckpointFiles(source));
+  const { folder, isTensorflow } = found;
+  const stated = await unlessAborted(signal, readConfigFile(folder, isTensorflow));
+  const files: WeightFile[] = [];
+  const close = () => {
+    for (const file of files) file.close();
+  };
+  try {
+    const { entries, modelArguments } = await readEntries(found, files, signal);
+    const layout = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
+    const weights = renamed(source, entries, layout);
+    const config = modelArguments
+      ? nanoGptConfig(source, Object.fromEntries(modelArguments as Map<string, unknown>))
+      : (stated ?? guessConfig(source, layout, weights));
+    const matched = await matchTensors(source, weights, layout, config);
+    const hasNoVocabulary = layout.title !== 'Hugging Face';
+    return { folder, config, ...matched, hasNoVocabulary, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function readEntries(
+  { folder, weights, isTensorflow }: CheckpointFiles,
+  files: WeightFile[],
+  signal: AbortSignal | undefined,
+): Promise<PytorchContent> {
+  const [first = ''] = weights;
+  if (isTensorflow) {
+    const entries = await readTensorflow(join(folder, first), files, signal);
+    return { entries, modelArguments: undefined };
+  }
+  const all: PytorchContent = { entries: new Map(), modelArguments: undefined };
+  for (const name of weights) {
+    const file = await WeightFile.open(join(folder, name), signal);
+    files.push(file);
+    const { entries, modelArguments } = await readFile(file);
+    all.modelArguments ??= modelArguments;
+    for (const [tensor, entry] of entries) {
+      if (all.entries.has(tensor)) throw occursTwice(file.path, tensor);
+      all.entries.set(tensor, entry);
+    }
+  }
+  return all;
+}
+
+/** By what the file begins with: names are no safe guide. */
+async function readFile(file: WeightFile): Promise<PytorchContent> {
+  const start = (await file.read(0, Math.min(4, file.size))).toString('latin1');
+  if (pytorchStarts.some((known) => start.startsWith(known))) return await readPytorch(file);
+  return { entries: await readSafetensors(file), modelArguments: undefined };
+}
+
+function occursTwice(path: string, name: string): Gpt2Error {
+  return new Gpt2Error('INVALID_FILE', `${path}: the tensor "${name}" occurs twice`);
+}
+
+type Weights = Map<string, WeightEntry>;
+
+/** The weights by the layout's names, without what is none. */
+function renamed(source: string, entries: Weights, layout: Layout): Weights {
+  const weights: Weights = new Map();
+  for (const [stored, entry] of entries) {
+    const name = layout.nameOf(stored);
+    if (name === undefined) continue;
+    if (weights.has(name)) throw occursTwice(entry.file.path ?? source, name);
+    weights.set(name, entry);
+  }
+  return weights;
+}
+
+/** The config of weights that come without one. */
+function guessConfig(source: string, layout: Layout, weights: Weights): CheckpointConfig {
+  if (layout.isInputFirst) {
+    const name = layout.title === 'OpenAI' ? 'hparams.json' : 'config.json';
+    throw new Gpt2Error('FILE_NOT_FOUND', `${source}: there is no ${name} in this folder`);
+  }
+  const shape = (name: string) => {
+    const entry = weights.get(name);
+    if (!entry) throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${name}" is missing`);
+    return entry.shape;
+  };
+  let layerCount = 0;
+  while (weights.has(layout.layer(layerCount) + layout.attentionNorm + layout.norm.weight)) {
+    layerCount++;
+  }
+  return configOfShapes(
+    source,
+    shape(layout.tokenEmbedding),
+    shape(layout.positionEmbedding),
+    layerCount,
+  );
+}
+
+async function matchTensors(
+  source: string,
+  weights: Weights,
+  layout: Layout,
+  config: CheckpointConfig,
+): Promise<Pick<Checkpoint, 'tensors' | 'absentBiases'>> {
+  // Checked before anything is sized by it: every layer has at least its eight weights.
+  if (config.layerCount > weights.size) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${source}: it should have ${config.layerCount} layers, but there are only ${weights.size} tensors`,
+    );
+  }
+  const tensors: CheckpointTensor[] = [];
+  const absentBiases: Checkpoint['absentBiases'] = [];
+  for (const expected of expectedTensors(layout, config)) {
+    const { name, sources, shape } = expected;
+    const missing = sources.find((tensor) => !weights.has(tensor));
+    if (missing === undefined) {
+      tensors.push(toTensor(expected, weights));
+      for (const tensor of sources) weights.delete(tensor);
+      continue;
+    }
+    const areAllMissing = sources.every((tensor) => !weights.has(tensor));
+    if (areAllMissing && name.endsWith('.bias')) {
+      absentBiases.push({ name, length: sources.length * (shape[0] as number) });
+    } else if (name !== 'output.weight') {
+      throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${missing}" is missing`);
+    } else if (config.headIsTied === false) {
+      throw new Gpt2Error(
+        'INVALID_FILE',
+        `${source}: tie_word_embeddings is false, but the tensor "${missing}" is missing`,
+      );
+    }
+  }
+  const surplus = weights.keys().next();
+  if (!surplus.done) {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: it holds the tensor "${surplus.value}", which is not part of a GPT-2 of ${config.layerCount} layers in ${layout.title}'s form`,
+    );
+  }
+  return { tensors: await withoutCopiedHead(source, tensors, config), absentBiases };
+}
+
+function toTensor(
+  { name, sources, shape, transpose }: ExpectedTensor,
+  weights: Weights,
+): CheckpointTensor {
+  const parts = sources.map((source) =>
+    toPart(source, weights.get(source) as WeightEntry, shape, transpose),
+  );
+  const [first = 0, second = 0] = shape;
+  const isVector = shape.length === 1;
+  const [rows, rowLength] = transpose ? [second, first] : [first, second];
+  return {
+    name,
+    isVector,
+    rowLength: isVector ? first * sources.length : rowLength,
+    rows: isVector ? 1 : rows * sources.length,
+    parts,
+  };
+}
+
+function toPart(
+  source: string,
+  entry: WeightEntry,
+  shape: readonly number[],
+  transpose: boolean,
+): TensorPart {
+  const { file, dtype, order } = entry;
+  // TensorFlow's linear layers are convolutions of width 1.
+  const found = entry.shape.slice(
+    entry.shape.findIndex(
+      (extent, axis) => extent !== 1 || axis >= entry.shape.length - shape.length,
+    ),
+  );
+  if (found.length !== shape.length || shape.some((extent, axis) => extent !== found[axis])) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${file.path}: expected the tensor "${source}" to have the shape [${shape.join(', ')}] but found [${entry.shape.join(', ')}]`,
+    );
+  }
+  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${file.path}: expected the tensor "${source}" to be F32, F16 or BF16 but found ${dtype}`,
+    );
+  }
+  if (order === 'other') {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${file.path}: the numbers of the tensor "${source}" do not lie row after row`,
+    );
+  }
+  const [first = 0, second = 0] = shape;
+  if (shape.length === 1) return { entry, dtype, rows: 1, columns: first, transpose: false };
+  return order === 'rows'
+    ? { entry, dtype, rows: first, columns: second, transpose }
+    : { entry, dtype, rows: second, columns: first, transpose: !transpose };
+}
+
+// A tied head is sometimes written out as well; the copy is left out.
+async function withoutCopiedHead(
+  source: string,
+  tensors: CheckpointTensor[],
+  config: CheckpointConfig,
+): Promise<CheckpointTensor[]> {
+  const head = tensors.find((tensor) => tensor.name === 'output.weight');
+  const embedding = tensors.find((tensor) => tensor.name === 'token_embd.weight');
+  if (!head || !embedding) return tensors;
+  if (await areEqual(head.parts[0], embedding.parts[0])) {
+    return tensors.filter((tensor) => tensor !== head);
+  }
+  if (config.headIsTied) {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: tie_word_embeddings is true, but "lm_head.weight" differs from "wte.weight"`,
+    );
+  }
+  return tensors;
+}
+
+async function areEqual(a: TensorPart | undefined, b: TensorPart | undefined): Promise<boolean> {
+  if (!a || !b || a.dtype !== b.dtype || a.transpose !== b.transpose) return false;
+  if (a.entry.file === b.entry.file && a.entry.offset === b.entry.offset) return true;
+  const chunk = 1 << 24;
+  for (let start = 0; start < a.entry.byteSize; start += chunk) {
+    const length = Math.min(chunk, a.entry.byteSize - start);
+    const [left, right] = await Promise.all(
+      [a, b].map(({ entry }) => entry.file.read(entry.offset + start, length)),
+    );
+    if (!left || !right || Buffer.compare(left, right) !== 0) return false;
+  }
+  return true;
+}

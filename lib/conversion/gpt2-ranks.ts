@@ -1,0 +1,47 @@
+import { forEachInTurns } from '../event-loop.js';
+
+// Bytes that are printable in Latin-1 stand for themselves, the others for the characters from U+0100 on
+// (https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
+const isPrintable = (byte: number) =>
+  (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+let shifted = 0x100;
+const characterOf = Array.from({ length: 256 }, (_, byte) =>
+  String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
+);
+
+/**
+ * GPT-2's 50,256 tokens of text by id, as files spell them, and the merges that make them, as `left right` in
+ * the order in which they were learnt: from gpt-tokenizer's ranks, which are the ids.
+ */
+export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] }> {
+  const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default as (string | number[])[];
+  const tokens: string[] = [];
+  await forEachInTurns(ranks, (token) => {
+    const bytes = Buffer.from(token as string);
+    tokens.push(Array.from(bytes, (byte) => characterOf[byte]).join(''));
+  });
+  const rankOf = new Map<string, number>();
+  const merges: string[] = [];
+  await forEachInTurns(tokens, (token) => {
+    if (token.length > 1) merges.push(lastMerge(token, rankOf));
+    rankOf.set(token, rankOf.size);
+  });
+  return { tokens, merges };
+}
+
+/** The two parts that a token is left in when only the merges learnt before it are applied. */
+function lastMerge(token: string, rankOf: ReadonlyMap<string, number>): string {
+  const parts = [...token];
+  while (parts.length > 2) {
+    let best = Number.POSITIVE_INFINITY;
+    let at = 0;
+    for (let i = 0; i + 1 < parts.length; i++) {
+      const rank = rankOf.get(`${parts[i]}${parts[i + 1]}`) ?? Number.POSITIVE_INFINITY;
+      if (rank >= best) continue;
+      best = rank;
+      at = i;
+    }
+    parts.splice(at, 2, `${parts[at]}${parts[at + 1]}`);
+  }
+  return parts.join(' ');
+}

@@ -1,0 +1,182 @@
+import { LinkedSignal } from '../abort.js';
+import { addon, type NativeTensor } from '../addon.js';
+import type { LoadProgress } from '../load-model.js';
+import { callNativeToItsEnd } from '../native-call.js';
+import {
+  byteSize,
+  fileTypeNumbers,
+  fittingType,
+  isQuantized,
+  type TensorType,
+} from '../tensor-types.js';
+import type { CheckpointConfig } from './checkpoint-config.js';
+import { type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
+import type { Vocabulary } from './vocabulary.js';
+
+/** What a GGUF file says about its model, beside the tensors. */
+export interface ModelDescription {
+  name: string;
+  config: CheckpointConfig;
+  vocabulary: Vocabulary | undefined;
+  /** GGUF names of biases that the model does not have. */
+  absentBiases: readonly string[];
+  /** recorded only: nothing is dropped at inference */
+  dropRate?: number;
+}
+
+/** A tensor of the file to be written. */
+export interface PlannedTensor extends GgufTensor {
+  /** where its numbers come from */
+  numbers: Omit<NativeTensor, 'name' | 'type'>;
+  /** bytes that are read or drawn for it */
+  sourceBytes: number;
+}
+
+/**
+ * Writes a model as a GGUF file. The engine reads or draws, encodes and writes the numbers, on a thread of
+ * its own.
+ */
+export async function writeModelFile(
+  target: string,
+  description: ModelDescription,
+  tensors: readonly PlannedTensor[],
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: LoadProgress) => void) | undefined,
+): Promise<void> {
+  const header = await ggufHeader(metadataOf(description, tensors), tensors);
+  const total = tensors.reduce((sum, { sourceBytes }) => sum + sourceBytes, 0);
+  const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
+  // An error that the listener throws stops the conversion and is what it rejects with.
+  using stop = new LinkedSignal(signal);
+  const failures: unknown[] = [];
+  report(0);
+  await callNativeToItsEnd(stop.signal, (cancellation) =>
+    addon.writeGguf(
+      target,
+      header,
+      tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers })),
+      (done) => {
+        try {
+          if (!stop.signal.aborted) report(done);
+        } catch (error) {
+          failures.push(error);
+          stop.abort(error);
+        }
+      },
+      cancellation,
+    ),
+  );
+  if (failures.length > 0) throw failures[0]; // it came with the last report: the file is whole and stays
+}
+
+/** The type of a matrix when the model is wanted in `type`. */
+export function matrixType(name: string, rowLength: number, type: TensorType): TensorType {
+  if (!isQuantized(type)) return type;
+  // One row per position: little to save, and every token adds its error. llama.cpp keeps it too.
+  if (name === 'position_embd.weight') return 'f16';
+  // 4 bits for the embedding, which is the head as well, ruin small models.
+  const isTable = name === 'token_embd.weight' || name === 'output.weight';
+  return fittingType(isTable && /^q[45]/.test(type) ? 'q8_0' : type, rowLength);
+}
+
+/** A vector of one number, which all vectors that nobody has trained are. */
+export function equalNumbers(name: string, value: number, count: number): PlannedTensor {
+  return {
+    name,
+    type: 'f32',
+    shape: [count],
+    numbers: { equal: { value, count } },
+    sourceBytes: 0,
+  };
+}
+
+function metadataOf(
+  { name, config, vocabulary, absentBiases, dropRate }: ModelDescription,
+  tensors: readonly PlannedTensor[],
+): Map<string, GgufValue> {
+  const metadata = new Map<string, GgufValue>();
+  const number = (key: string, value: number) => metadata.set(key, { type: 'uint32', value });
+  const string = (key: string, value: string) => metadata.set(key, { type: 'string', value });
+
+  string('general.architecture', 'gpt2');
+  string('general.name', name);
+  number('general.file_type', fileTypeNumbers[dominantType(tensors)]);
+  if (tensors.some((tensor) => isQuantized(tensor.type))) {
+    number('general.quantization_version', 2);
+  }
+  number('gpt2.context_length', config.contextLength);
+  number('gpt2.embedding_length', config.embeddingLength);
+  number('gpt2.feed_forward_length', config.feedForwardLength);
+  number('gpt2.block_count', config.layerCount);
+  number('gpt2.attention.head_count', config.headCount);
+  metadata.set('gpt2.attention.layer_norm_epsilon', {
+    type: 'float32',
+    value: config.layerNormEpsilon,
+  });
+  if (absentBiases.length > 0) {
+    // llama.cpp's loader wants every bias, so zeros are written; this engine reads the names and leaves
+    // them out.
+    metadata.set('gpt2_native.absent_biases', {
+      type: 'strings',
+      value: absentBiases,
+    });
+  }
+  if (dropRate !== undefined) {
+    metadata.set('gpt2_native.drop_rate', { type: 'float32', value: dropRate });
+  }
+  describeVocabulary(config, vocabulary, metadata);
+  return metadata;
+}
+
+function describeVocabulary(
+  config: CheckpointConfig,
+  vocabulary: Vocabulary | undefined,
+  metadata: Map<string, GgufValue>,
+): void {
+  if (vocabulary) {
+    metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
+    metadata.set('tokenizer.ggml.pre', { type: 'string', value: 'gpt-2' });
+    metadata.set('tokenizer.ggml.tokens', {
+      type: 'strings',
+      value: vocabulary.tokens,
+    });
+    metadata.set('tokenizer.ggml.token_type', {
+      type: 'int32s',
+      value: vocabulary.kinds,
+    });
+    metadata.set('tokenizer.ggml.merges', {
+      type: 'strings',
+      value: vocabulary.merges,
+    });
+  } else {
+    metadata.set('tokenizer.ggml.model', { type: 'string', value: 'no_vocab' });
+    metadata.set('gpt2.vocab_size', {
+      type: 'uint32',
+      value: config.vocabSize,
+    });
+  }
+  // llama.cpp takes a missing id for 11, which is a comma.
+  const named = vocabulary?.tokens.indexOf('<|endoftext|>') ?? -1;
+  const endOfText = named >= 0 ? named : config.endOfText;
+  if (endOfText !== undefined && endOfText >= 0 && endOfText < config.vocabSize) {
+    metadata.set('tokenizer.ggml.bos_token_id', {
+      type: 'uint32',
+      value: endOfText,
+    });
+    metadata.set('tokenizer.ggml.eos_token_id', {
+      type: 'uint32',
+      value: endOfText,
+    });
+  }
+}
+
+/** The type of most bytes. */
+function dominantType(tensors: readonly PlannedTensor[]): TensorType {
+  const bytes = new Map<TensorType, number>();
+  for (const { type, shape } of tensors) {
+    const [rowLength = 1, rows = 1] = shape;
+    bytes.set(type, (bytes.get(type) ?? 0) + byteSize(type, rowLength, rows));
+  }
+  const [[type]] = [...bytes].sort((a, b) => b[1] - a[1]) as [[TensorType, number]];
+  return type;
+}

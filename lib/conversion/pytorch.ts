@@ -1,0 +1,269 @@
+import { Gpt2Error } from '../errors.js';
+import {
+  PickleError,
+  PickleGlobal,
+  type PickleMeaning,
+  PickleReader,
+  PickleRefusal,
+  type PickleValue,
+} from './pickle.js';
+import { elementBytes, type WeightEntry, type WeightFile } from './weight-file.js';
+import { ZipArchive } from './zip-archive.js';
+
+/** What a file of torch.save() holds: tensors by name, and what else stands beside them. */
+export interface PytorchContent {
+  entries: Map<string, WeightEntry>;
+  /** of a checkpoint of nanoGPT */
+  modelArguments: ReadonlyMap<PickleValue, PickleValue> | undefined;
+}
+
+// Names and shapes of a GPT-2's tensors and their optimizer's take some hundred kilobytes.
+const longestPickle = 8_000_000;
+
+/** A run of numbers of one type. */
+class Storage {
+  readonly dtype: string;
+  readonly key: string;
+  readonly count: number;
+
+  constructor(dtype: string, key: string, count: number) {
+    this.dtype = dtype;
+    this.key = key;
+    this.count = count;
+  }
+}
+
+class Tensor {
+  readonly storage: Storage;
+  readonly offset: number; // in numbers, as the strides are
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+
+  constructor(storage: Storage, offset: number, shape: number[], strides: number[]) {
+    this.storage = storage;
+    this.offset = offset;
+    this.shape = shape;
+    this.strides = strides;
+  }
+}
+
+const storageTypes: Readonly<Record<string, string>> = {
+  'torch.DoubleStorage': 'F64',
+  'torch.FloatStorage': 'F32',
+  'torch.HalfStorage': 'F16',
+  'torch.BFloat16Storage': 'BF16',
+  'torch.LongStorage': 'I64',
+  'torch.IntStorage': 'I32',
+  'torch.ShortStorage': 'I16',
+  'torch.CharStorage': 'I8',
+  'torch.ByteStorage': 'U8',
+  'torch.BoolStorage': 'BOOL',
+};
+
+const isSize = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
+const areSizes = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.length <= 8 && value.every(isSize);
+
+/** The few functions that the pickle of a state dict calls; whatever else it calls is refused. */
+const stateDict: PickleMeaning = {
+  call(name, args) {
+    switch (name) {
+      case 'collections.OrderedDict':
+        if (args.length === 0) return new Map();
+        break;
+      case 'torch._utils._rebuild_tensor':
+      case 'torch._utils._rebuild_tensor_v2': {
+        const [storage, offset, shape, strides] = args;
+        const isTensor =
+          storage instanceof Storage && isSize(offset) && areSizes(shape) && areSizes(strides);
+        if (isTensor && shape.length === strides.length) {
+          return new Tensor(storage, offset, shape, strides);
+        }
+        break;
+      }
+      case 'torch._utils._rebuild_parameter':
+        if (args[0] instanceof Tensor) return args[0];
+        break;
+      case 'torch.Size':
+        if (areSizes(args[0])) return args[0];
+        break;
+      default:
+        throw new PickleRefusal(`it calls ${name}, which a state dict does not need`);
+    }
+    throw new PickleError(`it calls ${name} with something else than PyTorch does`);
+  },
+
+  persistent(id) {
+    const [kind, type, key, , count, view] = Array.isArray(id) ? id : [];
+    if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') {
+      throw new PickleError('it refers to something that is no storage');
+    }
+    const dtype = storageTypes[type.name];
+    if (dtype === undefined) throw new PickleRefusal(`it has a storage of the type ${type.name}`);
+    if (!isSize(count)) throw new PickleError(`the storage "${key}" has no size`);
+    if (view) throw new PickleRefusal(`the storage "${key}" is a part of another one`);
+    return new Storage(dtype, key, count);
+  },
+};
+
+/** The first bytes of both forms of torch.save(). */
+export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02'];
+
+/**
+ * The tensors of a file of torch.save(), in either form: a ZIP archive with a pickle and a member for each
+ * storage, or (before PyTorch 1.6) a row of pickles with the storages after it.
+ */
+export async function readPytorch(file: WeightFile): Promise<PytorchContent> {
+  try {
+    const start = (await file.read(0, Math.min(file.size, 4))).toString('latin1');
+    return start.startsWith('PK') ? await readArchive(file) : await readLegacy(file);
+  } catch (error) {
+    if (!(error instanceof PickleError)) throw error;
+    if (error instanceof PickleRefusal) {
+      throw new Gpt2Error('UNSUPPORTED_MODEL', `${file.path}: ${error.message}`, { cause: error });
+    }
+    throw file.invalid(`its pickle is damaged: ${error.message}`, error);
+  }
+}
+
+/** Where a storage's first byte lies. */
+type StorageOffset = (storage: Storage) => Promise<number>;
+
+async function readArchive(file: WeightFile): Promise<PytorchContent> {
+  const archive = await ZipArchive.open(file);
+  const pickle = [...archive.names].find((name) => /^([^/]+\/)?data\.pkl$/.test(name));
+  if (!pickle)
+    throw file.invalid('it is a ZIP archive without a data.pkl, which torch.save() writes');
+  const folder = pickle.slice(0, -'data.pkl'.length);
+  const order = `${folder}byteorder`;
+  const isBigEndian =
+    [...archive.names].includes(order) && (await archive.read(order, 16)).toString() === 'big';
+  if (isBigEndian) throw file.invalid('its numbers are big-endian');
+  const bytes = await archive.read(pickle, longestPickle);
+  const value = new PickleReader(bytes, stateDict).next();
+
+  const offsets = new Map<string, number>();
+  return await collect(file, value, async ({ key, dtype, count }) => {
+    const known = offsets.get(key);
+    if (known !== undefined) return known;
+    const { offset, byteSize } = await archive.locate(`${folder}data/${key}`);
+    if (count * (elementBytes[dtype] as number) > byteSize) {
+      throw file.invalid(`the storage "${key}" of ${count} numbers has ${byteSize} bytes`);
+    }
+    offsets.set(key, offset);
+    return offset;
+  });
+}
+
+// The magic number of torch.save().
+const legacyMagic = 0x1950a86a20f9469cfc6cn;
+
+async function readLegacy(file: WeightFile): Promise<PytorchContent> {
+  const reader = new PickleReader(
+    await file.read(0, Math.min(file.size, longestPickle)),
+    stateDict,
+  );
+  if (reader.next() !== legacyMagic) throw file.invalid('it is a pickle, but not of torch.save()');
+  const version = reader.next();
+  if (version !== 1001) throw file.invalid(`its version is ${String(version)} instead of 1001`);
+  const system = reader.next();
+  if (system instanceof Map && system.get('little_endian') === false) {
+    throw file.invalid('its numbers are big-endian');
+  }
+  const value = reader.next();
+  const keys = reader.next();
+  const storages = storagesOf(value);
+  const offsets = new Map<string, number>();
+  let position = reader.position;
+  for (const key of Array.isArray(keys) ? keys : []) {
+    const storage = storages.get(key as string);
+    const count = Number((await file.read(position, 8)).readBigInt64LE());
+    const byteSize = count * (elementBytes[storage?.dtype ?? ''] ?? Number.NaN);
+    if (!storage || count !== storage.count || !(position + 8 + byteSize <= file.size)) {
+      throw file.invalid(`the storage ${String(key)} is not what its pickle says`);
+    }
+    offsets.set(storage.key, position + 8);
+    position += 8 + byteSize;
+  }
+  return await collect(file, value, async ({ key }) => {
+    const offset = offsets.get(key);
+    if (offset === undefined) throw file.invalid(`the storage "${key}" is missing`);
+    return offset;
+  });
+}
+
+/** All storages that a value has in its dicts, lists and tuples. */
+function storagesOf(value: PickleValue): Map<string, Storage> {
+  const storages = new Map<string, Storage>();
+  const seen = new Set<PickleValue>();
+  const open: PickleValue[] = [value];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== 'object' || next === null || seen.has(next)) continue;
+    seen.add(next);
+    if (next instanceof Tensor) storages.set(next.storage.key, next.storage);
+    else if (next instanceof Storage) storages.set(next.key, next);
+    else if (Array.isArray(next)) for (const item of next) open.push(item);
+    else if (next instanceof Map) for (const item of next.values()) open.push(item);
+  }
+  return storages;
+}
+
+// Under which names training programs keep a state dict: nanoGPT, "LLMs from scratch" and Lightning.
+const stateDictNames = ['model', 'model_state_dict', 'state_dict'];
+
+async function collect(
+  file: WeightFile,
+  value: PickleValue,
+  offsetOf: StorageOffset,
+): Promise<PytorchContent> {
+  const nested =
+    value instanceof Map && stateDictNames.find((name) => value.get(name) instanceof Map);
+  const tensors = nested ? (value as Map<PickleValue, PickleValue>).get(nested) : value;
+  if (!(tensors instanceof Map)) {
+    throw file.invalid('it holds no state dict: expected a dict of tensors by name');
+  }
+  const entries = new Map<string, WeightEntry>();
+  for (const [name, tensor] of tensors) {
+    if (typeof name !== 'string' || !(tensor instanceof Tensor)) continue;
+    entries.set(name, toEntry(file, name, tensor, await offsetOf(tensor.storage)));
+  }
+  if (entries.size === 0) throw file.invalid('its state dict holds no tensors');
+  const modelArguments = value instanceof Map ? value.get('model_args') : undefined;
+  return { entries, modelArguments: modelArguments instanceof Map ? modelArguments : undefined };
+}
+
+function toEntry(file: WeightFile, name: string, tensor: Tensor, start: number): WeightEntry {
+  const { storage, offset, shape } = tensor;
+  const bytes = elementBytes[storage.dtype] as number;
+  const count = shape.reduce((product, extent) => product * extent, 1);
+  const order = orderOf(tensor);
+  if (order !== 'other' && offset + count > storage.count) {
+    throw file.invalid(
+      `the tensor "${name}" reaches beyond its storage of ${storage.count} numbers`,
+    );
+  }
+  return {
+    file,
+    dtype: storage.dtype,
+    shape,
+    offset: start + offset * bytes,
+    byteSize: count * bytes,
+    order,
+  };
+}
+
+function orderOf({ shape, strides }: Tensor): WeightEntry['order'] {
+  const isOrdered = (axes: number[]) => {
+    let stride = 1;
+    for (const axis of axes) {
+      const extent = shape[axis] as number;
+      if (extent !== 1 && strides[axis] !== stride) return false;
+      stride *= extent;
+    }
+    return true;
+  };
+  const axes = shape.map((_, axis) => axis);
+  if (isOrdered(axes.toReversed())) return 'rows';
+  return shape.length === 2 && isOrdered(axes) ? 'columns' : 'other';
+}

@@ -1,0 +1,70 @@
+import { ByteReader, MalformedBytes } from './byte-reader.js';
+import { decompressSnappy } from './snappy.js';
+
+const footerSize = 48;
+const magic = Buffer.from('57fb808b247547db', 'hex');
+const trailerSize = 5; // how the block is compressed, and a checksum
+const uncompressed = 0;
+const snappy = 1;
+// A GPT-2's table of 48 layers has 600 entries in less than 100 kilobytes.
+const mostEntries = 50_000;
+const mostBytes = 16_000_000;
+
+/**
+ * The entries of a sorted table in LevelDB's format, in order.
+ * Format: https://github.com/google/leveldb/blob/main/doc/table_format.md
+ */
+export function readSortedTable(table: Buffer): [key: string, value: Buffer][] {
+  if (table.length < footerSize || !table.subarray(-magic.length).equals(magic)) {
+    throw new MalformedBytes('it does not end as a sorted table does');
+  }
+  const footer = new ByteReader(table, table.length - footerSize);
+  readHandle(footer); // of the block about the table itself
+  const index = readEntries(readBlock(table, readHandle(footer)), mostEntries);
+  const entries: [string, Buffer][] = [];
+  let bytes = 0;
+  for (const [, handle] of index) {
+    const block = readBlock(table, readHandle(new ByteReader(handle)));
+    bytes += block.length;
+    if (bytes > mostBytes) throw new MalformedBytes(`its blocks have more than ${mostBytes} bytes`);
+    for (const entry of readEntries(block, mostEntries - entries.length)) entries.push(entry);
+  }
+  return entries;
+}
+
+interface Handle {
+  offset: number;
+  size: number;
+}
+
+function readHandle(reader: ByteReader): Handle {
+  return { offset: reader.varint(), size: reader.varint() };
+}
+
+function readBlock(table: Buffer, { offset, size }: Handle): Buffer {
+  const reader = new ByteReader(table);
+  reader.position = offset;
+  const contents = reader.take(size);
+  const compression = reader.take(trailerSize)[0];
+  if (compression === uncompressed) return contents;
+  if (compression === snappy) return decompressSnappy(contents, mostBytes);
+  throw new MalformedBytes(`a block is compressed in the unknown way ${compression}`);
+}
+
+/** Keys share the beginning of the one before; at the end is a list of those that do not, and its length. */
+function readEntries(block: Buffer, most: number): [string, Buffer][] {
+  const restarts = block.length < 4 ? 0 : block.readUInt32LE(block.length - 4);
+  const end = block.length - 4 - 4 * restarts;
+  if (end < 0) throw new MalformedBytes('a block is shorter than its list of restarts');
+  const reader = new ByteReader(block, 0, end);
+  const entries: [string, Buffer][] = [];
+  let key = Buffer.alloc(0);
+  while (!reader.isAtEnd) {
+    const [shared, unshared, valueSize] = [reader.varint(), reader.varint(), reader.varint()];
+    if (shared > key.length) throw new MalformedBytes('a key shares more than there is');
+    key = Buffer.concat([key.subarray(0, shared), reader.take(unshared)]);
+    if (entries.length >= most) throw new MalformedBytes(`it has more than ${mostEntries} entries`);
+    entries.push([key.toString('utf8'), reader.take(valueSize)]);
+  }
+  return entries;
+}

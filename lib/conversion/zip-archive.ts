@@ -1,0 +1,170 @@
+import type { WeightFile } from './weight-file.js';
+
+/** A file in a ZIP archive. */
+interface Member {
+  method: number;
+  isEncrypted: boolean;
+  byteSize: number;
+  headerOffset: number;
+}
+
+const endSignature = 0x06054b50;
+const endSize = 22;
+const locatorSignature = 0x07064b50;
+const locatorSize = 20;
+const end64Signature = 0x06064b50;
+const end64Size = 56;
+const memberSignature = 0x02014b50;
+const memberSize = 46;
+const localSignature = 0x04034b50;
+const localSize = 30;
+const longestComment = 0xffff;
+// What stands where a number does not fit; the extra field has it then.
+const isElsewhere = 0xffffffff;
+const zip64Extra = 1;
+const stored = 0;
+// A GPT-2 of 48 layers has 600.
+const mostMembers = 50_000;
+
+/**
+ * A ZIP archive whose members lie in it as they are, which is how PyTorch writes it.
+ * Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 to 4.5
+ */
+export class ZipArchive {
+  readonly #file: WeightFile;
+  readonly #members: ReadonlyMap<string, Member>;
+
+  private constructor(file: WeightFile, members: ReadonlyMap<string, Member>) {
+    this.#file = file;
+    this.#members = members;
+  }
+
+  static async open(file: WeightFile): Promise<ZipArchive> {
+    const directory = await findDirectory(file);
+    const bytes = await file.read(directory.offset, directory.byteSize);
+    return new ZipArchive(file, readMembers(file, bytes, directory.count));
+  }
+
+  get names(): Iterable<string> {
+    return this.#members.keys();
+  }
+
+  /** Where a member lies in the file. */
+  async locate(name: string): Promise<{ offset: number; byteSize: number }> {
+    const member = this.#members.get(name);
+    if (!member) throw this.#file.invalid(`the archive has no member "${name}"`);
+    if (member.method !== stored || member.isEncrypted) {
+      throw this.#file.invalid(`the member "${name}" of the archive is compressed or encrypted`);
+    }
+    const header = await this.#file.read(member.headerOffset, localSize);
+    if (header.readUInt32LE(0) !== localSignature) {
+      throw this.#file.invalid(`the archive's member "${name}" is not where it should be`);
+    }
+    const offset =
+      member.headerOffset + localSize + header.readUInt16LE(26) + header.readUInt16LE(28);
+    if (offset + member.byteSize > this.#file.size) {
+      throw this.#file.invalid(`the archive's member "${name}" reaches beyond its end`);
+    }
+    return { offset, byteSize: member.byteSize };
+  }
+
+  async read(name: string, mostBytes: number): Promise<Buffer> {
+    const { offset, byteSize } = await this.locate(name);
+    if (byteSize > mostBytes) {
+      throw this.#file.invalid(
+        `expected "${name}" to have at most ${mostBytes} bytes but found ${byteSize}`,
+      );
+    }
+    return await this.#file.read(offset, byteSize);
+  }
+}
+
+interface Directory {
+  offset: number;
+  byteSize: number;
+  count: number;
+}
+
+// At the end of the file, before a comment.
+async function findDirectory(file: WeightFile): Promise<Directory> {
+  const tailSize = Math.min(file.size, endSize + longestComment);
+  const tail = await file.read(file.size - tailSize, tailSize);
+  for (let at = tailSize - endSize; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== endSignature) continue;
+    const directory = {
+      count: tail.readUInt16LE(at + 10),
+      byteSize: tail.readUInt32LE(at + 12),
+      offset: tail.readUInt32LE(at + 16),
+    };
+    const position = file.size - tailSize + at;
+    const large = await findLargeDirectory(file, position);
+    return checkDirectory(file, large ?? directory);
+  }
+  throw file.invalid('it begins as a ZIP archive but has no directory: it is cut off');
+}
+
+async function findLargeDirectory(file: WeightFile, end: number): Promise<Directory | undefined> {
+  if (end < locatorSize) return undefined;
+  const locator = await file.read(end - locatorSize, locatorSize);
+  if (locator.readUInt32LE(0) !== locatorSignature) return undefined;
+  const bytes = await file.read(Number(locator.readBigUInt64LE(8)), end64Size);
+  if (bytes.readUInt32LE(0) !== end64Signature) {
+    throw file.invalid("the archive's directory is not where it should be");
+  }
+  return {
+    count: Number(bytes.readBigUInt64LE(32)),
+    byteSize: Number(bytes.readBigUInt64LE(40)),
+    offset: Number(bytes.readBigUInt64LE(48)),
+  };
+}
+
+function checkDirectory(file: WeightFile, directory: Directory): Directory {
+  if (directory.count > mostMembers || directory.byteSize < directory.count * memberSize) {
+    throw file.invalid(
+      `its directory claims ${directory.count} members in ${directory.byteSize} bytes`,
+    );
+  }
+  return directory;
+}
+
+function readMembers(file: WeightFile, bytes: Buffer, count: number): Map<string, Member> {
+  const members = new Map<string, Member>();
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const isThere = at + memberSize <= bytes.length && bytes.readUInt32LE(at) === memberSignature;
+    const nameStart = at + memberSize;
+    const nameEnd = isThere ? nameStart + bytes.readUInt16LE(at + 28) : 0;
+    const extraEnd = isThere ? nameEnd + bytes.readUInt16LE(at + 30) : 0;
+    if (!isThere || extraEnd > bytes.length) throw file.invalid('its directory is cut off');
+    const name = bytes.toString('utf8', nameStart, nameEnd);
+    const large = readLargeNumbers(bytes.subarray(nameEnd, extraEnd));
+    const number = (offset: number) => {
+      const value = bytes.readUInt32LE(at + offset);
+      return value === isElsewhere ? (large.shift() ?? value) : value;
+    };
+    // In this order, which is that of the extra field.
+    const byteSize = number(24);
+    number(20); // compressed, which is the same
+    const headerOffset = number(42);
+    members.set(name, {
+      method: bytes.readUInt16LE(at + 10),
+      isEncrypted: (bytes.readUInt16LE(at + 8) & 1) !== 0,
+      byteSize,
+      headerOffset,
+    });
+    at = extraEnd + bytes.readUInt16LE(at + 32);
+  }
+  return members;
+}
+
+/** The 64-bit numbers of a member's extra field. */
+function readLargeNumbers(extra: Buffer): number[] {
+  for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
+    if (extra.readUInt16LE(at) !== zip64Extra) continue;
+    const end = Math.min(at + 4 + extra.readUInt16LE(at + 2), extra.length);
+    const numbers: number[] = [];
+    for (let i = at + 4; i + 8 <= end; i += 8) numbers.push(Number(extra.readBigUInt64LE(i)));
+    return numbers;
+  }
+  return [];
+}

@@ -1,0 +1,351 @@
+// The forms in which training programs and publishers keep GPT-2: one model in each of them converts to the
+// same GGUF file.
+
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { readSortedTable } from '../dist/conversion/sorted-table.js';
+import { convert, type Gpt2Error, loadModel } from '../dist/index.js';
+import {
+  type Config,
+  f32Tensor,
+  readConfig,
+  readTensors,
+  writeCheckpoint,
+} from './checkpoint-folder.js';
+import { readGguf } from './gguf-reader.js';
+import { logitsError, readGolden } from './golden.js';
+import { spelledTokens } from './gpt2-vocabulary.js';
+import { type StoredTensor, writeSafetensors } from './safetensors-file.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
+import { writeTensorflow } from './tensorflow-file.js';
+
+const root = temporaryFolder();
+const pytorch = join(__dirname, 'fixtures', 'pytorch');
+const model = 'odd-heads';
+
+/** All of a GGUF file but the model's name. */
+async function converted(source: string): Promise<unknown> {
+  const path = join(freshFolder(root), 'model.gguf');
+  await convert(source, path);
+  const { metadata, tensors } = readGguf(path);
+  metadata.delete('general.name');
+  return { metadata, tensors };
+}
+
+async function refusal(source: string): Promise<Gpt2Error> {
+  return await convert(source, join(freshFolder(root), 'never.gguf')).then(
+    () => expect.fail('it was converted'),
+    (error) => error,
+  );
+}
+
+let expected: unknown;
+beforeAll(async () => {
+  const folder = writeCheckpoint(freshFolder(root), readConfig(model), readTensors(model));
+  // Not every form says which token ends a text.
+  const config = readConfig(model);
+  delete config.eos_token_id;
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  expected = await converted(folder);
+});
+
+/** A fixture with its config as it is, but for the end of text. */
+function withoutEndOfText(folder: string): string {
+  const copy = freshFolder(root);
+  cpSync(folder, copy, { recursive: true });
+  const path = join(copy, 'config.json');
+  const config: Config = JSON.parse(readFileSync(path, 'utf8'));
+  delete config.eos_token_id;
+  writeFileSync(path, JSON.stringify(config));
+  return copy;
+}
+
+describe('files of torch.save()', () => {
+  test.each(['zip', 'legacy', 'sharded'])('in the form "%s"', async (form) => {
+    expect(await converted(withoutEndOfText(join(pytorch, form)))).toEqual(expected);
+  });
+
+  test('of nanoGPT: a compiled model, its settings and its optimizer', async () => {
+    const path = join(pytorch, 'nanogpt', 'ckpt.pt');
+    expect(await converted(path)).toEqual(expected);
+    expect(await converted(join(pytorch, 'nanogpt'))).toEqual(expected);
+  });
+
+  test('of "LLMs from scratch": three matrices, which lie column after column', async () => {
+    expect(await converted(join(pytorch, 'from-scratch'))).toEqual(expected);
+  });
+
+  test.each(['nanogpt/ckpt.pt', 'from-scratch/model.pth'])('%s computes', async (file) => {
+    const { tokens, logits, vocabSize } = readGolden(model);
+    await using loaded = await loadModel(join(pytorch, file), { cacheDir: root });
+    const { data } = await loaded.logits(tokens, { positions: 'all' });
+    expect(logitsError(data, logits, vocabSize).max).toBeLessThan(1e-4);
+  });
+
+  test('are refused where they call anything but what a state dict needs', async () => {
+    for (const [file, name] of [
+      ['harmful.pt', 'posix.system'],
+      ['numpy.pt', /it calls numpy\./],
+    ] as const) {
+      const error = await refusal(join(pytorch, file));
+      expect(error.code).toBe('UNSUPPORTED_MODEL');
+      expect(error.message).toMatch(name);
+      expect(error.message).toContain(file);
+    }
+  });
+
+  test('are refused where they are cut off', async () => {
+    for (const form of ['zip', 'legacy']) {
+      const folder = withoutEndOfText(join(pytorch, form));
+      const path = join(folder, 'pytorch_model.bin');
+      const whole = readFileSync(path);
+      for (let length = 4; length < whole.length; length += Math.ceil(whole.length / 40)) {
+        writeFileSync(path, whole.subarray(0, length));
+        expect((await refusal(folder)).code).toBe('INVALID_FILE');
+      }
+    }
+  });
+});
+
+describe("PyTorch's linear layers in safetensors", () => {
+  test('with a vocabulary padded to 50,304 get GPT-2’s tokens', async () => {
+    const config = {
+      vocab_size: 50_304,
+      context_length: 8,
+      emb_dim: 4,
+      n_heads: 2,
+      n_layers: 1,
+      drop_rate: 0.1,
+      qkv_bias: false,
+    };
+    const tensors = fromScratchTensors(config);
+    const folder = writeCheckpoint(freshFolder(root), config, tensors);
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    const { metadata } = readGguf(path);
+    const tokens = metadata.get('tokenizer.ggml.tokens') as string[];
+    expect(tokens.slice(0, 50_257)).toEqual(spelledTokens());
+    expect(tokens.slice(50_257)).toEqual(
+      Array.from({ length: 47 }, (_, i) => `[PAD${50_257 + i}]`),
+    );
+    await using loaded = await loadModel(path);
+    expect(loaded.tokenizer.encode('Hello world')).toEqual(Uint32Array.of(15496, 995));
+    expect(loaded.config.parameterCount).toBe(countOf(tensors));
+    const { shape } = await loaded.logits('Hello');
+    expect(shape).toEqual([1, 50_304]);
+  });
+
+  test('without a config have heads of 64 numbers', async () => {
+    const config = { vocab_size: 11, context_length: 8, emb_dim: 128, n_heads: 1, n_layers: 2 };
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, 'weights.safetensors');
+    writeSafetensors(path, fromScratchTensors(config));
+    await using loaded = await loadModel(path, { cacheDir: root });
+    expect(loaded.config).toMatchObject({
+      vocabSize: 11,
+      contextLength: 8,
+      headCount: 2,
+      layerCount: 2,
+    });
+  });
+
+  test('without a config and with another width are refused', async () => {
+    const config = { vocab_size: 11, context_length: 8, emb_dim: 48, n_heads: 1, n_layers: 1 };
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    writeSafetensors(join(folder, 'model.safetensors'), fromScratchTensors(config));
+    const error = await refusal(folder);
+    expect(error.code).toBe('UNSUPPORTED_MODEL');
+    expect(error.message).toMatch(/width of 48; put a config.json beside it/);
+  });
+});
+
+interface Dictionary {
+  vocab_size: number;
+  context_length: number;
+  emb_dim: number;
+  n_layers: number;
+}
+
+function countOf(tensors: ReadonlyMap<string, StoredTensor>): number {
+  return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes.length / 4, 0);
+}
+
+/** A model of the book without biases of queries, keys and values; its numbers are of no importance. */
+function fromScratchTensors(config: Dictionary): Map<string, StoredTensor> {
+  const { vocab_size, context_length, emb_dim: width, n_layers } = config;
+  let next = 0;
+  const tensor = (...shape: number[]) => {
+    const count = shape.reduce((product, extent) => product * extent, 1);
+    return f32Tensor(
+      shape,
+      Array.from({ length: count }, () => Math.sin(next++) / 10),
+    );
+  };
+  const tensors = new Map([
+    ['tok_emb.weight', tensor(vocab_size, width)],
+    ['pos_emb.weight', tensor(context_length, width)],
+    ['final_norm.scale', tensor(width)],
+    ['final_norm.shift', tensor(width)],
+    ['out_head.weight', tensor(vocab_size, width)],
+  ]);
+  for (let i = 0; i < n_layers; i++) {
+    const add = (name: string, ...shape: number[]) => {
+      tensors.set(`trf_blocks.${i}.${name}`, tensor(...shape));
+    };
+    for (const name of ['W_query', 'W_key', 'W_value', 'out_proj']) {
+      add(`att.${name}.weight`, width, width);
+    }
+    add('att.out_proj.bias', width);
+    add('ff.layers.0.weight', 4 * width, width);
+    add('ff.layers.0.bias', 4 * width);
+    add('ff.layers.2.weight', width, 4 * width);
+    add('ff.layers.2.bias', width);
+    for (const norm of ['norm1', 'norm2']) {
+      add(`${norm}.scale`, width);
+      add(`${norm}.shift`, width);
+    }
+  }
+  return tensors;
+}
+
+describe("OpenAI's release", () => {
+  const hparams = (config: Config) => ({
+    n_vocab: config.vocab_size,
+    n_ctx: config.n_positions,
+    n_embd: config.n_embd,
+    n_head: config.n_head,
+    n_layer: config.n_layer,
+  });
+
+  /** The names of TensorFlow, where linear layers have the shape [1, in, out]. */
+  function tensorflowTensors(): Map<string, StoredTensor> {
+    return new Map(
+      [...readTensors(model)].map(([name, tensor]) => {
+        const path = name
+          .replace(/^transformer\./, '')
+          .replace(/^h\.(\d+)\./, 'h$1.')
+          .replaceAll('.', '/')
+          .replace(/^(wte|wpe)\/weight$/, '$1')
+          .replace(/(ln_\w)\/weight$/, '$1/g')
+          .replace(/\/weight$/, '/w')
+          .replace(/\/bias$/, '/b');
+        const shape = path.endsWith('/w') ? [1, ...tensor.shape] : tensor.shape;
+        return [`model/${path}`, { ...tensor, shape }];
+      }),
+    );
+  }
+
+  function writeRelease(options = {}): string {
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'hparams.json'), JSON.stringify(hparams(readConfig(model))));
+    writeFileSync(join(folder, 'checkpoint'), 'model_checkpoint_path: "model.ckpt"\n');
+    writeTensorflow(join(folder, 'model.ckpt'), tensorflowTensors(), options);
+    return folder;
+  }
+
+  test('is opened as a folder or by its index', async () => {
+    const folder = writeRelease();
+    expect(await converted(folder)).toEqual(expected);
+    expect(await converted(join(folder, 'model.ckpt.index'))).toEqual(expected);
+  });
+
+  test('in several files of data and one block', async () => {
+    expect(await converted(writeRelease({ shards: 3, entriesPerBlock: 100 }))).toEqual(expected);
+  });
+
+  test('has its vocabulary in encoder.json and vocab.bpe', async () => {
+    const folder = writeRelease();
+    const ids = Object.fromEntries(Array.from({ length: 97 }, (_, id) => [`t${id}`, id]));
+    writeFileSync(join(folder, 'encoder.json'), JSON.stringify(ids));
+    writeFileSync(join(folder, 'vocab.bpe'), '#version: 0.2\nt 1\n');
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    const { metadata } = readGguf(path);
+    expect(metadata.get('tokenizer.ggml.tokens')).toEqual(Object.keys(ids));
+    expect(metadata.get('tokenizer.ggml.merges')).toEqual(['t 1']);
+  });
+
+  test('is refused without its files', async () => {
+    for (const name of ['hparams.json', 'model.ckpt.data-00000-of-00001']) {
+      const folder = writeRelease();
+      rmSync(join(folder, name));
+      const error = await refusal(folder);
+      expect(error.code).toBe('FILE_NOT_FOUND');
+      expect(error.message).toContain(name);
+    }
+  });
+
+  test('is refused where its data is cut off', async () => {
+    const folder = writeRelease();
+    const data = join(folder, 'model.ckpt.data-00000-of-00001');
+    writeFileSync(data, readFileSync(data).subarray(0, -1));
+    const error = await refusal(folder);
+    expect(error.code).toBe('INVALID_FILE');
+    expect(error.message).toMatch(/model\.ckpt\.index: the tensor "model\//);
+  });
+});
+
+test('sorted tables are read as LevelDB writes them, compressed and not', async () => {
+  const numbers = Array.from({ length: 3000 }, (_, i) => i);
+  const pairs = numbers.map((i): [string, string] => [
+    `model/h${i}/attn/c_attn/w`,
+    `${i} `.repeat(1 + (i % 40)) + Math.sin(i),
+  ]);
+  for (const compression of [true, false]) {
+    const folder = freshFolder(root);
+    const level = new ClassicLevel(folder, { compression });
+    await level.batch(pairs.map(([key, value]) => ({ type: 'put', key, value })));
+    await level.compactRange('\0', '\uffff');
+    await level.close();
+    const tables = readdirSync(folder).filter((name) => name.endsWith('.ldb'));
+    const entries = tables.flatMap((name) => readSortedTable(readFileSync(join(folder, name))));
+    // LevelDB's own keys end in a number and a kind, in 8 bytes, of which some are no UTF-8.
+    const found = new Map(
+      entries.map(([key, value]) => [key.replace(/(\/w).*$/s, '$1'), value.toString()]),
+    );
+    expect(found).toEqual(new Map(pairs));
+  }
+});
+
+describe('folders', () => {
+  test('with several files of PyTorch are refused', async () => {
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'a.pt'));
+    cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'b.pt'));
+    const error = await refusal(folder);
+    expect(error.code).toBe('INVALID_ARGUMENT');
+    expect(error.message).toMatch(/found a\.pt, b\.pt; name the file/);
+  });
+
+  test('without any weights are refused', async () => {
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    const error = await refusal(folder);
+    expect(error.code).toBe('FILE_NOT_FOUND');
+    expect(error.message).toMatch(/there is no checkpoint in this folder/);
+  });
+
+  test('names do not matter where a file is named', async () => {
+    const folder = freshFolder(root);
+    mkdirSync(folder, { recursive: true });
+    cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'weights'));
+    renameSync(join(folder, 'weights'), join(folder, 'weights.data'));
+    await using loaded = await loadModel(join(folder, 'weights.data'), { cacheDir: root });
+    expect(loaded.config.vocabSize).toBe(97);
+    expect(basename(folder)).not.toBe('');
+  });
+});
