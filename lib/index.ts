@@ -1,11 +1,13 @@
 export { type Logger, type LogLevel, version } from './addon.js';
 export { type ConvertOptions, convert } from './conversion/convert.js';
+export { type CreateOptions, createModel } from './create-model.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
 export type {
   GenerateOptions,
   Generation,
   GenerationPart,
 } from './generation.js';
+export type { Gpt2Config, PresetName } from './gpt2-config.js';
 export type { Input } from './input.js';
 export {
   type LoadOptions,

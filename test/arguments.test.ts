@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addon } from '../dist/addon.js';
-import { convert, loadModel, type Model, type Session } from '../dist/index.js';
+import { convert, createModel, loadModel, type Model, type Session } from '../dist/index.js';
 import { Gpt2Tokenizer } from '../dist/tokenizer.js';
 import { failure } from './failure.js';
 import { fixtureFolder } from './golden.js';
@@ -33,6 +33,7 @@ type Wrong = any;
 /** Every call that takes options, with the rest of its arguments right. */
 const calls: Record<string, (options: Wrong) => unknown> = {
   loadModel: (options) => loadModel(folder, options),
+  createModel: (options) => createModel('124M', options),
   convert: (options) => convert(folder, join(freshFolder(root), 'model.gguf'), options),
   logits: (options) => model.logits([1], options),
   generate: (options) => model.generate([1], options),
@@ -333,7 +334,7 @@ describe('the path of a model', () => {
     const path = join(root, 'folder.gguf');
     mkdirSync(path);
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(path, loading));
-    expect(message).toContain('config.json');
+    expect(message).toContain('there is no checkpoint in this folder');
     // What opens files alone says that it is none.
     await expect(addon.inspectGguf(path)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
   });

@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { Gpt2Error, version } from '../index.js';
 import { convertCommand } from './convert-command.js';
+import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';
 import { inspectCommand } from './inspect-command.js';
 import { logitsCommand } from './logits-command.js';
@@ -17,6 +18,7 @@ const program = new Command('gpt2')
   .addCommand(generateCommand())
   .addCommand(convertCommand())
   .addCommand(inspectCommand())
+  .addCommand(describeCommand())
   .addHelpText(
     'after',
     `

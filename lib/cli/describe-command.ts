@@ -1,0 +1,218 @@
+import { stat } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import { addon, type GgufDescription } from '../addon.js';
+import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { matrixType } from '../conversion/model-file.js';
+import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
+import { findModelFile } from '../load-model.js';
+import { type ModelSizes, modelTensors } from '../model-tensors.js';
+import { callNative } from '../native-call.js';
+import { byteSize, type TensorType, tensorTypes } from '../tensor-types.js';
+import { formatBytes } from './format-bytes.js';
+import { parseNumber, tellOfDefaultModel } from './model-options.js';
+
+interface Flags {
+  type: TensorType;
+  context?: number;
+  json?: boolean;
+}
+
+export function describeCommand(): Command {
+  return new Command('describe')
+    .description(
+      'Draw the architecture of a model or of a published size: shapes, parameters, memory.',
+    )
+    .argument(
+      '[model]',
+      `a GGUF file, a checkpoint, or ${presetNames.join(', ')} (default: the small model that comes with the package)`,
+    )
+    .addOption(
+      new Option('--type <type>', 'type of the weights of a published size')
+        .choices(tensorTypes)
+        .default('f32'),
+    )
+    .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseNumber)
+    .option('--json', 'print JSON on stdout')
+    .action(run);
+}
+
+/** A tensor as it lies in memory. */
+interface StoredTensor {
+  name: string;
+  /** the contiguous dimension first */
+  shape: number[];
+  byteSize: number;
+}
+
+interface Description {
+  title: string;
+  sizes: ModelSizes & { headCount: number };
+  tensors: StoredTensor[];
+}
+
+async function run(model: string | undefined, { type, context, json }: Flags): Promise<void> {
+  const description = (await describePreset(model, type)) ?? (await describeFile(model));
+  const tokens = Math.min(context ?? Number.POSITIVE_INFINITY, description.sizes.contextLength);
+  const summary = summarize(description, tokens);
+  process.stdout.write(
+    json ? `${JSON.stringify(summary)}\n` : draw(description.title, summary, tokens),
+  );
+}
+
+async function describePreset(
+  model: string | undefined,
+  type: TensorType,
+): Promise<Description | undefined> {
+  const isPreset = model !== undefined && /^\d+M$/.test(model);
+  if (!isPreset || (await stat(model).catch(() => undefined))) return undefined;
+  const config = checkGpt2Config(model as (typeof presetNames)[number]);
+  const sizes = sizesOf(config);
+  const tensors = [...modelTensors(sizes)].map(({ name, rowLength, rows, isVector }) => ({
+    name,
+    shape: isVector ? [rowLength] : [rowLength, rows],
+    byteSize: byteSize(isVector ? 'f32' : matrixType(name, rowLength, type), rowLength, rows),
+  }));
+  return {
+    title: `GPT-2 ${model} in ${type}`,
+    sizes: { ...sizes, headCount: config.n_heads },
+    tensors,
+  };
+}
+
+async function describeFile(model: string | undefined): Promise<Description> {
+  const { path } = await findModelFile(model, defaultCacheFolder(), {});
+  const { metadata, tensors } = await callNative(undefined, () => addon.inspectGguf(path));
+  if (model === undefined) tellOfDefaultModel();
+  const values = new Map(metadata);
+  const number = (key: string) => Number(values.get(`gpt2.${key}`));
+  const absent = absentTensors(values);
+  return {
+    title: path,
+    sizes: {
+      vocabSize: tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0,
+      contextLength: number('context_length'),
+      embeddingLength: number('embedding_length'),
+      feedForwardLength: number('feed_forward_length'),
+      layerCount: number('block_count'),
+      headCount: number('attention.head_count'),
+    },
+    tensors: tensors.filter(({ name }) => !absent.has(name)),
+  };
+}
+
+/** Biases that stand in a file as zeros, for other loaders. */
+function absentTensors(metadata: Map<string, GgufDescription['metadata'][number][1]>): Set<string> {
+  const list = metadata.get('gpt2_native.absent_biases');
+  return new Set(typeof list === 'object' ? list.strings : []);
+}
+
+interface Part {
+  name: string;
+  shape: string;
+  /** of one layer, where it is part of the layers */
+  parameters: number;
+  byteSize: number;
+}
+
+interface Summary extends ModelSizes {
+  headCount: number;
+  headSize: number;
+  input: Part[];
+  layer: Part[];
+  output: Part[];
+  parameterCount: number;
+  weightBytes: number;
+  cache: { tokens: number; f32Bytes: number; f16Bytes: number };
+}
+
+function summarize({ sizes, tensors }: Description, tokens: number): Summary {
+  const numbers = ({ shape }: StoredTensor) =>
+    shape.reduce((product, extent) => product * extent, 1);
+  const part = (label: string, name: string): Part => {
+    const own = tensors.filter((tensor) => tensor.name.startsWith(`${name}.`));
+    const [columns = 0, rows] = own[0]?.shape ?? [];
+    const isTable = name.endsWith('embd');
+    return {
+      name: label,
+      shape: rows === undefined ? grouped(columns) : shapeText(columns, rows, isTable),
+      parameters: own.reduce((sum, tensor) => sum + numbers(tensor), 0),
+      byteSize: own.reduce((sum, tensor) => sum + tensor.byteSize, 0),
+    };
+  };
+  const head = part('head', 'output');
+  const { embeddingLength: width, vocabSize, layerCount, headCount } = sizes;
+  const tied = { ...head, name: 'head: the token embedding', shape: shapeText(width, vocabSize) };
+  const cacheNumbers = 2 * layerCount * width * tokens;
+  return {
+    ...sizes,
+    headSize: width / headCount,
+    input: [part('token embedding', 'token_embd'), part('position embedding', 'position_embd')],
+    layer: [
+      part('norm', 'blk.0.attn_norm'),
+      part('queries, keys, values', 'blk.0.attn_qkv'),
+      part('attention output', 'blk.0.attn_output'),
+      part('norm', 'blk.0.ffn_norm'),
+      part('feed-forward up, GELU', 'blk.0.ffn_up'),
+      part('feed-forward down', 'blk.0.ffn_down'),
+    ],
+    output: [part('norm', 'output_norm'), head.parameters > 0 ? head : tied],
+    parameterCount: tensors.reduce((sum, tensor) => sum + numbers(tensor), 0),
+    weightBytes: tensors.reduce((sum, tensor) => sum + tensor.byteSize, 0),
+    cache: { tokens, f32Bytes: 4 * cacheNumbers, f16Bytes: 2 * cacheNumbers },
+  };
+}
+
+function grouped(number: number): string {
+  return number.toLocaleString('en');
+}
+
+function shapeText(columns: number, rows: number, isTable = false): string {
+  return isTable
+    ? `${grouped(rows)} × ${grouped(columns)}`
+    : `${grouped(columns)} → ${grouped(rows)}`;
+}
+
+function draw(title: string, summary: Summary, tokens: number): string {
+  const { layerCount, embeddingLength, headCount, headSize, contextLength, vocabSize } = summary;
+  const lines = [
+    title,
+    `${grouped(layerCount)} layers of width ${grouped(embeddingLength)}, ${headCount} heads of ${headSize}, context ${grouped(contextLength)}, ${grouped(vocabSize)} tokens`,
+    '',
+    row('', { name: '', shape: 'shape', parameters: 'parameters', byteSize: 'memory' }),
+  ];
+  const add = (margin: string, part: Part) => {
+    const { name, shape, parameters, byteSize } = part;
+    lines.push(
+      row(margin, {
+        name,
+        shape,
+        parameters: grouped(parameters),
+        byteSize: parameters === 0 ? '' : formatBytes(byteSize),
+      }),
+    );
+  };
+  const [tokenEmbedding, positionEmbedding] = summary.input as [Part, Part];
+  add('  ', tokenEmbedding);
+  add('+ ', positionEmbedding);
+  lines.push(`┌─ each of ${grouped(layerCount)} layers`);
+  for (const [index, part] of summary.layer.entries()) {
+    add('│   ', part);
+    // The third and the last are added to what came in.
+    if (index % 3 === 2) lines.push('│ + what came in');
+  }
+  lines.push('└─');
+  for (const part of summary.output) add('  ', part);
+  const { f32Bytes, f16Bytes } = summary.cache;
+  lines.push(
+    '',
+    `${grouped(summary.parameterCount)} parameters, ${formatBytes(summary.weightBytes)}`,
+    `keys and values of ${grouped(tokens)} tokens: ${formatBytes(f32Bytes)} in f32, ${formatBytes(f16Bytes)} in f16`,
+  );
+  return `${lines.join('\n')}\n`;
+}
+
+function row(margin: string, cells: Record<'name' | 'shape' | 'parameters' | 'byteSize', string>) {
+  const name = `${margin}${cells.name}`.padEnd(32);
+  const rest = `${cells.shape.padEnd(18)}${cells.parameters.padStart(13)}${cells.byteSize.padStart(11)}`;
+  return `${name}${rest}`.trimEnd();
+}

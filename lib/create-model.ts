@@ -1,0 +1,145 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+} from './arguments.js';
+import { defaultCacheFolder } from './conversion/conversion-cache.js';
+import { fileError } from './conversion/files.js';
+import {
+  equalNumbers,
+  matrixType,
+  type PlannedTensor,
+  writeModelFile,
+} from './conversion/model-file.js';
+import { gpt2Vocabulary } from './conversion/vocabulary.js';
+import { Gpt2Error } from './errors.js';
+import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
+import { type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
+import type { Model } from './model.js';
+import { type ModelTensor, modelTensors } from './model-tensors.js';
+import { type TensorType, tensorTypes } from './tensor-types.js';
+
+export interface CreateOptions extends LoadOptions {
+  /** Decides the weights. Default: a new one for every call. */
+  seed?: number;
+}
+
+/**
+ * A model that nobody has trained: of a published size, or of the book's dictionary, with GPT-2's
+ * initialisation. Its head is the token embedding. With a vocabulary of 50,257 to 50,304 it has GPT-2's tokens.
+ *
+ * The weights are written to a file in the cache's folder, which is removed when the model has opened it.
+ *
+ * @throws INVALID_ARGUMENT, UNKNOWN_OPTION, FILE_UNWRITABLE, OUT_OF_MEMORY, DEVICE_UNAVAILABLE
+ * @example
+ * const model = await createModel('124M', { seed: 123 });
+ * const small = await createModel({
+ *   vocab_size: 50257, context_length: 256, emb_dim: 192, n_heads: 6, n_layers: 6, drop_rate: 0.1, qkv_bias: false,
+ * });
+ */
+export async function createModel(
+  config: Gpt2Config | PresetName,
+  options?: CreateOptions,
+): Promise<Model> {
+  const whole = checkGpt2Config(config);
+  const checked = checkOptions('createModel', options, ['seed', ...loadOptionNames]);
+  const { seed = Math.floor(Math.random() * 2 ** 53), ...loadOptions } = checked;
+  const { type = 'f32', cacheDir = defaultCacheFolder(), signal, onProgress } = loadOptions;
+  checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
+  checkOneOf('type', type, tensorTypes);
+  checkString('cacheDir', cacheDir);
+  checkSignal(signal);
+  checkFunction('onProgress', onProgress);
+  signal?.throwIfAborted();
+
+  const folder = await makeFolder(resolve(cacheDir));
+  try {
+    const path = join(folder, 'model.gguf');
+    await writeUntrained(path, { config: whole, seed, type }, { signal, onProgress });
+    // Windows keeps files that are mapped.
+    const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
+    return await loadModel(path, { ...loadOptions, mmap });
+  } finally {
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+async function makeFolder(cacheFolder: string): Promise<string> {
+  try {
+    await mkdir(cacheFolder, { recursive: true });
+    return await mkdtemp(join(cacheFolder, 'created-'));
+  } catch (error) {
+    const { message } = fileError(cacheFolder, error as NodeJS.ErrnoException);
+    throw new Gpt2Error('FILE_UNWRITABLE', message, { cause: error });
+  }
+}
+
+// Radford et al. 2019, section 2.3, and https://github.com/openai/gpt-2/blob/master/src/model.py
+const deviation = 0.02;
+const positionDeviation = 0.01;
+
+/** How far a matrix's numbers deviate from 0. */
+function deviationOf(name: string, layerCount: number): number {
+  if (name === 'position_embd.weight') return positionDeviation;
+  // What is added to the residual stream, twice in each layer, is scaled down so that it does not grow.
+  const isAdded = /\.(attn_output|ffn_down)\.weight$/.test(name);
+  return isAdded ? deviation / Math.sqrt(2 * layerCount) : deviation;
+}
+
+function planTensor(tensor: ModelTensor, stream: number, model: Untrained): PlannedTensor {
+  const { name, rowLength, rows, isVector } = tensor;
+  if (isVector) return equalNumbers(name, name.endsWith('_norm.weight') ? 1 : 0, rowLength);
+  const { seed, type, config } = model;
+  return {
+    name,
+    type: matrixType(name, rowLength, type),
+    shape: [rowLength, rows],
+    numbers: {
+      drawn: {
+        seed,
+        stream,
+        deviation: deviationOf(name, config.n_layers),
+        rows,
+        columns: rowLength,
+      },
+    },
+    sourceBytes: 4 * rowLength * rows,
+  };
+}
+
+interface Untrained {
+  config: Required<Gpt2Config>;
+  seed: number;
+  type: TensorType;
+}
+
+async function writeUntrained(
+  path: string,
+  model: Untrained,
+  { signal, onProgress }: Pick<LoadOptions, 'signal' | 'onProgress'>,
+): Promise<void> {
+  const { vocab_size, n_heads, n_layers, qkv_bias, drop_rate } = model.config;
+  const sizes = sizesOf(model.config);
+  const tensors = [...modelTensors(sizes)].map((tensor, i) => planTensor(tensor, i, model));
+  const description = {
+    name: 'untrained',
+    config: {
+      ...sizes,
+      headCount: n_heads,
+      layerNormEpsilon: 1e-5,
+      headIsTied: true,
+      endOfText: undefined,
+    },
+    vocabulary: await gpt2Vocabulary(vocab_size),
+    absentBiases: qkv_bias
+      ? []
+      : Array.from({ length: n_layers }, (_, i) => `blk.${i}.attn_qkv.bias`),
+    dropRate: drop_rate,
+  };
+  await writeModelFile(path, description, tensors, signal, onProgress);
+}
