@@ -8,8 +8,9 @@ namespace gpt2::binding {
 
 namespace {
 
-// Longer arrays (a vocabulary) are told by their length alone.
-constexpr uint64_t kShownElements = 64;
+// Longer arrays (a vocabulary) are told by their length alone. A model of 48 layers has up to 290
+// absent biases.
+constexpr uint64_t kShownElements = 512;
 
 Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
   if (!value.isArray) {

@@ -1,14 +1,6 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import {
-  checkFunction,
-  checkInteger,
-  checkOneOf,
-  checkOptions,
-  checkSignal,
-  checkString,
-} from './arguments.js';
-import { defaultCacheFolder } from './conversion/conversion-cache.js';
+import { checkInteger, checkOptions } from './arguments.js';
 import { fileError } from './conversion/files.js';
 import {
   equalNumbers,
@@ -19,10 +11,10 @@ import {
 import { gpt2Vocabulary } from './conversion/vocabulary.js';
 import { Gpt2Error } from './errors.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
-import { type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
+import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
 import { type ModelTensor, modelTensors } from './model-tensors.js';
-import { type TensorType, tensorTypes } from './tensor-types.js';
+import { byteSize, type TensorType } from './tensor-types.js';
 
 export interface CreateOptions extends LoadOptions {
   /** Decides the weights. Default: a new one for every call. */
@@ -49,16 +41,13 @@ export async function createModel(
   const whole = checkGpt2Config(config);
   const checked = checkOptions('createModel', options, ['seed', ...loadOptionNames]);
   const { seed = Math.floor(Math.random() * 2 ** 53), ...loadOptions } = checked;
-  const { type = 'f32', cacheDir = defaultCacheFolder(), signal, onProgress } = loadOptions;
   checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
-  checkOneOf('type', type, tensorTypes);
-  checkString('cacheDir', cacheDir);
-  checkSignal(signal);
-  checkFunction('onProgress', onProgress);
+  const { type = 'f32', cacheDir, signal, onProgress } = checkLoadOptions(loadOptions);
   signal?.throwIfAborted();
 
   const folder = await makeFolder(resolve(cacheDir));
   try {
+    await requireSpace(folder, bytesOf(whole, type));
     const path = join(folder, 'model.gguf');
     await writeUntrained(path, { config: whole, seed, type }, { signal, onProgress });
     // Windows keeps files that are mapped.
@@ -77,6 +66,24 @@ async function makeFolder(cacheFolder: string): Promise<string> {
     const { message } = fileError(cacheFolder, error as NodeJS.ErrnoException);
     throw new Gpt2Error('FILE_UNWRITABLE', message, { cause: error });
   }
+}
+
+/** Not to find out by filling the disk. */
+async function requireSpace(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bytes <= bavail * bsize) return;
+  throw new Gpt2Error(
+    'FILE_UNWRITABLE',
+    `${folder}: the model needs ${bytes} bytes, but only ${bavail * bsize} are free`,
+  );
+}
+
+function bytesOf(config: Required<Gpt2Config>, type: TensorType): number {
+  let bytes = 0;
+  for (const { name, rowLength, rows, isVector } of modelTensors(sizesOf(config))) {
+    bytes += byteSize(isVector ? 'f32' : matrixType(name, rowLength, type), rowLength, rows);
+  }
+  return bytes;
 }
 
 // Radford et al. 2019, section 2.3, and https://github.com/openai/gpt-2/blob/master/src/model.py

@@ -43,6 +43,7 @@ const sizes: Readonly<Record<PresetName, [layers: number, width: number, heads: 
 };
 
 const largest = 2 ** 24;
+const mostLayers = 10_000;
 
 /** The whole config that a preset or a dictionary means. */
 export function checkGpt2Config(config: Gpt2Config | PresetName): Required<Gpt2Config> {
@@ -69,7 +70,9 @@ export function checkGpt2Config(config: Gpt2Config | PresetName): Required<Gpt2C
     'qkv_bias',
   ]);
   const sizeNames = ['vocab_size', 'context_length', 'emb_dim', 'n_heads', 'n_layers'] as const;
-  for (const name of sizeNames) checkInteger(name, rest[name], 1, largest);
+  for (const name of sizeNames) {
+    checkInteger(name, rest[name], 1, name === 'n_layers' ? mostLayers : largest);
+  }
   if (rest.emb_dim % rest.n_heads !== 0) {
     throw invalidArgument(`emb_dim to be a multiple of n_heads ${rest.n_heads}`, rest.emb_dim);
   }

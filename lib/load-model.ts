@@ -86,20 +86,18 @@ const mostThreads = 512;
  */
 export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
   const checked = checkOptions('loadModel', options, loadOptionNames);
-  const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = checked;
-  const { cacheDir = defaultCacheFolder(), signal, onProgress, logger } = checked;
-  checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
-  if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
-  if (contextLength !== undefined) {
-    checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
-  }
-  if (type !== undefined) checkOneOf('type', type, tensorTypes);
-  if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
-  checkBoolean('mmap', mmap);
-  checkString('cacheDir', cacheDir);
-  checkSignal(signal);
-  checkFunction('onProgress', onProgress);
-  checkFunction('logger', logger);
+  const {
+    device,
+    threads,
+    contextLength,
+    type,
+    cacheType,
+    mmap,
+    cacheDir,
+    signal,
+    onProgress,
+    logger,
+  } = checkLoadOptions(checked);
   signal?.throwIfAborted();
 
   const { path, size } = await findModelFile(source, cacheDir, {
@@ -131,6 +129,36 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     await native.dispose();
     throw error;
   }
+}
+
+/** Load options with their defaults, checked. */
+export function checkLoadOptions(options: LoadOptions) {
+  const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = options;
+  const { cacheDir = defaultCacheFolder(), signal, onProgress, logger } = options;
+  checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
+  if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
+  if (contextLength !== undefined) {
+    checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
+  }
+  if (type !== undefined) checkOneOf('type', type, tensorTypes);
+  if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
+  checkBoolean('mmap', mmap);
+  checkString('cacheDir', cacheDir);
+  checkSignal(signal);
+  checkFunction('onProgress', onProgress);
+  checkFunction('logger', logger);
+  return {
+    device,
+    threads,
+    contextLength,
+    type,
+    cacheType,
+    mmap,
+    cacheDir,
+    signal,
+    onProgress,
+    logger,
+  };
 }
 
 // Node drops what a function throws that an addon calls, and writes a warning to stderr.

@@ -1,15 +1,17 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { addon, type GgufDescription } from '../addon.js';
+import { show } from '../arguments.js';
 import { defaultCacheFolder } from '../conversion/conversion-cache.js';
 import { matrixType } from '../conversion/model-file.js';
+import { Gpt2Error } from '../errors.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
 import { findModelFile } from '../load-model.js';
 import { type ModelSizes, modelTensors } from '../model-tensors.js';
 import { callNative } from '../native-call.js';
 import { byteSize, type TensorType, tensorTypes } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
-import { parseNumber, tellOfDefaultModel } from './model-options.js';
+import { parseCount, tellOfDefaultModel } from './model-options.js';
 
 interface Flags {
   type: TensorType;
@@ -31,7 +33,7 @@ export function describeCommand(): Command {
         .choices(tensorTypes)
         .default('f32'),
     )
-    .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseNumber)
+    .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseCount)
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
@@ -84,6 +86,13 @@ async function describeFile(model: string | undefined): Promise<Description> {
   const { metadata, tensors } = await callNative(undefined, () => addon.inspectGguf(path));
   if (model === undefined) tellOfDefaultModel();
   const values = new Map(metadata);
+  const architecture = values.get('general.architecture');
+  if (architecture !== 'gpt2') {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${path}: expected the architecture "gpt2" but found ${show(architecture)}`,
+    );
+  }
   const number = (key: string) => Number(values.get(`gpt2.${key}`));
   const absent = absentTensors(values);
   return {

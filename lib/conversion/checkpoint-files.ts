@@ -25,7 +25,8 @@ export const companionFiles: readonly string[] = [
   'tokenizer.json',
 ];
 
-const tensorflowIndex = /\.ckpt(-\d+)?\.index$/;
+const tensorflowIndex = /\.index$/;
+const usualTensorflowIndex = /\.ckpt(-\d+)?\.index$/;
 const pytorchFile = /\.(pt|pth|bin)$/;
 
 /** Whether a file is the weights of a checkpoint and no GGUF file, which the engine opens itself. */
@@ -71,7 +72,11 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
     const index = `${single}.index.json`;
     if (names.includes(index)) return files(await readShardIndex(source, index));
   }
-  const indices = names.filter((name) => tensorflowIndex.test(name));
+  const hasData = (index: string) =>
+    names.some((name) => name.startsWith(index.replace(tensorflowIndex, '.data-')));
+  const indices = names.filter(
+    (name) => usualTensorflowIndex.test(name) || (tensorflowIndex.test(name) && hasData(name)),
+  );
   if (indices.length > 0) return files([onlyOne(source, indices, 'TensorFlow checkpoint')], true);
   const others = names.filter((name) => pytorchFile.test(name));
   if (others.length > 0) return files([onlyOne(source, others, 'file of PyTorch')]);

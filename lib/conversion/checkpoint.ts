@@ -57,7 +57,6 @@ export async function openCheckpoint(
 ): Promise<Checkpoint> {
   const found = await unlessAborted(signal, findCheckpointFiles(source));
   const { folder, isTensorflow } = found;
-  const stated = await unlessAborted(signal, readConfigFile(folder, isTensorflow));
   const files: WeightFile[] = [];
   const close = () => {
     for (const file of files) file.close();
@@ -67,9 +66,11 @@ export async function openCheckpoint(
     const layout = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
     const weights = renamed(source, entries, layout);
     const config = modelArguments
-      ? nanoGptConfig(source, Object.fromEntries(modelArguments as Map<string, unknown>))
-      : (stated ?? guessConfig(source, layout, weights));
+      ? nanoGptConfig(source, modelArguments)
+      : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow))) ??
+        guessConfig(source, layout, weights));
     const matched = await matchTensors(source, weights, layout, config);
+    checkOverlap(source, files, matched.tensors);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
     return { folder, config, ...matched, hasNoVocabulary, close };
   } catch (error) {
@@ -193,6 +194,23 @@ async function matchTensors(
     );
   }
   return { tensors: await withoutCopiedHead(source, tensors, config), absentBiases };
+}
+
+/** Tensors that share their numbers would make much of a small file. */
+function checkOverlap(
+  source: string,
+  files: readonly WeightFile[],
+  tensors: readonly CheckpointTensor[],
+): void {
+  const parts = tensors.flatMap((tensor) => tensor.parts);
+  const claimed = parts.reduce((sum, { entry }) => sum + entry.byteSize, 0);
+  const there = files.reduce((sum, { size }) => sum + size, 0);
+  if (claimed > there) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `${source}: its tensors claim ${claimed} bytes of ${there}: they overlap`,
+    );
+  }
 }
 
 function toTensor(

@@ -83,5 +83,8 @@ async function cacheName(source: string, type: TensorType | undefined): Promise<
 /** The files with the numbers of a TensorFlow checkpoint. */
 async function tensorflowData(folder: string, index: string): Promise<string[]> {
   const prefix = `${index.slice(0, -'.index'.length)}.data-`;
-  return (await readdir(folder)).filter((name) => name.startsWith(prefix)).sort();
+  const names = await readdir(folder).catch((error) => {
+    throw fileError(folder, error);
+  });
+  return names.filter((name) => name.startsWith(prefix)).sort();
 }

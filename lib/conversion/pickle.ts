@@ -39,8 +39,11 @@ export class PickleRefusal extends PickleError {}
 // Bounds for what a small file can make of itself; the checkpoint of a GPT-2 of 48 layers with its
 // optimizer's state takes a third of them.
 const mostSteps = 600_000;
-const mostObjects = 80_000;
+const mostObjects = 100_000;
+const mostMemorized = 100_000;
 const deepestStack = 100_000;
+// Of a dict that counts: chosen well, larger numbers would all get into one place of its table.
+const largestKey = 1_000_000;
 
 const mark = Symbol('mark');
 type StackValue = PickleValue | typeof mark;
@@ -136,23 +139,23 @@ export class PickleReader {
   #stepOfText(opcode: number): boolean {
     switch (String.fromCharCode(opcode)) {
       case 'X': // BINUNICODE
-        this.#push(this.#text(this.#uint(4)));
+        this.#pushObject(this.#text(this.#uint(4)));
         break;
       case '\x8c': // SHORT_BINUNICODE
       case 'U': // SHORT_BINSTRING
-        this.#push(this.#text(this.#uint(1)));
+        this.#pushObject(this.#text(this.#uint(1)));
         break;
       case 'T': // BINSTRING
-        this.#push(this.#text(this.#take(4).readInt32LE()));
+        this.#pushObject(this.#text(this.#take(4).readInt32LE()));
         break;
       case 'C': // SHORT_BINBYTES
-        this.#push(this.#take(this.#uint(1)));
+        this.#pushObject(this.#take(this.#uint(1)));
         break;
       case 'B': // BINBYTES
-        this.#push(this.#take(this.#uint(4)));
+        this.#pushObject(this.#take(this.#uint(4)));
         break;
       case 'c': // GLOBAL
-        this.#push(new PickleGlobal(`${this.#line()}.${this.#line()}`));
+        this.#pushObject(new PickleGlobal(`${this.#line()}.${this.#line()}`));
         break;
       case '\x93': {
         // STACK_GLOBAL
@@ -161,7 +164,7 @@ export class PickleReader {
         if (typeof name !== 'string' || typeof module !== 'string') {
           throw new PickleError('it names a class by something that is no text');
         }
-        this.#push(new PickleGlobal(`${module}.${name}`));
+        this.#pushObject(new PickleGlobal(`${module}.${name}`));
         break;
       }
       default:
@@ -177,6 +180,7 @@ export class PickleReader {
         this.#pushObject([]);
         break;
       case '}': // EMPTY_DICT
+        this.#objects++; // as large as two others
         this.#pushObject(new Map());
         break;
       case 't': // TUPLE
@@ -207,13 +211,13 @@ export class PickleReader {
         this.#setItems(this.#popToMark());
         break;
       case 'q': // BINPUT
-        this.#memo.set(this.#uint(1), this.#top());
+        this.#memorize(this.#uint(1));
         break;
       case 'r': // LONG_BINPUT
-        this.#memo.set(this.#uint(4), this.#top());
+        this.#memorize(this.#uint(4));
         break;
       case '\x94': // MEMOIZE
-        this.#memo.set(this.#memo.size, this.#top());
+        this.#memorize(this.#memo.size);
         break;
       case 'h': // BINGET
         this.#recall(this.#uint(1));
@@ -234,6 +238,9 @@ export class PickleReader {
         this.#pushObject(this.#meaning.call(callee.name, args));
         break;
       }
+      case '\x81': // NEWOBJ
+      case '\x92': // NEWOBJ_EX
+        throw new PickleRefusal(`it has an object of the class ${this.#nameOfClass(opcode)}`);
       case 'b': // BUILD: attributes of an object; those of a state dict say nothing about its tensors
         this.#pop();
         if (!(this.#top() instanceof Map)) {
@@ -290,8 +297,26 @@ export class PickleReader {
   #setItems(items: readonly PickleValue[]): void {
     const map = this.#top();
     if (!(map instanceof Map)) throw new PickleError('it sets items of something that is no dict');
-    for (let i = 0; i + 1 < items.length; i += 2)
-      map.set(items[i] as PickleValue, items[i + 1] as PickleValue);
+    for (let i = 0; i + 1 < items.length; i += 2) {
+      const key = items[i];
+      const isIndex = typeof key === 'number' && key >= 0 && key <= largestKey;
+      if (typeof key !== 'string' && !isIndex) {
+        throw new PickleError('it has a dict whose keys are neither texts nor small numbers');
+      }
+      map.set(key, items[i + 1] as PickleValue);
+    }
+  }
+
+  #memorize(number: number): void {
+    if (number >= mostMemorized) throw new PickleError('it remembers too much');
+    this.#memo.set(number, this.#top());
+  }
+
+  /** Below the arguments of its constructor: a tuple, or a tuple and a dict. */
+  #nameOfClass(opcode: number): string {
+    this.#popSeveral(opcode === 0x92 ? 2 : 1);
+    const callee = this.#pop();
+    return callee instanceof PickleGlobal ? callee.name : 'no name';
   }
 
   #recall(number: number): void {

@@ -1,3 +1,4 @@
+import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import {
   PickleError,
@@ -14,11 +15,13 @@ import { ZipArchive } from './zip-archive.js';
 export interface PytorchContent {
   entries: Map<string, WeightEntry>;
   /** of a checkpoint of nanoGPT */
-  modelArguments: ReadonlyMap<PickleValue, PickleValue> | undefined;
+  modelArguments: Readonly<Record<string, unknown>> | undefined;
 }
 
 // Names and shapes of a GPT-2's tensors and their optimizer's take some hundred kilobytes.
 const longestPickle = 8_000_000;
+// A GPT-2 of 48 layers has 580, and with its optimizer's state 2,300.
+const mostTensors = 10_000;
 
 /** A run of numbers of one type. */
 class Storage {
@@ -107,8 +110,8 @@ const stateDict: PickleMeaning = {
   },
 };
 
-/** The first bytes of both forms of torch.save(). */
-export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02'];
+/** The first bytes of both forms of torch.save(): a ZIP archive, and a pickle of ten bytes of magic number. */
+export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02\x8a\x0a'];
 
 /**
  * The tensors of a file of torch.save(), in either form: a ZIP archive with a pickle and a member for each
@@ -127,8 +130,11 @@ export async function readPytorch(file: WeightFile): Promise<PytorchContent> {
   }
 }
 
-/** Where a storage's first byte lies. */
-type StorageOffset = (storage: Storage) => Promise<number>;
+/** Where a storage lies in the file. */
+interface Location {
+  offset: number;
+  byteSize: number;
+}
 
 async function readArchive(file: WeightFile): Promise<PytorchContent> {
   const archive = await ZipArchive.open(file);
@@ -143,16 +149,13 @@ async function readArchive(file: WeightFile): Promise<PytorchContent> {
   const bytes = await archive.read(pickle, longestPickle);
   const value = new PickleReader(bytes, stateDict).next();
 
-  const offsets = new Map<string, number>();
-  return await collect(file, value, async ({ key, dtype, count }) => {
-    const known = offsets.get(key);
-    if (known !== undefined) return known;
-    const { offset, byteSize } = await archive.locate(`${folder}data/${key}`);
-    if (count * (elementBytes[dtype] as number) > byteSize) {
-      throw file.invalid(`the storage "${key}" of ${count} numbers has ${byteSize} bytes`);
-    }
-    offsets.set(key, offset);
-    return offset;
+  const locations = new Map<string, Location>();
+  return await collect(file, value, async ({ key }) => {
+    const known = locations.get(key);
+    if (known) return known;
+    const location = await archive.locate(`${folder}data/${key}`);
+    locations.set(key, location);
+    return location;
   });
 }
 
@@ -166,35 +169,35 @@ async function readLegacy(file: WeightFile): Promise<PytorchContent> {
   );
   if (reader.next() !== legacyMagic) throw file.invalid('it is a pickle, but not of torch.save()');
   const version = reader.next();
-  if (version !== 1001) throw file.invalid(`its version is ${String(version)} instead of 1001`);
+  if (version !== 1001) throw file.invalid(`its version is ${show(version)} instead of 1001`);
   const system = reader.next();
   if (system instanceof Map && system.get('little_endian') === false) {
     throw file.invalid('its numbers are big-endian');
   }
   const value = reader.next();
   const keys = reader.next();
-  const storages = storagesOf(value);
-  const offsets = new Map<string, number>();
+  const storages = storagesOf(file, value);
+  const locations = new Map<string, Location>();
   let position = reader.position;
   for (const key of Array.isArray(keys) ? keys : []) {
-    const storage = storages.get(key as string);
+    const storage = typeof key === 'string' && !locations.has(key) ? storages.get(key) : undefined;
     const count = Number((await file.read(position, 8)).readBigInt64LE());
-    const byteSize = count * (elementBytes[storage?.dtype ?? ''] ?? Number.NaN);
-    if (!storage || count !== storage.count || !(position + 8 + byteSize <= file.size)) {
-      throw file.invalid(`the storage ${String(key)} is not what its pickle says`);
+    if (!storage || count !== storage.count) {
+      throw file.invalid(`the storage ${show(key)} is not what its pickle says`);
     }
-    offsets.set(storage.key, position + 8);
+    const byteSize = count * (elementBytes[storage.dtype] as number);
+    locations.set(storage.key, { offset: position + 8, byteSize });
     position += 8 + byteSize;
   }
   return await collect(file, value, async ({ key }) => {
-    const offset = offsets.get(key);
-    if (offset === undefined) throw file.invalid(`the storage "${key}" is missing`);
-    return offset;
+    const location = locations.get(key);
+    if (!location) throw file.invalid(`the storage "${key}" is missing`);
+    return location;
   });
 }
 
 /** All storages that a value has in its dicts, lists and tuples. */
-function storagesOf(value: PickleValue): Map<string, Storage> {
+function storagesOf(file: WeightFile, value: PickleValue): Map<string, Storage> {
   const storages = new Map<string, Storage>();
   const seen = new Set<PickleValue>();
   const open: PickleValue[] = [value];
@@ -202,10 +205,10 @@ function storagesOf(value: PickleValue): Map<string, Storage> {
     if (typeof next !== 'object' || next === null || seen.has(next)) continue;
     seen.add(next);
     if (next instanceof Tensor) storages.set(next.storage.key, next.storage);
-    else if (next instanceof Storage) storages.set(next.key, next);
     else if (Array.isArray(next)) for (const item of next) open.push(item);
     else if (next instanceof Map) for (const item of next.values()) open.push(item);
   }
+  if (storages.size > mostTensors) throw file.invalid(`it has more than ${mostTensors} storages`);
   return storages;
 }
 
@@ -215,7 +218,7 @@ const stateDictNames = ['model', 'model_state_dict', 'state_dict'];
 async function collect(
   file: WeightFile,
   value: PickleValue,
-  offsetOf: StorageOffset,
+  locate: (storage: Storage) => Promise<Location>,
 ): Promise<PytorchContent> {
   const nested =
     value instanceof Map && stateDictNames.find((name) => value.get(name) instanceof Map);
@@ -223,31 +226,41 @@ async function collect(
   if (!(tensors instanceof Map)) {
     throw file.invalid('it holds no state dict: expected a dict of tensors by name');
   }
+  if (tensors.size > mostTensors) throw file.invalid(`it has more than ${mostTensors} tensors`);
   const entries = new Map<string, WeightEntry>();
   for (const [name, tensor] of tensors) {
     if (typeof name !== 'string' || !(tensor instanceof Tensor)) continue;
-    entries.set(name, toEntry(file, name, tensor, await offsetOf(tensor.storage)));
+    entries.set(name, toEntry(file, name, tensor, await locate(tensor.storage)));
   }
   if (entries.size === 0) throw file.invalid('its state dict holds no tensors');
   const modelArguments = value instanceof Map ? value.get('model_args') : undefined;
-  return { entries, modelArguments: modelArguments instanceof Map ? modelArguments : undefined };
+  return {
+    entries,
+    modelArguments:
+      modelArguments instanceof Map
+        ? Object.fromEntries([...modelArguments].filter(([name]) => typeof name === 'string'))
+        : undefined,
+  };
 }
 
-function toEntry(file: WeightFile, name: string, tensor: Tensor, start: number): WeightEntry {
+function toEntry(file: WeightFile, name: string, tensor: Tensor, location: Location): WeightEntry {
   const { storage, offset, shape } = tensor;
   const bytes = elementBytes[storage.dtype] as number;
   const count = shape.reduce((product, extent) => product * extent, 1);
   const order = orderOf(tensor);
-  if (order !== 'other' && offset + count > storage.count) {
+  const end = (offset + count) * bytes;
+  // The storage may be claimed to be larger than what lies there, by each of those who refer to it.
+  const isThere = end <= location.byteSize && location.offset + end <= file.size;
+  if (order !== 'other' && !isThere) {
     throw file.invalid(
-      `the tensor "${name}" reaches beyond its storage of ${storage.count} numbers`,
+      `the tensor "${name}" reaches beyond its storage of ${location.byteSize} bytes`,
     );
   }
   return {
     file,
     dtype: storage.dtype,
     shape,
-    offset: start + offset * bytes,
+    offset: location.offset + offset * bytes,
     byteSize: count * bytes,
     order,
   };

@@ -7,8 +7,9 @@ const trailerSize = 5; // how the block is compressed, and a checksum
 const uncompressed = 0;
 const snappy = 1;
 // A GPT-2's table of 48 layers has 600 entries in less than 100 kilobytes.
-const mostEntries = 50_000;
-const mostBytes = 16_000_000;
+const mostEntries = 10_000;
+const mostBytes = 2_000_000;
+const longestKey = 1000;
 
 /**
  * The entries of a sorted table in LevelDB's format, in order.
@@ -20,11 +21,11 @@ export function readSortedTable(table: Buffer): [key: string, value: Buffer][] {
   }
   const footer = new ByteReader(table, table.length - footerSize);
   readHandle(footer); // of the block about the table itself
-  const index = readEntries(readBlock(table, readHandle(footer)), mostEntries);
+  const index = readEntries(readBlock(table, readHandle(footer), mostBytes), mostEntries);
   const entries: [string, Buffer][] = [];
   let bytes = 0;
   for (const [, handle] of index) {
-    const block = readBlock(table, readHandle(new ByteReader(handle)));
+    const block = readBlock(table, readHandle(new ByteReader(handle)), mostBytes - bytes);
     bytes += block.length;
     if (bytes > mostBytes) throw new MalformedBytes(`its blocks have more than ${mostBytes} bytes`);
     for (const entry of readEntries(block, mostEntries - entries.length)) entries.push(entry);
@@ -41,13 +42,13 @@ function readHandle(reader: ByteReader): Handle {
   return { offset: reader.varint(), size: reader.varint() };
 }
 
-function readBlock(table: Buffer, { offset, size }: Handle): Buffer {
+function readBlock(table: Buffer, { offset, size }: Handle, bytesLeft: number): Buffer {
   const reader = new ByteReader(table);
   reader.position = offset;
   const contents = reader.take(size);
   const compression = reader.take(trailerSize)[0];
   if (compression === uncompressed) return contents;
-  if (compression === snappy) return decompressSnappy(contents, mostBytes);
+  if (compression === snappy) return decompressSnappy(contents, bytesLeft);
   throw new MalformedBytes(`a block is compressed in the unknown way ${compression}`);
 }
 
@@ -61,6 +62,7 @@ function readEntries(block: Buffer, most: number): [string, Buffer][] {
   let key = Buffer.alloc(0);
   while (!reader.isAtEnd) {
     const [shared, unshared, valueSize] = [reader.varint(), reader.varint(), reader.varint()];
+    if (shared + unshared > longestKey) throw new MalformedBytes('a key is too long');
     if (shared > key.length) throw new MalformedBytes('a key shares more than there is');
     key = Buffer.concat([key.subarray(0, shared), reader.take(unshared)]);
     if (entries.length >= most) throw new MalformedBytes(`it has more than ${mostEntries} entries`);

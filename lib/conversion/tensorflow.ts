@@ -16,7 +16,7 @@ const dtypes: Readonly<Record<number, string>> = {
 };
 
 // The index of a GPT-2 of 48 layers has 30 kilobytes.
-const largestIndex = 16_000_000;
+const largestIndex = 4_000_000;
 
 interface BundleEntry {
   dtype: number;
@@ -115,6 +115,8 @@ function readEntry(message: Buffer): BundleEntry {
   return entry;
 }
 
+const mostDimensions = 8;
+
 function readShape(message: Buffer): number[] {
   const shape: number[] = [];
   for (const { number, bytes } of protobufFields(new ByteReader(message))) {
@@ -124,6 +126,9 @@ function readShape(message: Buffer): number[] {
       if (field.number === 1) size = field.value ?? 0;
     }
     shape.push(size);
+    if (shape.length > mostDimensions) {
+      throw new MalformedBytes(`a tensor has more than ${mostDimensions} dimensions`);
+    }
   }
   return shape;
 }

@@ -24,7 +24,8 @@ const isElsewhere = 0xffffffff;
 const zip64Extra = 1;
 const stored = 0;
 // A GPT-2 of 48 layers has 600.
-const mostMembers = 50_000;
+const mostMembers = 20_000;
+const largestDirectory = 4_000_000;
 
 /**
  * A ZIP archive whose members lie in it as they are, which is how PyTorch writes it.
@@ -119,10 +120,9 @@ async function findLargeDirectory(file: WeightFile, end: number): Promise<Direct
 }
 
 function checkDirectory(file: WeightFile, directory: Directory): Directory {
-  if (directory.count > mostMembers || directory.byteSize < directory.count * memberSize) {
-    throw file.invalid(
-      `its directory claims ${directory.count} members in ${directory.byteSize} bytes`,
-    );
+  const { count, byteSize } = directory;
+  if (count > mostMembers || byteSize < count * memberSize || byteSize > largestDirectory) {
+    throw file.invalid(`its directory claims ${count} members in ${byteSize} bytes`);
   }
   return directory;
 }

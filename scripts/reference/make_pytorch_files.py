@@ -8,6 +8,7 @@ test/fixtures/pytorch gets
     nanogpt/ckpt.pt             a training checkpoint of nanoGPT, compiled, with its optimizer
     from-scratch/model.pth      "LLMs from scratch": three matrices for queries, keys, values,
                                 loaded from transposed arrays, and a head of its own
+    overlapping.pt              60 layers that share the numbers of one
     harmful.pt, numpy.pt        pickles that call something that a state dict does not need
 """
 
@@ -175,6 +176,14 @@ def main() -> None:
     }
     model = from_scratch_model(config, tensors)
     torch.save(model.state_dict(), fresh_folder("from-scratch", book_config) / "model.pth")
+
+    checkpoint = nanogpt_checkpoint(config, tensors)
+    overlapping = dict(checkpoint["model"])
+    for name, tensor in checkpoint["model"].items():
+        for layer in range(2, 60):
+            overlapping[name.replace(".h.0.", f".h.{layer}.")] = tensor
+    arguments = {**checkpoint["model_args"], "n_layer": 60}
+    torch.save({"model": overlapping, "model_args": arguments}, TARGET / "overlapping.pt")
 
     torch.save({"wte.weight": Harmful()}, TARGET / "harmful.pt")
     torch.save({"model": tensors, "loss": numpy.float64(3)}, TARGET / "numpy.pt")
