@@ -71,7 +71,11 @@ async function fuzz({ name, longest, dictionary }) {
 
 /** @returns whether the properties hold */
 function tryProperties() {
-  const files = ['test/damaged-files.test.ts', 'test/damaged-formats.test.ts', 'test/random-arguments.test.ts'];
+  const files = [
+    'test/damaged-files.test.ts',
+    'test/damaged-formats.test.ts',
+    'test/random-arguments.test.ts',
+  ];
   const seed = randomInt(2 ** 31);
   const runs = 100 * seconds;
   console.log(
