@@ -12,6 +12,10 @@ namespace {
 // absent biases.
 constexpr uint64_t kShownElements = 512;
 
+double offsetIn(const GgufFile& file, const uint8_t* data) {
+  return static_cast<double>(data - file.bytes().data());
+}
+
 Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
   if (!value.isArray) {
     if (const auto text = value.string()) return Napi::String::New(env, text->data(), text->size());
@@ -30,7 +34,7 @@ Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
   return array;
 }
 
-Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor) {
+Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor, const GgufFile& file) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("name", tensor.name);
   object.Set("type", typeName(tensor.type));
@@ -40,6 +44,7 @@ Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor) {
   }
   object.Set("shape", shape);
   object.Set("byteSize", static_cast<double>(tensor.byteSize));
+  object.Set("offset", offsetIn(file, tensor.data));
   return object;
 }
 
@@ -49,15 +54,18 @@ Napi::Value toJavaScript(Napi::Env env, const GgufFile& file) {
   object.Set("byteSize", static_cast<double>(file.bytes().size()));
   Napi::Array metadata = Napi::Array::New(env);
   for (const auto& [key, value] : file.metadata()) {
-    Napi::Array entry = Napi::Array::New(env, 2);
+    Napi::Array entry = Napi::Array::New(env, 4);
     entry.Set(0U, key);
     entry.Set(1U, toJavaScript(env, value));
+    entry.Set(2U, offsetIn(file, value.data));
+    entry.Set(3U, static_cast<uint32_t>(value.type));
     metadata.Set(metadata.Length(), entry);
   }
   object.Set("metadata", metadata);
+  object.Set("metadataEnd", static_cast<double>(file.metadataEnd()));
   Napi::Array tensors = Napi::Array::New(env);
   for (const TensorInfo& tensor : file.tensors()) {
-    tensors.Set(tensors.Length(), toJavaScript(env, tensor));
+    tensors.Set(tensors.Length(), toJavaScript(env, tensor, file));
   }
   object.Set("tensors", tensors);
   return object;

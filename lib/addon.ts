@@ -92,9 +92,15 @@ export interface GgufDescription {
   metadata: [
     key: string,
     value: string | number | boolean | { length: number; strings?: string[] },
+    /** of the value's bytes in the file */
+    offset: number,
+    /** of the value, or of an array's elements, by GGUF's number */
+    type: number,
   ][];
-  /** shape in ggml's order: the contiguous dimension first */
-  tensors: { name: string; type: string; shape: number[]; byteSize: number }[];
+  /** where the metadata ends in the file */
+  metadataEnd: number;
+  /** shape in ggml's order: the contiguous dimension first; the offset is in the file */
+  tensors: { name: string; type: string; shape: number[]; byteSize: number; offset: number }[];
 }
 
 /** A file opened for reading. */
@@ -113,7 +119,8 @@ export interface NativeTensor {
   parts?: readonly {
     file: NativeFile;
     offset: number;
-    type: TensorType;
+    /** one of ggml's */
+    type: string;
     rows: number;
     columns: number;
     transpose: boolean;

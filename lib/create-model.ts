@@ -14,7 +14,7 @@ import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gp
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
 import { type ModelTensor, modelTensors } from './model-tensors.js';
-import { byteSize, type TensorType } from './tensor-types.js';
+import { byteSize, type WeightType } from './tensor-types.js';
 
 export interface CreateOptions extends LoadOptions {
   /** Decides the weights. Default: a new one for every call. */
@@ -78,10 +78,14 @@ async function requireSpace(folder: string, bytes: number): Promise<void> {
   );
 }
 
-function bytesOf(config: Required<Gpt2Config>, type: TensorType): number {
+function bytesOf(config: Required<Gpt2Config>, type: WeightType): number {
   let bytes = 0;
   for (const { name, rowLength, rows, isVector } of modelTensors(sizesOf(config))) {
-    bytes += byteSize(isVector ? 'f32' : matrixType(name, rowLength, type), rowLength, rows);
+    bytes += byteSize(
+      isVector ? 'f32' : matrixType(name, rowLength, type, config.n_layers),
+      rowLength,
+      rows,
+    );
   }
   return bytes;
 }
@@ -104,7 +108,7 @@ function planTensor(tensor: ModelTensor, stream: number, model: Untrained): Plan
   const { seed, type, config } = model;
   return {
     name,
-    type: matrixType(name, rowLength, type),
+    type: matrixType(name, rowLength, type, config.n_layers),
     shape: [rowLength, rows],
     numbers: {
       drawn: {
@@ -122,10 +126,11 @@ function planTensor(tensor: ModelTensor, stream: number, model: Untrained): Plan
 interface Untrained {
   config: Required<Gpt2Config>;
   seed: number;
-  type: TensorType;
+  type: WeightType;
 }
 
-async function writeUntrained(
+/** @internal Writes a model that nobody has trained, for `createModel` and the benchmark. */
+export async function writeUntrained(
   path: string,
   model: Untrained,
   { signal, onProgress }: Pick<LoadOptions, 'signal' | 'onProgress'>,
@@ -147,6 +152,7 @@ async function writeUntrained(
       ? []
       : Array.from({ length: n_layers }, (_, i) => `blk.${i}.attn_qkv.bias`),
     dropRate: drop_rate,
+    wanted: model.type,
   };
   await writeModelFile(path, description, tensors, signal, onProgress);
 }

@@ -17,5 +17,5 @@ export {
 export type { Logits, Positions } from './logits.js';
 export type { Model, ModelConfig } from './model.js';
 export type { EvaluateOptions, Session } from './session.js';
-export type { TensorType } from './tensor-types.js';
+export type { TensorType, WeightType } from './tensor-types.js';
 export type { EncodeOptions, Tokenizer } from './tokenizer.js';

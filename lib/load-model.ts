@@ -18,7 +18,7 @@ import { defaultModel } from './default-model.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
 import { callNative } from './native-call.js';
-import { type TensorType, tensorTypes } from './tensor-types.js';
+import { type WeightType, weightTypes } from './tensor-types.js';
 import { tokenizerFor } from './tokenizer.js';
 
 export interface LoadProgress {
@@ -39,7 +39,7 @@ export interface LoadOptions {
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
   contextLength?: number;
   /** The type of the weights when a checkpoint is converted. Default: the checkpoint's own. */
-  type?: TensorType;
+  type?: WeightType;
   /** The type of keys and values. Default: f32 for weights in f32, else f16. */
   cacheType?: 'f32' | 'f16';
   /** Map the file, so that processes share its memory and it is read as needed. Default true. */
@@ -140,7 +140,7 @@ export function checkLoadOptions(options: LoadOptions) {
   if (contextLength !== undefined) {
     checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
   }
-  if (type !== undefined) checkOneOf('type', type, tensorTypes);
+  if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
   checkBoolean('mmap', mmap);
   checkString('cacheDir', cacheDir);

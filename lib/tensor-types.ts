@@ -20,8 +20,16 @@ export const tensorTypes = [
   'q4_0',
 ] as const;
 
+/**
+ * The types in which a model can be wanted: one for all matrices, or a mixture of k-quants in which those that
+ * matter most are finer.
+ */
+export type WeightType = (typeof weightTypes)[number];
+
+export const weightTypes = [...tensorTypes, 'q5_k_m', 'q4_k_m'] as const;
+
 /** What a file of mostly this type calls itself in `general.file_type` (llama.cpp's numbers). */
-export const fileTypeNumbers: Record<TensorType, number> = {
+export const fileTypeNumbers: Record<WeightType, number> = {
   f32: 0,
   f16: 1,
   bf16: 32,
@@ -33,6 +41,8 @@ export const fileTypeNumbers: Record<TensorType, number> = {
   q4_k: 14,
   q4_1: 3,
   q4_0: 2,
+  q5_k_m: 17,
+  q4_k_m: 15,
 };
 
 /** The numbers by which GGUF and ggml know the types. */
@@ -50,7 +60,7 @@ export const ggmlTypeNumbers: Record<TensorType, number> = {
   q4_0: 2,
 };
 
-export function isQuantized(type: TensorType): boolean {
+export function isQuantized(type: WeightType): boolean {
   return type.startsWith('q');
 }
 

@@ -1,9 +1,12 @@
 #include "encode_tensor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <thread>
 
+#include "cpu_count.h"
 #include "error.h"
 #include "tensor_type.h"
 
@@ -36,6 +39,31 @@ void checkFinite(const float* numbers, size_t count, ggml_type type) {
   throw Error(code::kInvalidFile, "it holds numbers that are not finite in " + typeName(type));
 }
 
+// Calls work(first, count) for all rows, `step` at a time, on as many threads as there are
+// processors and the system grants. Throws ABORTED.
+template <class Work>
+void onAllProcessors(int64_t rows, int64_t step, const CancelFlag* cancelled, const Work& work) {
+  std::atomic<int64_t> next{0};
+  const auto takePart = [&] {
+    for (;;) {
+      const int64_t first = next.fetch_add(step);
+      if (first >= rows || (cancelled != nullptr && cancelled->load())) return;
+      work(first, std::min(step, rows - first));
+    }
+  };
+  const int64_t chunks = (rows + step - 1) / step;
+  const int64_t threads = std::min<int64_t>(physicalCpuCount(), chunks);
+  std::vector<std::thread> helpers;
+  try {
+    for (int64_t i = 1; i < threads; ++i) helpers.emplace_back(takePart);
+  } catch (const std::exception&) {
+    // With fewer, then.
+  }
+  takePart();
+  for (std::thread& helper : helpers) helper.join();
+  throwIfCancelled(cancelled);
+}
+
 }  // namespace
 
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
@@ -47,7 +75,12 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
   const int64_t count = sized ? source.rows * source.columns : 0;
   const int64_t rows = source.transpose ? source.columns : source.rows;
   const int64_t rowLength = source.transpose ? source.rows : source.columns;
-  if (!sized || source.byteSize != static_cast<size_t>(count) * ggml_type_size(source.type)) {
+  const int64_t sourceBlock = ggml_blck_size(source.type);
+  const bool fits = sized && sourceBlock > 0 && source.columns % sourceBlock == 0 &&
+                    canWiden(source.type) &&
+                    source.byteSize == ggml_row_size(source.type, source.columns) *
+                                           static_cast<size_t>(source.rows);
+  if (!fits) {
     throw Error(code::kInvalidArgument, "Expected the bytes of " + std::to_string(source.rows) +
                                             " × " + std::to_string(source.columns) +
                                             " numbers but received " +
@@ -76,12 +109,11 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
   // Some rows between two looks at the flag: the finer types take a millisecond for 10,000 numbers.
   constexpr int64_t kNumbersAtOnce = 1 << 16;
   const int64_t step = std::max<int64_t>(1, kNumbersAtOnce / rowLength);
-  for (int64_t row = 0; row < rows; row += step) {
-    throwIfCancelled(cancelled);
+  onAllProcessors(rows, step, cancelled, [&](int64_t row, int64_t some) {
     ggml_quantize_chunk(type, numbers.data() + row * rowLength,
-                        encoded.data() + static_cast<size_t>(row) * rowBytes, 0,
-                        std::min(step, rows - row), rowLength, nullptr);
-  }
+                        encoded.data() + static_cast<size_t>(row) * rowBytes, 0, some, rowLength,
+                        nullptr);
+  });
   if (type != source.type) {
     widen(type, encoded.data(), numbers.data(), count);
     checkFinite(numbers.data(), numbers.size(), type);

@@ -13,15 +13,15 @@ namespace gpt2 {
 struct SourceTensor {
   const uint8_t* data;
   size_t byteSize;
-  ggml_type type;  // f32, f16 or bf16
+  ggml_type type;  // one that can be widened
   int64_t rows;
   int64_t columns;
   bool transpose;  // columns become rows: Hugging Face keeps GPT-2's linear layers as [in, out]
 };
 
-// The bytes of the tensor in `type`, row after row. Throws INVALID_ARGUMENT if the sizes do not fit
-// each other or the rows do not fit the type's blocks, INVALID_FILE if the type cannot hold a
-// number; and ABORTED.
+// The bytes of the tensor in `type`, row after row, worked out on all processors. Throws
+// INVALID_ARGUMENT if the sizes do not fit each other or the rows do not fit the type's blocks,
+// INVALID_FILE if the type cannot hold a number; and ABORTED.
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
                                   const CancelFlag* cancelled = nullptr);
 

@@ -136,6 +136,7 @@ GgufFile::GgufFile(const std::string& path, bool map, const CancelFlag* cancelle
   const auto tensorCount = reader.number<uint64_t>("the number of tensors");
   const auto metadataCount = reader.number<uint64_t>("the number of metadata values");
   readMetadata(reader, metadataCount);
+  metadataEnd_ = static_cast<size_t>(reader.position() - bytes_.data());
   readTensors(reader, tensorCount);
 }
 

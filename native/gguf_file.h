@@ -75,6 +75,8 @@ class GgufFile {
     return metadata_;
   }
   const MetadataValue* find(std::string_view key) const noexcept;
+  // Where the metadata ends in the file, and the list of tensors begins.
+  size_t metadataEnd() const noexcept { return metadataEnd_; }
 
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
   const TensorInfo* findTensor(std::string_view name) const noexcept;
@@ -90,6 +92,7 @@ class GgufFile {
   std::string path_;
   FileMap bytes_;
   uint32_t version_ = 0;
+  size_t metadataEnd_ = 0;
   std::vector<std::pair<std::string, MetadataValue>> metadata_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string_view, size_t> metadataIndex_;

@@ -21,7 +21,7 @@ constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 // Returns the bytes written.
 uint64_t writePart(OutputFile& out, const TensorPart& part, ggml_type type,
                    const std::function<void(uint64_t)>& onChunk, const CancelFlag* cancelled) {
-  const uint64_t rowBytes = static_cast<uint64_t>(part.columns) * ggml_type_size(part.type);
+  const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
   const int64_t step =
       part.transpose
           ? part.rows

@@ -18,7 +18,7 @@ namespace gpt2 {
 struct TensorPart {
   std::shared_ptr<const InputFile> file;
   uint64_t offset;
-  ggml_type type;  // f32, f16 or bf16
+  ggml_type type;  // one that can be widened
   int64_t rows;
   int64_t columns;
   bool transpose;  // columns become rows

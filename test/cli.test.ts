@@ -174,6 +174,7 @@ describe('gpt2 convert and gpt2 inspect', () => {
     expect(byteSize).toBe(JSON.parse(converted.stdout).byteSize);
     expect(metadata['gpt2.embedding_length']).toBe(256);
     expect(tensors).toContainEqual({
+      offset: expect.any(Number),
       name: 'blk.1.ffn_down.weight',
       type: 'q8_0',
       shape: [1024, 256],
@@ -199,6 +200,29 @@ describe('gpt2 convert and gpt2 inspect', () => {
       /^gpt2: .*there is no checkpoint in this folder.* \[FILE_NOT_FOUND\]\n$/,
     );
     expect(existsSync(target)).toBe(false);
+  });
+});
+
+describe('gpt2 quantize', () => {
+  test('writes a smaller file and says which type each matrix has', async () => {
+    const target = join(folder, 'quantized.gguf');
+    const args = ['quantize', fixtureFolder('wide'), target, '--type', 'q4_k_m'];
+    const { stdout, exitCode } = await gpt2(args);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/quantized\.gguf: [\d.]+ [kM]B in [\d.]+ s/);
+    expect(stdout).toMatch(/q8_0 .*token_embd\.weight/);
+    expect(stdout).toMatch(/f16 .*position_embd\.weight/);
+    const json = await gpt2(['quantize', target, `${target}.2`, '--type', 'q4_0', '--json']);
+    const { matrices, byteSize } = JSON.parse(json.stdout);
+    const names = matrices.flatMap(({ tensors }: { tensors: string[] }) => tensors);
+    expect(names).toContain('blk.0.ffn_up.weight');
+    expect(byteSize).toBeGreaterThan(0);
+  });
+
+  test('needs a type', async () => {
+    const { stderr, exitCode } = await gpt2(['quantize', fixtureFolder('wide'), 'x.gguf']);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('--type');
   });
 });
 

@@ -13,7 +13,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { matrixType } from '../dist/conversion/model-file.js';
 import {
   convert,
   type ErrorCode,
@@ -1031,3 +1032,94 @@ function transposed(numbers: number[], rows: number, columns: number): number[] 
     (_, i) => numbers[(i % rows) * columns + Math.floor(i / rows)] as number,
   );
 }
+
+describe('a GGUF file as the source', () => {
+  const folder = freshFolder(root);
+  const own = join(folder, 'own.gguf');
+  beforeAll(async () => {
+    await convert(fixtureFolder('wide'), own);
+  });
+
+  test.each(['q8_0', 'q4_k', 'q5_k_m', 'f16'] as const)(
+    'in %s is what its checkpoint gives in that type',
+    async (type) => {
+      const [target, direct] = [join(folder, `${type}.gguf`), join(folder, `${type}-direct.gguf`)];
+      await convert(own, target, { type });
+      await convert(fixtureFolder('wide'), direct, { type });
+      const [found, expected] = [readGguf(target), readGguf(direct)];
+      found.metadata.delete('general.name');
+      expected.metadata.delete('general.name');
+      expect(found.metadata).toEqual(expected.metadata);
+      expect([...found.tensors.keys()]).toEqual([...expected.tensors.keys()]);
+      for (const [name, { type: own, bytes }] of expected.tensors) {
+        expect(found.tensors.get(name)?.type).toBe(own);
+        expect(found.tensors.get(name)?.bytes.equals(bytes)).toBe(true);
+      }
+    },
+  );
+
+  test('may be quantised itself, and keeps what else it says', async () => {
+    const small = join(folder, 'small.gguf');
+    const again = join(folder, 'again.gguf');
+    await convert(own, small, { type: 'q8_0' });
+    await convert(small, again, { type: 'f32' });
+    const { metadata } = readGguf(again);
+    expect(metadata.get('general.name')).toBe(readGguf(own).metadata.get('general.name'));
+    expect(metadata.get('general.file_type')).toBe(0);
+    await using before = await loadModel(small);
+    await using after = await loadModel(again, { cacheType: 'f16' });
+    const { tokens } = readGolden('wide');
+    const [left, right] = [await before.logits(tokens), await after.logits(tokens)];
+    // The same numbers; only what they are multiplied with is not rounded.
+    expect(logitsError(right.data, left.data, left.shape[1]).rms).toBeLessThan(0.05);
+  });
+
+  test('is refused without a type, with another architecture and where it is damaged', async () => {
+    const target = join(folder, 'never.gguf');
+    const { message } = await failure('INVALID_ARGUMENT', () => convert(own, target));
+    expect(message).toMatch(/it is a GGUF file; expected a type/);
+    const bytes = readFileSync(own);
+    const llama = join(folder, 'llama.gguf');
+    const at = bytes.indexOf('gpt2', bytes.indexOf('general.architecture'));
+    writeFileSync(
+      llama,
+      Buffer.concat([bytes.subarray(0, at), Buffer.from('gpt3'), bytes.subarray(at + 4)]),
+    );
+    await failure('UNSUPPORTED_MODEL', () => convert(llama, target, { type: 'q8_0' }));
+    writeFileSync(llama, bytes.subarray(0, -1));
+    await failure('INVALID_FILE', () => convert(llama, target, { type: 'q8_0' }));
+    // A file_type that is no number of 32 bits.
+    const key = bytes.indexOf('general.file_type') + 'general.file_type'.length;
+    const other = Buffer.from(bytes);
+    other.writeUInt32LE(6, key); // a float
+    writeFileSync(llama, other);
+    await failure('INVALID_FILE', () => convert(llama, target, { type: 'q8_0' }));
+    expect(existsSync(target)).toBe(false);
+  });
+});
+
+describe('the mixtures of k-quants', () => {
+  const layers = Array.from({ length: 12 }, (_, i) => i);
+
+  test.each([
+    ['q4_k_m', 'q4_k', 'q5_k'],
+    ['q5_k_m', 'q5_k', 'q6_k'],
+  ] as const)('%s is %s, with %s where an error does most harm', (type, most, qkv) => {
+    const of = (name: string) => matrixType(name, 768, type, 12);
+    for (const i of layers) {
+      expect(of(`blk.${i}.attn_qkv.weight`)).toBe(qkv);
+      expect(of(`blk.${i}.attn_output.weight`)).toBe(most);
+      expect(of(`blk.${i}.ffn_up.weight`)).toBe(most);
+    }
+    // The first and the last eighth of 12 layers, and every third between them.
+    const finer = layers.filter((i) => of(`blk.${i}.ffn_down.weight`) === 'q6_k');
+    expect(finer).toEqual([0, 3, 6, 9, 10, 11]);
+    expect(of('token_embd.weight')).toBe('q8_0');
+    expect(of('position_embd.weight')).toBe('f16');
+  });
+
+  test('fall back where rows are no multiple of 256', () => {
+    expect(matrixType('blk.0.ffn_up.weight', 1600, 'q4_k_m', 48)).toBe('q4_0');
+    expect(matrixType('blk.0.attn_qkv.weight', 1600, 'q5_k_m', 48)).toBe('q8_0');
+  });
+});

@@ -97,5 +97,7 @@ function byteSize(type: number, count: number): number {
   if (type === 0) return 4 * count;
   if (type === 1 || type === 30) return 2 * count;
   if (type === 8) return (count / 32) * 34;
+  const bytesOf256 = { 12: 144, 13: 176, 14: 210 }[type]; // k-quants
+  if (bytesOf256) return (count / 256) * bytesOf256;
   throw new Error(`no size for tensors of type ${type}`);
 }

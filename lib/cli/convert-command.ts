@@ -1,13 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { convert } from '../index.js';
-import type { TensorType } from '../tensor-types.js';
+import type { WeightType } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
 import { typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';
 
 interface Flags {
-  type?: TensorType;
+  type?: WeightType;
   json?: boolean;
 }
 

@@ -9,12 +9,12 @@ import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
 import { findModelFile } from '../load-model.js';
 import { type ModelSizes, modelTensors } from '../model-tensors.js';
 import { callNative } from '../native-call.js';
-import { byteSize, type TensorType, tensorTypes } from '../tensor-types.js';
+import { byteSize, type WeightType, weightTypes } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
 import { parseCount, tellOfDefaultModel } from './model-options.js';
 
 interface Flags {
-  type: TensorType;
+  type: WeightType;
   context?: number;
   json?: boolean;
 }
@@ -30,7 +30,7 @@ export function describeCommand(): Command {
     )
     .addOption(
       new Option('--type <type>', 'type of the weights of a published size')
-        .choices(tensorTypes)
+        .choices(weightTypes)
         .default('f32'),
     )
     .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseCount)
@@ -63,7 +63,7 @@ async function run(model: string | undefined, { type, context, json }: Flags): P
 
 async function describePreset(
   model: string | undefined,
-  type: TensorType,
+  type: WeightType,
 ): Promise<Description | undefined> {
   const isPreset = model !== undefined && /^\d+M$/.test(model);
   if (!isPreset || (await stat(model).catch(() => undefined))) return undefined;
@@ -72,7 +72,11 @@ async function describePreset(
   const tensors = [...modelTensors(sizes)].map(({ name, rowLength, rows, isVector }) => ({
     name,
     shape: isVector ? [rowLength] : [rowLength, rows],
-    byteSize: byteSize(isVector ? 'f32' : matrixType(name, rowLength, type), rowLength, rows),
+    byteSize: byteSize(
+      isVector ? 'f32' : matrixType(name, rowLength, type, sizes.layerCount),
+      rowLength,
+      rows,
+    ),
   }));
   return {
     title: `GPT-2 ${model} in ${type}`,
@@ -85,7 +89,7 @@ async function describeFile(model: string | undefined): Promise<Description> {
   const { path } = await findModelFile(model, defaultCacheFolder(), {});
   const { metadata, tensors } = await callNative(undefined, () => addon.inspectGguf(path));
   if (model === undefined) tellOfDefaultModel();
-  const values = new Map(metadata);
+  const values = new Map(metadata.map(([key, value]) => [key, value]));
   const architecture = values.get('general.architecture');
   if (architecture !== 'gpt2') {
     throw new Gpt2Error(

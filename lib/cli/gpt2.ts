@@ -8,6 +8,7 @@ import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';
 import { inspectCommand } from './inspect-command.js';
 import { logitsCommand } from './logits-command.js';
+import { quantizeCommand } from './quantize-command.js';
 
 const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
 
@@ -17,6 +18,7 @@ const program = new Command('gpt2')
   .addCommand(logitsCommand())
   .addCommand(generateCommand())
   .addCommand(convertCommand())
+  .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
   .addCommand(describeCommand())
   .addHelpText(

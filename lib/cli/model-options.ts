@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type LoadOptions, type LoadProgress, loadModel, type Model } from '../index.js';
 import type { Input } from '../input.js';
-import { tensorTypes } from '../tensor-types.js';
+import { weightTypes } from '../tensor-types.js';
 import { ProgressBar } from './progress-bar.js';
 
 export interface ModelFlags {
@@ -39,11 +39,10 @@ export function addModelOptions(command: Command): Command {
     .option('--cache-dir <folder>', 'where conversions are kept');
 }
 
-export function typeOption(): Option {
-  return new Option(
-    '--type <type>',
-    "type of the weights when a checkpoint is converted (default: the checkpoint's own)",
-  ).choices(tensorTypes);
+export function typeOption(
+  description = "type of the weights when a checkpoint is converted (default: the checkpoint's own)",
+): Option {
+  return new Option('--type <type>', description).choices(weightTypes);
 }
 
 /** Opens the model that the options name, with a progress bar on a terminal. */

@@ -36,10 +36,20 @@ export async function isCheckpointFile(
 ): Promise<boolean> {
   if (path.endsWith('.gguf')) return false;
   if (path.endsWith('.safetensors') || tensorflowIndex.test(path)) return true;
+  const start = await startOf(path, signal);
+  return pytorchStarts.some((known) => start.startsWith(known));
+}
+
+/** Whether a path leads to a GGUF file, whatever its name is. */
+export async function isGgufFile(path: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() === true && (await startOf(path, signal)).startsWith('GGUF');
+}
+
+async function startOf(path: string, signal: AbortSignal | undefined): Promise<string> {
   const file = await WeightFile.open(path, signal);
   try {
-    const start = (await file.read(0, Math.min(4, file.size))).toString('latin1');
-    return pytorchStarts.some((known) => start.startsWith(known));
+    return (await file.read(0, Math.min(4, file.size))).toString('latin1');
   } finally {
     file.close();
   }

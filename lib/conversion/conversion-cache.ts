@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
-import type { TensorType } from '../tensor-types.js';
+import type { WeightType } from '../tensor-types.js';
 import { companionFiles, findCheckpointFiles } from './checkpoint-files.js';
 import { type ConvertOptions, convert } from './convert.js';
 import { fileError } from './files.js';
@@ -56,7 +56,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** A name that changes with the checkpoint's path, its files' sizes and times, the type and the format. */
-async function cacheName(source: string, type: TensorType | undefined): Promise<string> {
+async function cacheName(source: string, type: WeightType | undefined): Promise<string> {
   const real = await realpath(source);
   const { folder, weights, isTensorflow } = await findCheckpointFiles(source);
   const data = isTensorflow ? await tensorflowData(folder, weights[0] as string) : [];

@@ -1,15 +1,18 @@
 import { basename, resolve } from 'node:path';
 import { unlessAborted } from '../abort.js';
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
 import type { LoadProgress } from '../load-model.js';
-import { type TensorType, tensorTypes } from '../tensor-types.js';
+import { type TensorType, type WeightType, weightTypes } from '../tensor-types.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint.js';
+import { isGgufFile } from './checkpoint-files.js';
 import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './model-file.js';
+import { requantize } from './requantize.js';
 import { gpt2Vocabulary, readVocabulary } from './vocabulary.js';
 
 export interface ConvertOptions {
-  /** The type of the weights. Default: the checkpoint's own. */
-  type?: TensorType;
+  /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */
+  type?: WeightType;
   /** Stops the conversion, which then leaves no file and rejects with the signal's reason. */
   signal?: AbortSignal;
   /** Hears bytes of the checkpoint that are done, of all. */
@@ -20,7 +23,8 @@ const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
 /**
  * Converts a checkpoint to a GGUF file, tensor by tensor: a folder, or the file with the weights, of
- * Hugging Face, OpenAI, nanoGPT or "LLMs from scratch" (docs/checkpoints.md). llama.cpp loads the file too.
+ * Hugging Face, OpenAI, nanoGPT or "LLMs from scratch" (docs/checkpoints.md), or another GGUF file to one of
+ * another type. llama.cpp loads the file too.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE, UNSUPPORTED_MODEL,
  *   INVALID_ARGUMENT, UNKNOWN_OPTION
@@ -39,10 +43,20 @@ export async function convert(
     'signal',
     'onProgress',
   ]);
-  if (type !== undefined) checkOneOf('type', type, tensorTypes);
+  if (type !== undefined) checkOneOf('type', type, weightTypes);
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
 
+  if (await unlessAborted(signal, isGgufFile(source, signal))) {
+    if (type === undefined) {
+      throw new Gpt2Error(
+        'INVALID_ARGUMENT',
+        `${source}: it is a GGUF file; expected a type for it`,
+      );
+    }
+    await requantize(source, target, type, signal, onProgress);
+    return;
+  }
   const checkpoint = await openCheckpoint(source, signal);
   try {
     const { folder, config, hasNoVocabulary } = checkpoint;
@@ -55,24 +69,31 @@ export async function convert(
       config,
       vocabulary,
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),
+      wanted: type,
     };
-    await writeModelFile(target, description, planTensors(checkpoint, type), signal, onProgress);
+    const tensors = planTensors(checkpoint, type);
+    await writeModelFile(target, description, tensors, signal, onProgress);
   } finally {
     checkpoint.close();
   }
 }
 
-function planTensors(checkpoint: Checkpoint, type: TensorType | undefined): PlannedTensor[] {
+function planTensors(checkpoint: Checkpoint, type: WeightType | undefined): PlannedTensor[] {
   // llama.cpp's loader wants every bias.
   const zeros = checkpoint.absentBiases.map(({ name, length }) => equalNumbers(name, 0, length));
-  return [...checkpoint.tensors.map((tensor) => planTensor(tensor, type)), ...zeros];
+  const { layerCount } = checkpoint.config;
+  return [...checkpoint.tensors.map((tensor) => planTensor(tensor, type, layerCount)), ...zeros];
 }
 
-function planTensor(tensor: CheckpointTensor, type: TensorType | undefined): PlannedTensor {
+function planTensor(
+  tensor: CheckpointTensor,
+  type: WeightType | undefined,
+  layerCount: number,
+): PlannedTensor {
   const { name, isVector, rowLength, rows, parts } = tensor;
   return {
     name,
-    type: isVector ? 'f32' : matrixType(name, rowLength, type ?? ownType(tensor)),
+    type: isVector ? 'f32' : matrixType(name, rowLength, type ?? ownType(tensor), layerCount),
     shape: isVector ? [rowLength] : [rowLength, rows],
     numbers: {
       parts: parts.map(({ entry, dtype, ...part }) => ({

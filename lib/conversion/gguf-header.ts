@@ -25,23 +25,32 @@ export interface GgufTensor {
   shape: readonly number[];
 }
 
-/**
- * A GGUF file up to the first tensor. The tensors follow in this order, each padded to 32 bytes. A vocabulary
- * takes tens of milliseconds, so the event loop gets turns in between.
- */
-export async function ggufHeader(
+/** Keys and values as they stand in a file. */
+export interface EncodedMetadata {
+  count: number;
+  bytes: Uint8Array;
+}
+
+/** A vocabulary takes tens of milliseconds, so the event loop gets turns in between. */
+export async function encodeMetadata(
   metadata: ReadonlyMap<string, GgufValue>,
-  tensors: readonly GgufTensor[],
-): Promise<Uint8Array> {
+): Promise<EncodedMetadata> {
   const bytes = new ByteList();
-  bytes.text('GGUF');
-  bytes.uint32(formatVersion);
-  bytes.uint64(tensors.length);
-  bytes.uint64(metadata.size);
   for (const [key, value] of metadata) {
     bytes.string(key);
     await writeValue(bytes, value);
   }
+  return { count: metadata.size, bytes: bytes.toBytes() };
+}
+
+/** A GGUF file up to the first tensor. The tensors follow in this order, each padded to 32 bytes. */
+export function ggufHeader(metadata: EncodedMetadata, tensors: readonly GgufTensor[]): Uint8Array {
+  const bytes = new ByteList();
+  bytes.text('GGUF');
+  bytes.uint32(formatVersion);
+  bytes.uint64(tensors.length);
+  bytes.uint64(metadata.count);
+  bytes.all(metadata.bytes);
   let offset = 0;
   for (const { name, type, shape } of tensors) {
     bytes.string(name);
@@ -107,6 +116,10 @@ class ByteList {
   float32(value: number): void {
     const at = this.#claim(4);
     this.#bytes.writeFloatLE(value, at);
+  }
+  all(bytes: Uint8Array): void {
+    const at = this.#claim(bytes.length);
+    this.#bytes.set(bytes, at);
   }
   text(value: string): void {
     const at = this.#claim(3 * value.length); // at most, in UTF-8

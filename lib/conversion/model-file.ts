@@ -8,9 +8,10 @@ import {
   fittingType,
   isQuantized,
   type TensorType,
+  type WeightType,
 } from '../tensor-types.js';
 import type { CheckpointConfig } from './checkpoint-config.js';
-import { type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
+import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
 import type { Vocabulary } from './vocabulary.js';
 
 /** What a GGUF file says about its model, beside the tensors. */
@@ -22,6 +23,8 @@ export interface ModelDescription {
   absentBiases: readonly string[];
   /** recorded only: nothing is dropped at inference */
   dropRate?: number;
+  /** the type that was asked for; undefined: the checkpoint's own */
+  wanted?: WeightType;
 }
 
 /** A tensor of the file to be written. */
@@ -43,7 +46,18 @@ export async function writeModelFile(
   signal: AbortSignal | undefined,
   onProgress: ((progress: LoadProgress) => void) | undefined,
 ): Promise<void> {
-  const header = await ggufHeader(metadataOf(description, tensors), tensors);
+  const metadata = await encodeMetadata(metadataOf(description, tensors));
+  await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
+}
+
+/** Writes what follows a header that lists the same tensors. */
+export async function writeTensors(
+  target: string,
+  header: Uint8Array,
+  tensors: readonly PlannedTensor[],
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: LoadProgress) => void) | undefined,
+): Promise<void> {
   const total = tensors.reduce((sum, { sourceBytes }) => sum + sourceBytes, 0);
   const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
   // An error that the listener throws stops the conversion and is what it rejects with.
@@ -69,14 +83,35 @@ export async function writeModelFile(
   if (failures.length > 0) throw failures[0]; // it came with the last report: the file is whole and stays
 }
 
-/** The type of a matrix when the model is wanted in `type`. */
-export function matrixType(name: string, rowLength: number, type: TensorType): TensorType {
-  if (!isQuantized(type)) return type;
+/** The type of a matrix of one of `layerCount` layers when the model is wanted in `type`. */
+export function matrixType(
+  name: string,
+  rowLength: number,
+  type: WeightType,
+  layerCount: number,
+): TensorType {
+  if (!isQuantized(type)) return type as TensorType;
   // One row per position: little to save, and every token adds its error. llama.cpp keeps it too.
   if (name === 'position_embd.weight') return 'f16';
   // 4 bits for the embedding, which is the head as well, ruin small models.
   const isTable = name === 'token_embd.weight' || name === 'output.weight';
-  return fittingType(isTable && /^q[45]/.test(type) ? 'q8_0' : type, rowLength);
+  if (isTable && /^q[45]/.test(type)) return fittingType('q8_0', rowLength);
+  return fittingType(mixedType(name, type, layerCount), rowLength);
+}
+
+/** llama.cpp's mixtures (src/llama-quant.cpp): finer types where an error does most harm. */
+function mixedType(name: string, type: WeightType, layerCount: number): TensorType {
+  if (type !== 'q5_k_m' && type !== 'q4_k_m') return type;
+  const [, layer, part] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name) ?? [];
+  if (part === 'attn_qkv') return type === 'q5_k_m' ? 'q6_k' : 'q5_k';
+  if (part === 'ffn_down' && getsMoreBits(Number(layer), layerCount)) return 'q6_k';
+  return type === 'q5_k_m' ? 'q5_k' : 'q4_k';
+}
+
+/** The first and the last eighth of the layers, and every third between them. */
+function getsMoreBits(layer: number, layerCount: number): boolean {
+  const eighth = Math.floor(layerCount / 8);
+  return layer < eighth || layer >= Math.floor((7 * layerCount) / 8) || (layer - eighth) % 3 === 2;
 }
 
 /** A vector of one number, which all vectors that nobody has trained are. */
@@ -91,7 +126,7 @@ export function equalNumbers(name: string, value: number, count: number): Planne
 }
 
 function metadataOf(
-  { name, config, vocabulary, absentBiases, dropRate }: ModelDescription,
+  { name, config, vocabulary, absentBiases, dropRate, wanted }: ModelDescription,
   tensors: readonly PlannedTensor[],
 ): Map<string, GgufValue> {
   const metadata = new Map<string, GgufValue>();
@@ -100,7 +135,7 @@ function metadataOf(
 
   string('general.architecture', 'gpt2');
   string('general.name', name);
-  number('general.file_type', fileTypeNumbers[dominantType(tensors)]);
+  number('general.file_type', fileTypeNumber(tensors, wanted));
   if (tensors.some((tensor) => isQuantized(tensor.type))) {
     number('general.quantization_version', 2);
   }
@@ -170,8 +205,17 @@ function describeVocabulary(
   }
 }
 
+/** What the file calls itself: the mixture that was asked for, or the type of most bytes. */
+export function fileTypeNumber(
+  tensors: readonly GgufTensor[],
+  wanted: WeightType | undefined,
+): number {
+  const isMixture = wanted === 'q5_k_m' || wanted === 'q4_k_m';
+  return fileTypeNumbers[isMixture ? wanted : dominantType(tensors)];
+}
+
 /** The type of most bytes. */
-function dominantType(tensors: readonly PlannedTensor[]): TensorType {
+function dominantType(tensors: readonly GgufTensor[]): TensorType {
   const bytes = new Map<TensorType, number>();
   for (const { type, shape } of tensors) {
     const [rowLength = 1, rows = 1] = shape;

@@ -1,0 +1,62 @@
+import { Command } from 'commander';
+import { addon } from '../addon.js';
+import { convert } from '../index.js';
+import { callNative } from '../native-call.js';
+import type { WeightType } from '../tensor-types.js';
+import { formatBytes } from './format-bytes.js';
+import { typeOption } from './model-options.js';
+import { ProgressBar } from './progress-bar.js';
+
+interface Flags {
+  type: WeightType;
+  json?: boolean;
+}
+
+export function quantizeCommand(): Command {
+  return new Command('quantize')
+    .description('Write a model with weights of fewer bits, and report which type each matrix has.')
+    .argument('<model>', 'a GGUF file or a checkpoint, folder or file')
+    .argument('<target>', 'the GGUF file to write')
+    .addOption(typeOption('type of the weights').makeOptionMandatory())
+    .option('--json', 'print JSON on stdout')
+    .action(run);
+}
+
+/** The matrices that have a type. */
+interface Share {
+  type: string;
+  byteSize: number;
+  tensors: string[];
+}
+
+async function run(model: string, target: string, { type, json }: Flags): Promise<void> {
+  const start = performance.now();
+  const bar = new ProgressBar();
+  try {
+    await convert(model, target, { type, onProgress: (progress) => bar.show(progress) });
+  } finally {
+    bar.clear();
+  }
+  const seconds = (performance.now() - start) / 1000;
+  const { byteSize, tensors } = await callNative(undefined, () => addon.inspectGguf(target));
+  const shares = new Map<string, Share>();
+  for (const tensor of tensors.filter(({ shape }) => shape.length > 1)) {
+    const share = shares.get(tensor.type) ?? { type: tensor.type, byteSize: 0, tensors: [] };
+    share.byteSize += tensor.byteSize;
+    share.tensors.push(tensor.name);
+    shares.set(tensor.type, share);
+  }
+  const matrices = [...shares.values()].sort((a, b) => b.byteSize - a.byteSize);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ path: target, byteSize, seconds, matrices })}\n`);
+    return;
+  }
+  const lines = [
+    `${target}: ${formatBytes(byteSize)} in ${seconds.toFixed(1)} s`,
+    ...matrices.map(({ type: own, byteSize: bytes, tensors: names }) => {
+      const what = names.length > 3 ? `${names.length} matrices` : names.join(', ');
+      return `  ${own.padEnd(6)}${formatBytes(bytes).padStart(8)}  ${what}`;
+    }),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}

@@ -1,0 +1,92 @@
+import { addon, type GgufDescription } from '../addon.js';
+import { show } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
+import type { LoadProgress } from '../load-model.js';
+import { callNative } from '../native-call.js';
+import { isQuantized, type WeightType } from '../tensor-types.js';
+import { type EncodedMetadata, encodeMetadata, type GgufValue, ggufHeader } from './gguf-header.js';
+import { fileTypeNumber, matrixType, type PlannedTensor, writeTensors } from './model-file.js';
+import { WeightFile } from './weight-file.js';
+
+// Behind "GGUF", the version and the two counts.
+const metadataStart = 24;
+
+/** Writes a GGUF file of GPT-2 in another type. All else that it says stays as it is. */
+export async function requantize(
+  source: string,
+  target: string,
+  type: WeightType,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: LoadProgress) => void) | undefined,
+): Promise<void> {
+  const description = await callNative(signal, () => addon.inspectGguf(source));
+  const values = new Map(description.metadata.map(([key, value]) => [key, value]));
+  const architecture = values.get('general.architecture');
+  const layerCount = Number(values.get('gpt2.block_count'));
+  if (architecture !== 'gpt2') {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: expected the architecture "gpt2" but found ${show(architecture)}`,
+    );
+  }
+  const file = await WeightFile.open(source, signal);
+  try {
+    const tensors = description.tensors.map((tensor) =>
+      planTensor(source, file, tensor, type, layerCount),
+    );
+    const changes = new Map([['general.file_type', fileTypeNumber(tensors, type)]]);
+    if (tensors.some((tensor) => isQuantized(tensor.type))) {
+      changes.set('general.quantization_version', 2);
+    }
+    if (values.has('general.alignment')) changes.set('general.alignment', 32);
+    const metadata = await changedMetadata(file, description, changes);
+    await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
+  } finally {
+    file.close();
+  }
+}
+
+function planTensor(
+  source: string,
+  file: WeightFile,
+  { name, type: own, shape, byteSize, offset }: GgufDescription['tensors'][number],
+  type: WeightType,
+  layerCount: number,
+): PlannedTensor {
+  const [columns = 0, rows = 1, ...others] = shape;
+  if (others.some((extent) => extent !== 1)) {
+    throw new Gpt2Error('UNSUPPORTED_MODEL', `${source}: "${name}" is neither matrix nor vector`);
+  }
+  const isVector = shape.length === 1;
+  return {
+    name,
+    type: isVector ? 'f32' : matrixType(name, columns, type, layerCount),
+    shape: isVector ? [columns] : [columns, rows],
+    numbers: { parts: [{ file: file.native, offset, type: own, rows, columns, transpose: false }] },
+    sourceBytes: byteSize,
+  };
+}
+
+const uint32Type = 4;
+
+/** The metadata of a file with some whole numbers changed in place, or added. */
+async function changedMetadata(
+  file: WeightFile,
+  { metadata, metadataEnd }: GgufDescription,
+  changes: ReadonlyMap<string, number>,
+): Promise<EncodedMetadata> {
+  const bytes = await file.read(metadataStart, metadataEnd - metadataStart);
+  const added = new Map<string, GgufValue>();
+  for (const [key, number] of changes) {
+    const [, value, offset, type] = metadata.find(([name]) => name === key) ?? [];
+    if (offset === undefined) {
+      added.set(key, { type: 'uint32', value: number });
+    } else if (type !== uint32Type || typeof value !== 'number') {
+      throw file.invalid(`expected ${key} to be a whole number of 32 bits`);
+    } else {
+      bytes.writeUInt32LE(number, offset - metadataStart);
+    }
+  }
+  const more = await encodeMetadata(added);
+  return { count: metadata.length + more.count, bytes: Buffer.concat([bytes, more.bytes]) };
+}
