@@ -44,7 +44,7 @@ void checkFinite(const float* numbers, size_t count, ggml_type type) {
 template <class Work>
 void onAllProcessors(int64_t rows, int64_t step, const CancelFlag* cancelled, const Work& work) {
   std::atomic<int64_t> next{0};
-  const auto takePart = [&] {
+  const auto takePart = [&]() noexcept {
     for (;;) {
       const int64_t first = next.fetch_add(step);
       if (first >= rows || (cancelled != nullptr && cancelled->load())) return;
@@ -52,7 +52,8 @@ void onAllProcessors(int64_t rows, int64_t step, const CancelFlag* cancelled, co
     }
   };
   const int64_t chunks = (rows + step - 1) / step;
-  const int64_t threads = std::min<int64_t>(physicalCpuCount(), chunks);
+  static const int processors = physicalCpuCount();
+  const int64_t threads = std::min<int64_t>(processors, chunks);
   std::vector<std::thread> helpers;
   try {
     for (int64_t i = 1; i < threads; ++i) helpers.emplace_back(takePart);
@@ -75,9 +76,11 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
   const int64_t count = sized ? source.rows * source.columns : 0;
   const int64_t rows = source.transpose ? source.columns : source.rows;
   const int64_t rowLength = source.transpose ? source.rows : source.columns;
+  if (!canWiden(source.type)) {
+    throw Error(code::kUnsupportedModel, "numbers of the type " + typeName(source.type));
+  }
   const int64_t sourceBlock = ggml_blck_size(source.type);
   const bool fits = sized && sourceBlock > 0 && source.columns % sourceBlock == 0 &&
-                    canWiden(source.type) &&
                     source.byteSize == ggml_row_size(source.type, source.columns) *
                                            static_cast<size_t>(source.rows);
   if (!fits) {
@@ -109,7 +112,7 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
   // Some rows between two looks at the flag: the finer types take a millisecond for 10,000 numbers.
   constexpr int64_t kNumbersAtOnce = 1 << 16;
   const int64_t step = std::max<int64_t>(1, kNumbersAtOnce / rowLength);
-  onAllProcessors(rows, step, cancelled, [&](int64_t row, int64_t some) {
+  onAllProcessors(rows, step, cancelled, [&](int64_t row, int64_t some) noexcept {
     ggml_quantize_chunk(type, numbers.data() + row * rowLength,
                         encoded.data() + static_cast<size_t>(row) * rowBytes, 0, some, rowLength,
                         nullptr);

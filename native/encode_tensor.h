@@ -19,7 +19,7 @@ struct SourceTensor {
   bool transpose;  // columns become rows: Hugging Face keeps GPT-2's linear layers as [in, out]
 };
 
-// The bytes of the tensor in `type`, row after row, worked out on all processors. Throws
+// The bytes of the tensor in `type`, row after row; all processors encode. Throws
 // INVALID_ARGUMENT if the sizes do not fit each other or the rows do not fit the type's blocks,
 // INVALID_FILE if the type cannot hold a number; and ABORTED.
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,

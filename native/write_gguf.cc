@@ -22,10 +22,12 @@ constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 uint64_t writePart(OutputFile& out, const TensorPart& part, ggml_type type,
                    const std::function<void(uint64_t)>& onChunk, const CancelFlag* cancelled) {
   const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
+  // Numbers of less than a byte are as many again in f32.
+  const uint64_t rowLimit = std::max(rowBytes, static_cast<uint64_t>(part.columns));
   const int64_t step =
       part.transpose
           ? part.rows
-          : std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, part.rows);
+          : std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowLimit), 1, part.rows);
   uint64_t written = 0;
   for (int64_t row = 0; row < part.rows; row += step) {
     const int64_t rows = std::min(step, part.rows - row);
@@ -57,7 +59,8 @@ uint64_t writeParts(OutputFile& out, const std::vector<TensorPart>& parts,
       throw Error(code::kOutOfMemory, where + "no memory to encode it");
     } catch (const Error& error) {
       const std::string_view text = error.code();  // its address is another in other object files
-      const bool isAboutTensor = text == code::kInvalidFile || text == code::kInvalidArgument;
+      const bool isAboutTensor = text == code::kInvalidFile || text == code::kInvalidArgument ||
+                                 text == code::kUnsupportedModel;
       if (!isAboutTensor) throw;
       throw Error(error.code(), where + error.what());
     }

@@ -1,7 +1,7 @@
 // The command: what goes to stdout and stderr, and how it ends.
 
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, version } from '../dist/index.js';
@@ -214,9 +214,11 @@ describe('gpt2 quantize', () => {
     expect(stdout).toMatch(/f16 .*position_embd\.weight/);
     const json = await gpt2(['quantize', target, `${target}.2`, '--type', 'q4_0', '--json']);
     const { matrices, byteSize } = JSON.parse(json.stdout);
-    const names = matrices.flatMap(({ tensors }: { tensors: string[] }) => tensors);
-    expect(names).toContain('blk.0.ffn_up.weight');
-    expect(byteSize).toBeGreaterThan(0);
+    const typeOf = (name: string) =>
+      matrices.find(({ tensors }: { tensors: string[] }) => tensors.includes(name))?.type;
+    expect(typeOf('blk.0.ffn_up.weight')).toBe('q4_0');
+    expect(typeOf('token_embd.weight')).toBe('q8_0');
+    expect(byteSize).toBe(statSync(`${target}.2`).size);
   });
 
   test('needs a type', async () => {

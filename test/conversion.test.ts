@@ -1047,8 +1047,6 @@ describe('a GGUF file as the source', () => {
       await convert(own, target, { type });
       await convert(fixtureFolder('wide'), direct, { type });
       const [found, expected] = [readGguf(target), readGguf(direct)];
-      found.metadata.delete('general.name');
-      expected.metadata.delete('general.name');
       expect(found.metadata).toEqual(expected.metadata);
       expect([...found.tensors.keys()]).toEqual([...expected.tensors.keys()]);
       for (const [name, { type: own, bytes }] of expected.tensors) {
@@ -1088,6 +1086,16 @@ describe('a GGUF file as the source', () => {
     await failure('UNSUPPORTED_MODEL', () => convert(llama, target, { type: 'q8_0' }));
     writeFileSync(llama, bytes.subarray(0, -1));
     await failure('INVALID_FILE', () => convert(llama, target, { type: 'q8_0' }));
+    // A number of layers that is none, and a name that no tensor of GPT-2 has.
+    for (const [text, code] of [
+      ['gpt2.block_count', 'INVALID_FILE'],
+      ['blk.0.ffn_up.weight', 'UNSUPPORTED_MODEL'],
+    ] as const) {
+      const changed = Buffer.from(bytes);
+      changed.write('x', changed.indexOf(text) + 5);
+      writeFileSync(llama, changed);
+      await failure(code, () => convert(llama, target, { type: 'q8_0' }));
+    }
     // A file_type that is no number of 32 bits.
     const key = bytes.indexOf('general.file_type') + 'general.file_type'.length;
     const other = Buffer.from(bytes);

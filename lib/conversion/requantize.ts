@@ -22,15 +22,24 @@ export async function requantize(
   const description = await callNative(signal, () => addon.inspectGguf(source));
   const values = new Map(description.metadata.map(([key, value]) => [key, value]));
   const architecture = values.get('general.architecture');
-  const layerCount = Number(values.get('gpt2.block_count'));
   if (architecture !== 'gpt2') {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
       `${source}: expected the architecture "gpt2" but found ${show(architecture)}`,
     );
   }
+  if (Number(values.get('split.count') ?? 1) > 1) {
+    throw new Gpt2Error('UNSUPPORTED_MODEL', `${source}: it is one of several files of a model`);
+  }
   const file = await WeightFile.open(source, signal);
   try {
+    const layerCount = values.get('gpt2.block_count');
+    if (typeof layerCount !== 'number' || !Number.isInteger(layerCount) || layerCount < 1) {
+      throw file.invalid(
+        `expected gpt2.block_count to be a whole number but found ${show(layerCount)}`,
+      );
+    }
+    if (description.tensors.length === 0) throw file.invalid('it holds no tensors');
     const tensors = description.tensors.map((tensor) =>
       planTensor(source, file, tensor, type, layerCount),
     );
@@ -46,6 +55,10 @@ export async function requantize(
   }
 }
 
+const matrixName =
+  /^(token_embd|position_embd|output|blk\.\d+\.(attn_qkv|attn_output|ffn_up|ffn_down))\.weight$/;
+const vectorName = /^(output_norm|blk\.\d+\.\w+)\.(weight|bias)$/;
+
 function planTensor(
   source: string,
   file: WeightFile,
@@ -54,10 +67,15 @@ function planTensor(
   layerCount: number,
 ): PlannedTensor {
   const [columns = 0, rows = 1, ...others] = shape;
-  if (others.some((extent) => extent !== 1)) {
-    throw new Gpt2Error('UNSUPPORTED_MODEL', `${source}: "${name}" is neither matrix nor vector`);
+  // By name: GGUF drops extents of 1 at the end, or not.
+  const isMatrix = matrixName.test(name);
+  const isVector = !isMatrix && rows === 1 && vectorName.test(name);
+  if ((!isMatrix && !isVector) || others.some((extent) => extent !== 1)) {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: the tensor ${show(name)} of the shape [${shape.join(', ')}] is not part of a GPT-2`,
+    );
   }
-  const isVector = shape.length === 1;
   return {
     name,
     type: isVector ? 'f32' : matrixType(name, columns, type, layerCount),
@@ -68,6 +86,8 @@ function planTensor(
 }
 
 const uint32Type = 4;
+// A vocabulary of 50,257 tokens takes two megabytes.
+const mostMetadata = 100_000_000;
 
 /** The metadata of a file with some whole numbers changed in place, or added. */
 async function changedMetadata(
@@ -75,6 +95,11 @@ async function changedMetadata(
   { metadata, metadataEnd }: GgufDescription,
   changes: ReadonlyMap<string, number>,
 ): Promise<EncodedMetadata> {
+  if (metadataEnd > mostMetadata) {
+    throw file.invalid(
+      `expected at most ${mostMetadata} bytes of metadata but found ${metadataEnd}`,
+    );
+  }
   const bytes = await file.read(metadataStart, metadataEnd - metadataStart);
   const added = new Map<string, GgufValue>();
   for (const [key, number] of changes) {

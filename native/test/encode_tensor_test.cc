@@ -2,6 +2,7 @@
 
 #include <ggml.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -230,4 +231,49 @@ TEST(aFlagStopsTheEncoding) {
   CHECK_EQUAL(encodeTensor(tensor, GGML_TYPE_Q4_K, &cancelled).size(), 144U);
   cancelled = true;
   CHECK_ERROR(code::kAborted, encodeTensor(tensor, GGML_TYPE_Q4_K, &cancelled));
+}
+
+// Rows are dealt out to threads; each is what it is by itself.
+TEST(everyRowIsEncodedAsIfItWereAlone) {
+  constexpr int64_t kRows = 1003;
+  constexpr int64_t kColumns = 512;
+  RandomNumbers random(3);
+  std::vector<float> numbers;
+  for (int64_t i = 0; i < kRows * kColumns; ++i) {
+    numbers.push_back(static_cast<float>(random.symmetric()));
+  }
+  const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
+  for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_F16}) {
+    const std::vector<uint8_t> whole = gpt2::encodeTensor(
+        {bytes, numbers.size() * sizeof(float), GGML_TYPE_F32, kRows, kColumns, false}, type);
+    const size_t rowBytes = ggml_row_size(type, kColumns);
+    CHECK_EQUAL(whole.size(), rowBytes * kRows);
+    for (size_t row = 0; row < kRows; ++row) {
+      const std::vector<uint8_t> one =
+          gpt2::encodeTensor({bytes + row * kColumns * sizeof(float), kColumns * sizeof(float),
+                              GGML_TYPE_F32, 1, kColumns, false},
+                             type);
+      CHECK(std::equal(one.begin(), one.end(),
+                       whole.begin() + static_cast<std::ptrdiff_t>(row * rowBytes)));
+    }
+  }
+}
+
+TEST(quantisedNumbersAreEncodedAnew) {
+  constexpr int64_t kCount = 256;
+  std::vector<float> numbers;
+  for (int i = 0; i < kCount; ++i) numbers.push_back(static_cast<float>(i - 128) / 128);
+  const auto bytesOf = [](const std::vector<float>& from) {
+    return reinterpret_cast<const uint8_t*>(from.data());
+  };
+  const std::vector<uint8_t> small = gpt2::encodeTensor(
+      {bytesOf(numbers), kCount * sizeof(float), GGML_TYPE_F32, 1, kCount, false}, GGML_TYPE_Q8_0);
+  const std::vector<uint8_t> again = gpt2::encodeTensor(
+      {small.data(), small.size(), GGML_TYPE_Q8_0, 1, kCount, false}, GGML_TYPE_F32);
+  CHECK(decode(again, GGML_TYPE_F32, kCount) == decode(small, GGML_TYPE_Q8_0, kCount));
+  const std::vector<int32_t> whole(kCount);
+  CHECK_ERROR(code::kUnsupportedModel,
+              gpt2::encodeTensor({reinterpret_cast<const uint8_t*>(whole.data()),
+                                  kCount * sizeof(int32_t), GGML_TYPE_I32, 1, kCount, false},
+                                 GGML_TYPE_F16));
 }
