@@ -119,10 +119,39 @@ function wholeTables() {
   return parts.join('\n\n');
 }
 
-function putBetweenMarks(path, text) {
+function modelsTable() {
+  const {
+    machine: on,
+    promptLength,
+    tokens,
+    results: models,
+  } = JSON.parse(readFileSync(here('results/models.json'), 'utf8'));
+  const lines = models.map((model) => [
+    model.preset,
+    model.type,
+    figure(model.fileMB),
+    figure(model.loadMs),
+    figure(model.promptTokensPerSecond),
+    figure(model.tokensPerSecond),
+    figure(model.peakMB),
+  ]);
+  const head = [
+    'size',
+    'weights',
+    'file, MB',
+    'load, ms',
+    `prompt of ${promptLength}, tokens/s`,
+    `${tokens} tokens after it, tokens/s`,
+    'peak memory, MB',
+  ];
+  return `${on.processor}, ${models[0].threads} threads, one run each:\n\n${table(head, lines)}`;
+}
+
+/** Replaces what stands between two comments. */
+function putBetweenMarks(path, mark, text) {
   const before = readFileSync(here(path), 'utf8');
   const after = before.replace(
-    /(<!-- bench:begin -->\n)[\s\S]*(<!-- bench:end -->)/,
+    new RegExp(`(<!-- ${mark}:begin -->\\n)[\\s\\S]*(<!-- ${mark}:end -->)`),
     (_, begin, end) => `${begin}${text}\n${end}`,
   );
   put(path, after);
@@ -140,8 +169,9 @@ function put(path, text) {
   process.exitCode = 1;
 }
 
-putBetweenMarks('../README.md', readmeTable());
-putBetweenMarks('../docs/performance.md', wholeTables());
+putBetweenMarks('../README.md', 'bench', readmeTable());
+putBetweenMarks('../docs/performance.md', 'bench', wholeTables());
+putBetweenMarks('../docs/sizes.md', 'models', modelsTable());
 if (!checks) mkdirSync(here('../docs/charts'), { recursive: true });
 for (const row of rowNames) {
   const ofRow = results.filter((one) => one.row === row && one.threads === mostThreads);
