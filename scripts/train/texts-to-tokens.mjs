@@ -26,7 +26,7 @@ export async function textsToTokens(folder, output) {
 }
 
 /** Paragraphs as one line each, an empty line between them. */
-function unwrapped(text) {
+export function unwrapped(text) {
   const paragraphs = withPlainMarks(text)
     .split(/\n\s*\n/)
     .map((paragraph) => paragraph.replace(/\s+/g, ' ').trim())
