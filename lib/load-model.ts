@@ -85,33 +85,18 @@ const mostThreads = 512;
  * const model = await loadModel('./gpt2', { type: 'q8_0', threads: 2 });
  */
 export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
-  const checked = checkOptions('loadModel', options, loadOptionNames);
-  const {
-    device,
-    threads,
-    contextLength,
-    type,
-    cacheType,
-    mmap,
-    cacheDir,
-    signal,
-    onProgress,
-    logger,
-  } = checkLoadOptions(checked);
+  const checked = checkLoadOptions(checkOptions('loadModel', options, loadOptionNames));
+  const { cacheDir, signal, onProgress, logger } = checked;
   signal?.throwIfAborted();
 
-  const { path, size } = await findModelFile(source, cacheDir, {
-    type,
-    signal,
-    onProgress,
-  });
+  const { path, size } = await findModelFile(source, cacheDir, checked);
   onProgress?.({ stage: 'load', done: 0, total: size });
   const nativeOptions = {
-    device,
-    threads: threads ?? 0,
-    contextLength: contextLength ?? 0,
-    cacheType,
-    mmap,
+    device: checked.device,
+    threads: checked.threads ?? 0,
+    contextLength: checked.contextLength ?? 0,
+    cacheType: checked.cacheType,
+    mmap: checked.mmap,
   };
   const hear = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
@@ -131,10 +116,10 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   }
 }
 
-/** Load options with their defaults, checked. */
+/** Load options, checked, with their defaults. */
 export function checkLoadOptions(options: LoadOptions) {
-  const { device = 'auto', threads, contextLength, type, cacheType, mmap = true } = options;
-  const { cacheDir = defaultCacheFolder(), signal, onProgress, logger } = options;
+  const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
+  const { threads, contextLength, type, cacheType, signal, onProgress, logger } = options;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
   if (contextLength !== undefined) {
@@ -147,18 +132,7 @@ export function checkLoadOptions(options: LoadOptions) {
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
-  return {
-    device,
-    threads,
-    contextLength,
-    type,
-    cacheType,
-    mmap,
-    cacheDir,
-    signal,
-    onProgress,
-    logger,
-  };
+  return { ...options, device, mmap, cacheDir };
 }
 
 // Node drops what a function throws that an addon calls, and writes a warning to stderr.

@@ -2,16 +2,15 @@
 
 #include <cmath>
 
+#include "split_mix.h"
+
 namespace gpt2 {
 
 namespace {
 
-// The number `index` of SplitMix64 (Steele, Lea & Flood 2014).
+// The number `index` of the sequence of a seed.
 uint64_t randomBits(uint64_t seed, uint64_t index) {
-  uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15U;
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
-  return z ^ (z >> 31U);
+  return splitMix(seed + (index + 1) * kSplitMixStep);
 }
 
 // In (0, 1].

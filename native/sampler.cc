@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "kernels/row_functions.h"
+#include "split_mix.h"
 
 namespace gpt2 {
 
@@ -21,14 +22,10 @@ bool likelier(const Candidate& a, const Candidate& b) {
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options), state_(options.seed) {}
 
-// SplitMix64 (Steele, Lea & Flood 2014): one 64-bit state, so every seed is a good one.
+// One 64-bit state, so every seed is a good one.
 double Sampler::nextUniform() {
-  state_ += 0x9e3779b97f4a7c15U;
-  uint64_t z = state_;
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
-  z ^= z >> 31U;
-  return static_cast<double>(z >> 11U) * 0x1p-53;
+  state_ += kSplitMixStep;
+  return static_cast<double>(splitMix(state_) >> 11U) * 0x1p-53;
 }
 
 // Brings the `count` likeliest candidates to the front, in order.

@@ -27,7 +27,7 @@ import { logitsError, readGolden } from './golden.js';
 import { spelledTokens } from './gpt2-vocabulary.js';
 import { type StoredTensor, writeSafetensors } from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
-import { writeTensorflow } from './tensorflow-file.js';
+import { tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
 const root = temporaryFolder();
 const pytorch = join(__dirname, 'fixtures', 'pytorch');
@@ -233,16 +233,9 @@ describe("OpenAI's release", () => {
   function tensorflowTensors(): Map<string, StoredTensor> {
     return new Map(
       [...readTensors(model)].map(([name, tensor]) => {
-        const path = name
-          .replace(/^transformer\./, '')
-          .replace(/^h\.(\d+)\./, 'h$1.')
-          .replaceAll('.', '/')
-          .replace(/^(wte|wpe)\/weight$/, '$1')
-          .replace(/(ln_\w)\/weight$/, '$1/g')
-          .replace(/\/weight$/, '/w')
-          .replace(/\/bias$/, '/b');
+        const path = tensorflowName(name);
         const shape = path.endsWith('/w') ? [1, ...tensor.shape] : tensor.shape;
-        return [`model/${path}`, { ...tensor, shape }];
+        return [path, { ...tensor, shape }];
       }),
     );
   }

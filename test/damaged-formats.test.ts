@@ -13,7 +13,7 @@ import { byteDamage, damageBytes } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
 import { readSafetensors } from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
-import { sortedTable, writeTensorflow } from './tensorflow-file.js';
+import { sortedTable, tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
 const root = temporaryFolder();
 const pytorch = join(__dirname, 'fixtures', 'pytorch');
@@ -58,18 +58,7 @@ const structures: Record<string, () => Structured> = {
     const tensors = [...readSafetensors(join(source, 'model.safetensors'))];
     writeTensorflow(
       join(folder, 'model.ckpt'),
-      new Map(
-        tensors.map(([name, tensor]) => [
-          `model/${name
-            .replace(/^h\.(\d+)\./, 'h$1/')
-            .replaceAll('.', '/')
-            .replace(/^(wte|wpe)\/weight$/, '$1')
-            .replace(/(ln_\w)\/weight$/, '$1/g')
-            .replace(/\/weight$/, '/w')
-            .replace(/\/bias$/, '/b')}`,
-          tensor,
-        ]),
-      ),
+      new Map(tensors.map(([name, tensor]) => [tensorflowName(name), tensor])),
     );
     const hparams = { n_vocab: 5, n_ctx: 8, n_embd: 8, n_head: 2, n_layer: 1 };
     writeFileSync(join(folder, 'hparams.json'), JSON.stringify(hparams));

@@ -112,3 +112,16 @@ export function writeTensorflow(
     writeFileSync(name, Buffer.concat(parts));
   }
 }
+
+/** A tensor's name in OpenAI's release, from Hugging Face's. */
+export function tensorflowName(name: string): string {
+  const path = name
+    .replace(/^transformer\./, '')
+    .replace(/^h\.(\d+)\./, 'h$1/')
+    .replaceAll('.', '/')
+    .replace(/^(wte|wpe)\/weight$/, '$1')
+    .replace(/(ln_\w)\/weight$/, '$1/g')
+    .replace(/\/weight$/, '/w')
+    .replace(/\/bias$/, '/b');
+  return `model/${path}`;
+}

@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { addon, type GgufDescription } from '../addon.js';
-import { show } from '../arguments.js';
 import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { gpt2Metadata } from '../conversion/gpt2-metadata.js';
 import { matrixType } from '../conversion/model-file.js';
-import { Gpt2Error } from '../errors.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
 import { findModelFile } from '../load-model.js';
 import { type ModelSizes, modelTensors } from '../model-tensors.js';
@@ -87,16 +86,10 @@ async function describePreset(
 
 async function describeFile(model: string | undefined): Promise<Description> {
   const { path } = await findModelFile(model, defaultCacheFolder(), {});
-  const { metadata, tensors } = await callNative(undefined, () => addon.inspectGguf(path));
+  const description = await callNative(undefined, () => addon.inspectGguf(path));
+  const { tensors } = description;
   if (model === undefined) tellOfDefaultModel();
-  const values = new Map(metadata.map(([key, value]) => [key, value]));
-  const architecture = values.get('general.architecture');
-  if (architecture !== 'gpt2') {
-    throw new Gpt2Error(
-      'UNSUPPORTED_MODEL',
-      `${path}: expected the architecture "gpt2" but found ${show(architecture)}`,
-    );
-  }
+  const values = gpt2Metadata(path, description);
   const number = (key: string) => Number(values.get(`gpt2.${key}`));
   const absent = absentTensors(values);
   return {

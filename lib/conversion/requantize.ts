@@ -5,6 +5,7 @@ import type { LoadProgress } from '../load-model.js';
 import { callNative } from '../native-call.js';
 import { isQuantized, type WeightType } from '../tensor-types.js';
 import { type EncodedMetadata, encodeMetadata, type GgufValue, ggufHeader } from './gguf-header.js';
+import { gpt2Metadata } from './gpt2-metadata.js';
 import { fileTypeNumber, matrixType, type PlannedTensor, writeTensors } from './model-file.js';
 import { WeightFile } from './weight-file.js';
 
@@ -20,14 +21,7 @@ export async function requantize(
   onProgress: ((progress: LoadProgress) => void) | undefined,
 ): Promise<void> {
   const description = await callNative(signal, () => addon.inspectGguf(source));
-  const values = new Map(description.metadata.map(([key, value]) => [key, value]));
-  const architecture = values.get('general.architecture');
-  if (architecture !== 'gpt2') {
-    throw new Gpt2Error(
-      'UNSUPPORTED_MODEL',
-      `${source}: expected the architecture "gpt2" but found ${show(architecture)}`,
-    );
-  }
+  const values = gpt2Metadata(source, description);
   if (Number(values.get('split.count') ?? 1) > 1) {
     throw new Gpt2Error('UNSUPPORTED_MODEL', `${source}: it is one of several files of a model`);
   }
