@@ -7,6 +7,7 @@
 #include "conversion.h"
 #include "file_object.h"
 #include "gguf_object.h"
+#include "lock_file.h"
 #include "logger.h"
 #include "model_object.h"
 #include "processor.h"
@@ -51,6 +52,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openModel", Napi::Function::New<ModelObject::open>(env));
   exports.Set("inspectGguf", Napi::Function::New<inspectGguf>(env));
   exports.Set("openFile", Napi::Function::New<FileObject::open>(env));
+  exports.Set("lockFile", Napi::Function::New<lockFile>(env));
   exports.Set("writeGguf", Napi::Function::New<writeGguf>(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
   exports.Set("stopEngines", Napi::Function::New<stopEngines>(env));

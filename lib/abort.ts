@@ -1,3 +1,15 @@
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** Waits, unless the signal is aborted first: then its reason is thrown. */
+export async function waitUnlessAborted(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await wait(milliseconds, undefined, { signal }).catch((error) => {
+    throw signal?.reason ?? error;
+  });
+}
+
 /** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */
 export async function unlessAborted<T>(
   signal: AbortSignal | undefined,

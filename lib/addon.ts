@@ -142,6 +142,8 @@ export interface Addon {
   ): Promise<NativeModel>;
   inspectGguf(path: string): Promise<GgufDescription>;
   openFile(path: string): Promise<NativeFile>;
+  /** Takes a lock and resolves to what releases it; to undefined while somebody else holds it. */
+  lockFile(path: string): Promise<(() => void) | undefined>;
   /** Writes header and tensors, encoded; `onProgress` hears how many bytes of the sources are done. */
   writeGguf(
     path: string,

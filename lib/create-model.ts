@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
-import { fileError } from './conversion/files.js';
+import { requireSpace, writeError } from './conversion/files.js';
 import {
   equalNumbers,
   matrixType,
@@ -9,7 +9,6 @@ import {
   writeModelFile,
 } from './conversion/model-file.js';
 import { gpt2Vocabulary } from './conversion/vocabulary.js';
-import { Gpt2Error } from './errors.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
@@ -63,19 +62,8 @@ async function makeFolder(cacheFolder: string): Promise<string> {
     await mkdir(cacheFolder, { recursive: true });
     return await mkdtemp(join(cacheFolder, 'created-'));
   } catch (error) {
-    const { message } = fileError(cacheFolder, error as NodeJS.ErrnoException);
-    throw new Gpt2Error('FILE_UNWRITABLE', message, { cause: error });
+    throw writeError(cacheFolder, error);
   }
-}
-
-/** Not to find out by filling the disk. */
-async function requireSpace(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bytes <= bavail * bsize) return;
-  throw new Gpt2Error(
-    'FILE_UNWRITABLE',
-    `${folder}: the model needs ${bytes} bytes, but only ${bavail * bsize} are free`,
-  );
 }
 
 function bytesOf(config: Required<Gpt2Config>, type: WeightType): number {

@@ -13,10 +13,9 @@ import {
 } from './arguments.js';
 import { isCheckpointFile } from './conversion/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
-import { fileError } from './conversion/files.js';
-import { defaultModel } from './default-model.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
+import { findModel } from './model-source.js';
 import { callNative } from './native-call.js';
 import { type WeightType, weightTypes } from './tensor-types.js';
 import { tokenizerFor } from './tokenizer.js';
@@ -38,7 +37,10 @@ export interface LoadOptions {
   threads?: number;
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
   contextLength?: number;
-  /** The type of the weights when a checkpoint is converted. Default: the checkpoint's own. */
+  /**
+   * The type of the weights when a checkpoint is converted. Default: the checkpoint's own. Of several GGUF files
+   * on the hub it chooses the one with the type in its name.
+   */
   type?: WeightType;
   /** The type of keys and values. Default: f32 for weights in f32, else f16. */
   cacheType?: 'f32' | 'f16';
@@ -46,6 +48,11 @@ export interface LoadOptions {
   mmap?: boolean;
   /** Where conversions are kept. Default: the platform's cache folder, or GPT2_NATIVE_CACHE. */
   cacheDir?: string;
+  /**
+   * Takes models of the hub from the cache alone; the network is never touched. Default: what HF_HUB_OFFLINE
+   * says.
+   */
+  offline?: boolean;
   /** Stops the loading, which then rejects with the signal's reason. */
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
@@ -65,6 +72,7 @@ export const loadOptionNames = [
   'cacheType',
   'mmap',
   'cacheDir',
+  'offline',
   'signal',
   'onProgress',
   'logger',
@@ -75,14 +83,18 @@ const mostThreads = 512;
 
 /**
  * Opens a model: a GGUF file, or a checkpoint, as its folder or as the file with its weights, which is
- * converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's (docs/checkpoints.md).
+ * converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's (docs/checkpoints.md); or
+ * the name of one on the Hugging Face hub, which is fetched once: `gpt2`, `gpt2-medium`, `gpt2-large`, `gpt2-xl`,
+ * `distilgpt2`, or `owner/name`, each also with `@revision`. What there is under a path is never taken for a name.
  * Without a source it is the small model that comes with the package, for trying things out.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
- *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION
+ *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND,
+ *   ACCESS_DENIED, HUB_UNAVAILABLE, CHECKSUM_MISMATCH
  * @example
  * const toy = await loadModel();
- * const model = await loadModel('./gpt2', { type: 'q8_0', threads: 2 });
+ * const model = await loadModel('./my-gpt2', { type: 'q8_0', threads: 2 });
+ * const published = await loadModel('gpt2', { onProgress: ({ stage, done, total }) => {} });
  */
 export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
   const checked = checkLoadOptions(checkOptions('loadModel', options, loadOptionNames));
@@ -119,7 +131,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
 /** Load options, checked, with their defaults. */
 export function checkLoadOptions(options: LoadOptions) {
   const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
-  const { threads, contextLength, type, cacheType, signal, onProgress, logger } = options;
+  const { threads, contextLength, type, cacheType, offline, signal, onProgress, logger } = options;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
   if (contextLength !== undefined) {
@@ -128,6 +140,7 @@ export function checkLoadOptions(options: LoadOptions) {
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
   checkBoolean('mmap', mmap);
+  if (offline !== undefined) checkBoolean('offline', offline);
   checkString('cacheDir', cacheDir);
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
@@ -148,34 +161,22 @@ function withUncaughtErrors(logger: Logger): Logger {
   };
 }
 
-/** The GGUF file that a source means. */
+/** The GGUF file that a source means, fetched and converted if need be. */
 export async function findModelFile(
   source: string | undefined,
   cacheFolder: string,
-  { type, signal, onProgress }: Pick<LoadOptions, 'type' | 'signal' | 'onProgress'>,
+  options: Pick<LoadOptions, 'type' | 'offline' | 'signal' | 'onProgress'>,
 ): Promise<{ path: string; size: number }> {
+  const { type, signal, onProgress } = options;
   if (source !== undefined) checkString('the model', source);
-  const given = source === undefined ? defaultModel : resolve(source);
-  const found = await unlessAborted(signal, stat(given)).catch((error) => {
-    signal?.throwIfAborted();
-    const ours = fileError(given, error);
-    if (ours.code !== 'FILE_NOT_FOUND') throw ours;
-    const expected =
-      source === undefined
-        ? 'the small model that comes with the package'
-        : 'the path of a GGUF file or of a checkpoint';
-    throw new Gpt2Error(ours.code, `Expected ${expected}, but there is nothing at ${given}`);
-  });
-  if (found.isFile() && !(await isCheckpointFile(given, signal))) {
-    return { path: given, size: found.size };
+  const model = await findModel(source, options);
+  const found = await unlessAborted(signal, stat(model.path));
+  if (found.isFile() && !(await isCheckpointFile(model.path, signal))) {
+    return { path: model.path, size: found.size };
   }
   if (!found.isFile() && !found.isDirectory()) {
-    throw new Gpt2Error('FILE_UNREADABLE', `${given}: neither a file nor a folder`);
+    throw new Gpt2Error('FILE_UNREADABLE', `${model.path}: neither a file nor a folder`);
   }
-  const path = await cachedConversion(given, resolve(cacheFolder), {
-    type,
-    signal,
-    onProgress,
-  });
+  const path = await cachedConversion(model, resolve(cacheFolder), { type, signal, onProgress });
   return { path, size: (await stat(path)).size };
 }

@@ -137,7 +137,7 @@ describe('the command without --model', () => {
     );
     expect({ stdout, exitCode }).toEqual({ stdout: `He said${text}\n`, exitCode: 0 });
     expect(stderr.match(/no model given/g)).toHaveLength(1);
-    expect(stderr).toContain('https://huggingface.co/openai-community/gpt2/resolve/main/');
+    expect(stderr).toContain('--model gpt2');
   });
 
   test.each([

@@ -3,33 +3,37 @@ import { Command } from 'commander';
 import { convert } from '../index.js';
 import type { WeightType } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
-import { typeOption } from './model-options.js';
+import { modelForms, offlineOption, typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';
 
 interface Flags {
   type?: WeightType;
+  offline?: boolean;
   json?: boolean;
 }
 
 export function convertCommand(): Command {
   return new Command('convert')
     .description('Convert a checkpoint to a GGUF file.')
-    .argument(
-      '<checkpoint>',
-      'a folder, or the file with the weights: Hugging Face, OpenAI, nanoGPT …',
-    )
+    .argument('<checkpoint>', modelForms)
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption())
+    .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
-async function run(checkpoint: string, target: string, { type, json }: Flags): Promise<void> {
+async function run(
+  checkpoint: string,
+  target: string,
+  { type, offline, json }: Flags,
+): Promise<void> {
   const start = performance.now();
   const bar = new ProgressBar();
   try {
     await convert(checkpoint, target, {
       type,
+      offline,
       onProgress: (progress) => bar.show(progress),
     });
   } finally {

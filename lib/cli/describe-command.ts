@@ -1,20 +1,25 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { addon, type GgufDescription } from '../addon.js';
-import { defaultCacheFolder } from '../conversion/conversion-cache.js';
 import { gpt2Metadata } from '../conversion/gpt2-metadata.js';
 import { matrixType } from '../conversion/model-file.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
-import { findModelFile } from '../load-model.js';
 import { type ModelSizes, modelTensors } from '../model-tensors.js';
 import { callNative } from '../native-call.js';
 import { byteSize, type WeightType, weightTypes } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
-import { parseCount, tellOfDefaultModel } from './model-options.js';
+import {
+  findFile,
+  modelForms,
+  offlineOption,
+  parseCount,
+  tellOfDefaultModel,
+} from './model-options.js';
 
 interface Flags {
   type: WeightType;
   context?: number;
+  offline?: boolean;
   json?: boolean;
 }
 
@@ -25,7 +30,7 @@ export function describeCommand(): Command {
     )
     .argument(
       '[model]',
-      `a GGUF file, a checkpoint, or ${presetNames.join(', ')} (default: the small model that comes with the package)`,
+      `${modelForms}, or a published size: ${presetNames.join(', ')} (default: the small model that comes with the package)`,
     )
     .addOption(
       new Option('--type <type>', 'type of the weights of a published size')
@@ -33,6 +38,7 @@ export function describeCommand(): Command {
         .default('f32'),
     )
     .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseCount)
+    .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
@@ -51,8 +57,9 @@ interface Description {
   tensors: StoredTensor[];
 }
 
-async function run(model: string | undefined, { type, context, json }: Flags): Promise<void> {
-  const description = (await describePreset(model, type)) ?? (await describeFile(model));
+async function run(model: string | undefined, flags: Flags): Promise<void> {
+  const { type, context, offline, json } = flags;
+  const description = (await describePreset(model, type)) ?? (await describeFile(model, offline));
   const tokens = Math.min(context ?? Number.POSITIVE_INFINITY, description.sizes.contextLength);
   const summary = summarize(description, tokens);
   process.stdout.write(
@@ -84,8 +91,11 @@ async function describePreset(
   };
 }
 
-async function describeFile(model: string | undefined): Promise<Description> {
-  const { path } = await findModelFile(model, defaultCacheFolder(), {});
+async function describeFile(
+  model: string | undefined,
+  offline: boolean | undefined,
+): Promise<Description> {
+  const path = await findFile(model, { offline });
   const description = await callNative(undefined, () => addon.inspectGguf(path));
   const { tensors } = description;
   if (model === undefined) tellOfDefaultModel();

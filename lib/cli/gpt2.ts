@@ -7,8 +7,11 @@ import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';
 import { inspectCommand } from './inspect-command.js';
+import { listCommand } from './list-command.js';
 import { logitsCommand } from './logits-command.js';
+import { pullCommand } from './pull-command.js';
 import { quantizeCommand } from './quantize-command.js';
+import { rmCommand } from './rm-command.js';
 
 const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
 
@@ -21,6 +24,9 @@ const program = new Command('gpt2')
   .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
   .addCommand(describeCommand())
+  .addCommand(pullCommand())
+  .addCommand(listCommand())
+  .addCommand(rmCommand())
   .addHelpText(
     'after',
     `

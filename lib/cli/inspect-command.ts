@@ -1,24 +1,28 @@
 import { Command } from 'commander';
 import { addon, type GgufDescription } from '../addon.js';
-import { defaultCacheFolder } from '../conversion/conversion-cache.js';
-import { findModelFile } from '../load-model.js';
 import { callNative } from '../native-call.js';
 import { formatBytes } from './format-bytes.js';
-import { tellOfDefaultModel } from './model-options.js';
+import { findFile, modelForms, offlineOption, tellOfDefaultModel } from './model-options.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('Print what a model file holds: metadata, tensors, types, sizes.')
     .argument(
       '[model]',
-      'a GGUF file, or a checkpoint, which is converted first (default: the small model that comes with the package)',
+      `${modelForms}; checkpoints are converted first (default: the small model that comes with the package)`,
     )
+    .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
-async function run(model: string | undefined, { json }: { json?: boolean }): Promise<void> {
-  const { path } = await findModelFile(model, defaultCacheFolder(), {});
+interface Flags {
+  offline?: boolean;
+  json?: boolean;
+}
+
+async function run(model: string | undefined, { offline, json }: Flags): Promise<void> {
+  const path = await findFile(model, { offline });
   const description = await callNative(undefined, () => addon.inspectGguf(path));
   if (model === undefined) tellOfDefaultModel();
   process.stdout.write(

@@ -1,6 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { defaultCacheFolder } from '../conversion/conversion-cache.js';
 import { type LoadOptions, type LoadProgress, loadModel, type Model } from '../index.js';
 import type { Input } from '../input.js';
+import { findModelFile } from '../load-model.js';
 import { weightTypes } from '../tensor-types.js';
 import { ProgressBar } from './progress-bar.js';
 
@@ -13,14 +15,19 @@ export interface ModelFlags {
   cacheType?: LoadOptions['cacheType'];
   mmap: boolean;
   cacheDir?: string;
+  offline?: boolean;
 }
+
+/** What a model is named by. */
+export const modelForms =
+  'a GGUF file, a checkpoint (folder or file), or a name on the hub (gpt2, owner/name[@revision])';
 
 /** Adds the options with which a command finds and opens its model. */
 export function addModelOptions(command: Command): Command {
   return command
     .option(
-      '-m, --model <path>',
-      'a GGUF file or a checkpoint, folder or file (default: the small model that comes with the package)',
+      '-m, --model <model>',
+      `${modelForms} (default: the small model that comes with the package)`,
     )
     .addOption(
       new Option('--device <name>', 'where to compute').choices([
@@ -36,7 +43,8 @@ export function addModelOptions(command: Command): Command {
     .addOption(typeOption())
     .addOption(new Option('--cache-type <type>', 'type of keys and values').choices(['f32', 'f16']))
     .option('--no-mmap', 'read the file into memory instead of mapping it')
-    .option('--cache-dir <folder>', 'where conversions are kept');
+    .option('--cache-dir <folder>', 'where conversions are kept')
+    .addOption(offlineOption());
 }
 
 export function typeOption(
@@ -45,12 +53,32 @@ export function typeOption(
   return new Option('--type <type>', description).choices(weightTypes);
 }
 
-/** Opens the model that the options name, with a progress bar on a terminal. */
-export async function openModel(flags: ModelFlags): Promise<Model> {
-  const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir } = flags;
+export function offlineOption(): Option {
+  return new Option('--offline', 'take models of the hub from the cache alone');
+}
+
+/** The GGUF file of a model, fetched and converted if need be, with a progress bar on a terminal. */
+export async function findFile(
+  model: string | undefined,
+  { offline }: Pick<ModelFlags, 'offline'>,
+): Promise<string> {
   const bar = new ProgressBar();
   const onProgress = (progress: LoadProgress) => bar.show(progress);
-  const options = { device, threads, contextLength, type, cacheType, mmap, cacheDir, onProgress };
+  try {
+    return (await findModelFile(model, defaultCacheFolder(), { offline, onProgress })).path;
+  } finally {
+    bar.clear();
+  }
+}
+
+/** Opens the model that the options name, with a progress bar on a terminal. */
+export async function openModel(flags: ModelFlags): Promise<Model> {
+  const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir, offline } = flags;
+  const bar = new ProgressBar();
+  const options = {
+    ...{ device, threads, contextLength, type, cacheType, mmap, cacheDir, offline },
+    onProgress: (progress: LoadProgress) => bar.show(progress),
+  };
   try {
     const opened = await loadModel(model, options);
     if (model === undefined) tellOfDefaultModel();
@@ -64,8 +92,7 @@ export async function openModel(flags: ModelFlags): Promise<Model> {
 export function tellOfDefaultModel(): void {
   process.stderr.write(
     `gpt2: no model given, so this is the small one that comes with the package, trained on twenty old books.
-To fetch OpenAI's 124M (548 MB) into the folder gpt2, for --model gpt2:
-  curl -fL --fail-early --create-dirs --output-dir gpt2 --remote-name-all "https://huggingface.co/openai-community/gpt2/resolve/main/{config.json,model.safetensors,vocab.json,merges.txt}"
+With --model gpt2 it is OpenAI's 124M, fetched once (550 MB) from the Hugging Face hub into the cache.
 `,
   );
 }

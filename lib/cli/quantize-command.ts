@@ -4,20 +4,22 @@ import { convert } from '../index.js';
 import { callNative } from '../native-call.js';
 import type { WeightType } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
-import { typeOption } from './model-options.js';
+import { modelForms, offlineOption, typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';
 
 interface Flags {
   type: WeightType;
+  offline?: boolean;
   json?: boolean;
 }
 
 export function quantizeCommand(): Command {
   return new Command('quantize')
     .description('Write a model with weights of fewer bits, and report which type each matrix has.')
-    .argument('<model>', 'a GGUF file or a checkpoint, folder or file')
+    .argument('<model>', modelForms)
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption('type of the weights').makeOptionMandatory())
+    .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
@@ -29,11 +31,11 @@ interface Share {
   tensors: string[];
 }
 
-async function run(model: string, target: string, { type, json }: Flags): Promise<void> {
+async function run(model: string, target: string, { type, offline, json }: Flags): Promise<void> {
   const start = performance.now();
   const bar = new ProgressBar();
   try {
-    await convert(model, target, { type, onProgress: (progress) => bar.show(progress) });
+    await convert(model, target, { type, offline, onProgress: (progress) => bar.show(progress) });
   } finally {
     bar.clear();
   }

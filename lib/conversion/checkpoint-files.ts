@@ -71,43 +71,72 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
   const names = await readdir(source).catch((error) => {
     throw fileError(source, error);
   });
-  const files = (weights: readonly string[], isTensorflow = false) => ({
-    folder: source,
-    weights,
-    isTensorflow,
-  });
-  // The single file first, as Hugging Face's loader does: an index may be left over.
-  for (const single of ['model.safetensors', 'pytorch_model.bin']) {
-    if (names.includes(single)) return files([single]);
-    const index = `${single}.index.json`;
-    if (names.includes(index)) return files(await readShardIndex(source, index));
+  const choice = chooseWeights(source, names);
+  if (!choice) {
+    throw new Gpt2Error(
+      'FILE_NOT_FOUND',
+      `${source}: there is no checkpoint in this folder (${knownForms})`,
+    );
   }
-  const hasData = (index: string) =>
-    names.some((name) => name.startsWith(index.replace(tensorflowIndex, '.data-')));
-  const indices = names.filter(
-    (name) => usualTensorflowIndex.test(name) || (tensorflowIndex.test(name) && hasData(name)),
-  );
-  if (indices.length > 0) return files([onlyOne(source, indices, 'TensorFlow checkpoint')], true);
-  const others = names.filter((name) => pytorchFile.test(name));
-  if (others.length > 0) return files([onlyOne(source, others, 'file of PyTorch')]);
-  throw new Gpt2Error(
-    'FILE_NOT_FOUND',
-    `${source}: there is no checkpoint in this folder (model.safetensors, pytorch_model.bin, model.ckpt.index, or a file .pt or .pth)`,
-  );
+  const { shardIndex, isTensorflow } = choice;
+  const weights = shardIndex ? await readShardIndex(source, shardIndex) : choice.weights;
+  return { folder: source, weights, isTensorflow };
 }
 
-function onlyOne(folder: string, names: readonly string[], what: string): string {
+/** What a checkpoint may be, for errors. */
+export const knownForms =
+  'model.safetensors, pytorch_model.bin, model.ckpt.index, or a file .pt or .pth';
+
+/** Which of many files hold the weights. */
+export interface WeightChoice {
+  weights: readonly string[];
+  /** the file that lists the shards, which are the weights then */
+  shardIndex?: string;
+  isTensorflow: boolean;
+}
+
+/**
+ * Chooses the weights among the files of a folder or repository; undefined if there are none.
+ * @param place where the files are, for errors
+ */
+export function chooseWeights(place: string, names: readonly string[]): WeightChoice | undefined {
+  // The single file first, as Hugging Face's loader does: an index may be left over.
+  for (const single of ['model.safetensors', 'pytorch_model.bin']) {
+    if (names.includes(single)) return { weights: [single], isTensorflow: false };
+    const shardIndex = `${single}.index.json`;
+    if (names.includes(shardIndex)) return { weights: [], shardIndex, isTensorflow: false };
+  }
+  const indices = names.filter(
+    (name) =>
+      usualTensorflowIndex.test(name) ||
+      (tensorflowIndex.test(name) && tensorflowData(names, name).length > 0),
+  );
+  if (indices.length > 0) {
+    return { weights: [onlyOne(place, indices, 'TensorFlow checkpoint')], isTensorflow: true };
+  }
+  const others = names.filter((name) => pytorchFile.test(name));
+  if (others.length === 0) return undefined;
+  return { weights: [onlyOne(place, others, 'file of PyTorch')], isTensorflow: false };
+}
+
+/** The files with the numbers of a TensorFlow checkpoint. */
+export function tensorflowData(names: readonly string[], index: string): string[] {
+  const prefix = index.replace(tensorflowIndex, '.data-');
+  return names.filter((name) => name.startsWith(prefix)).sort();
+}
+
+function onlyOne(place: string, names: readonly string[], what: string): string {
   if (names.length > 1) {
     throw new Gpt2Error(
       'INVALID_ARGUMENT',
-      `${folder}: expected one ${what} in this folder but found ${[...names].sort().slice(0, 5).join(', ')}; name the file`,
+      `${place}: expected one ${what} but found ${[...names].sort().slice(0, 5).join(', ')}; name the file`,
     );
   }
   return names[0] as string;
 }
 
 /** The shards that an index lists. */
-async function readShardIndex(folder: string, index: string): Promise<string[]> {
+export async function readShardIndex(folder: string, index: string): Promise<string[]> {
   const path = join(folder, index);
   const map = (await readJsonObject(path))?.weight_map;
   const names = typeof map === 'object' && map !== null ? Object.values(map) : [];

@@ -3,9 +3,10 @@ import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
+import type { LocalModel } from '../model-source.js';
 import type { WeightType } from '../tensor-types.js';
-import { companionFiles, findCheckpointFiles } from './checkpoint-files.js';
-import { type ConvertOptions, convert } from './convert.js';
+import { companionFiles, findCheckpointFiles, tensorflowData } from './checkpoint-files.js';
+import { type ConvertOptions, convertLocal } from './convert.js';
 import { fileError } from './files.js';
 
 // Raised whenever the same checkpoint would be written differently.
@@ -31,15 +32,15 @@ export function defaultCacheFolder(): string {
  * its own, and the later rename replaces the earlier file with an equal one.
  */
 export async function cachedConversion(
-  source: string,
+  model: LocalModel,
   cacheFolder: string,
   options: ConvertOptions,
 ): Promise<string> {
-  const name = await unlessAborted(options.signal, cacheName(source, options.type));
+  const name = await unlessAborted(options.signal, cacheName(model, options.type));
   const path = join(cacheFolder, name);
   if (await exists(path)) return path;
   try {
-    await convert(source, path, options);
+    await convertLocal(model, path, options);
   } catch (error) {
     // Windows does not replace a file that another process has mapped; that one is as good.
     const isUnwritable = error instanceof Gpt2Error && error.code === 'FILE_UNWRITABLE';
@@ -56,10 +57,13 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** A name that changes with the checkpoint's path, its files' sizes and times, the type and the format. */
-async function cacheName(source: string, type: WeightType | undefined): Promise<string> {
-  const real = await realpath(source);
-  const { folder, weights, isTensorflow } = await findCheckpointFiles(source);
-  const data = isTensorflow ? await tensorflowData(folder, weights[0] as string) : [];
+async function cacheName(
+  { path, name: called }: LocalModel,
+  type: WeightType | undefined,
+): Promise<string> {
+  const real = await realpath(path);
+  const { folder, weights, isTensorflow } = await findCheckpointFiles(path);
+  const data = isTensorflow ? tensorflowData(await namesIn(folder), weights[0] as string) : [];
   const required = [...weights, ...data];
   const states: string[] = [];
   // One after the other, so that of several that are missing it is always the first that is told.
@@ -77,14 +81,11 @@ async function cacheName(source: string, type: WeightType | undefined): Promise<
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
   const { createHash } = require('node:crypto'); // 5 ms that only checkpoints need
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
-  return `${basename(real)}-${type ?? 'own'}-${hash}.gguf`;
+  return `${called ?? basename(real)}-${type ?? 'own'}-${hash}.gguf`;
 }
 
-/** The files with the numbers of a TensorFlow checkpoint. */
-async function tensorflowData(folder: string, index: string): Promise<string[]> {
-  const prefix = `${index.slice(0, -'.index'.length)}.data-`;
-  const names = await readdir(folder).catch((error) => {
+async function namesIn(folder: string): Promise<string[]> {
+  return await readdir(folder).catch((error) => {
     throw fileError(folder, error);
   });
-  return names.filter((name) => name.startsWith(prefix)).sort();
 }

@@ -1,8 +1,16 @@
 import { basename, resolve } from 'node:path';
 import { unlessAborted } from '../abort.js';
-import { checkFunction, checkOneOf, checkOptions, checkSignal, checkString } from '../arguments.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+} from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import type { LoadProgress } from '../load-model.js';
+import { findModel, type LocalModel } from '../model-source.js';
 import { type TensorType, type WeightType, weightTypes } from '../tensor-types.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint.js';
 import { isGgufFile } from './checkpoint-files.js';
@@ -13,6 +21,8 @@ import { gpt2Vocabulary, readVocabulary } from './vocabulary.js';
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */
   type?: WeightType;
+  /** Takes models of the hub from the cache alone. Default: what HF_HUB_OFFLINE says. */
+  offline?: boolean;
   /** Stops the conversion, which then leaves no file and rejects with the signal's reason. */
   signal?: AbortSignal;
   /** Hears bytes of the checkpoint that are done, of all. */
@@ -24,12 +34,14 @@ const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 /**
  * Converts a checkpoint to a GGUF file, tensor by tensor: a folder, or the file with the weights, of
  * Hugging Face, OpenAI, nanoGPT or "LLMs from scratch" (docs/checkpoints.md), or another GGUF file to one of
- * another type. llama.cpp loads the file too.
+ * another type. It may be the name of a model on the hub, as for `loadModel`. llama.cpp loads the file too.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE, UNSUPPORTED_MODEL,
- *   INVALID_ARGUMENT, UNKNOWN_OPTION
+ *   INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE,
+ *   CHECKSUM_MISMATCH
  * @example
  * await convert('./my-gpt2', './my-gpt2.gguf', { type: 'q8_0' });
+ * await convert('gpt2', './gpt2.gguf', { type: 'q8_0' });
  */
 export async function convert(
   source: string,
@@ -38,15 +50,22 @@ export async function convert(
 ): Promise<void> {
   checkString('the checkpoint', source);
   checkString('target', target);
-  const { type, signal, onProgress } = checkOptions('convert', options, [
-    'type',
-    'signal',
-    'onProgress',
-  ]);
+  const checked = checkOptions('convert', options, ['type', 'offline', 'signal', 'onProgress']);
+  const { type, offline, signal, onProgress } = checked;
   if (type !== undefined) checkOneOf('type', type, weightTypes);
+  if (offline !== undefined) checkBoolean('offline', offline);
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
+  signal?.throwIfAborted();
+  await convertLocal(await findModel(source, { offline, signal, onProgress }), target, checked);
+}
 
+/** Converts what is on this machine. */
+export async function convertLocal(
+  { path: source, name }: LocalModel,
+  target: string,
+  { type, signal, onProgress }: ConvertOptions,
+): Promise<void> {
   if (await unlessAborted(signal, isGgufFile(source, signal))) {
     if (type === undefined) {
       throw new Gpt2Error(
@@ -65,7 +84,7 @@ export async function convert(
       (await unlessAborted(signal, readVocabulary(folder, config.vocabSize))) ??
       (hasNoVocabulary ? await unlessAborted(signal, gpt2Vocabulary(config.vocabSize)) : undefined);
     const description = {
-      name: basename(resolve(source)),
+      name: name ?? basename(resolve(source)),
       config,
       vocabulary,
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),

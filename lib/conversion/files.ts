@@ -1,3 +1,5 @@
+import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { addon, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn } from '../event-loop.js';
@@ -11,6 +13,44 @@ export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error
     missing ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE',
     missing ? `${path}: there is no such file` : `${path}: cannot be read (${error.message})`,
     { cause: error },
+  );
+}
+
+/** An error of the file system on writing, as ours. */
+export function writeError(path: string, error: unknown): Gpt2Error {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reason = code === 'ENOSPC' ? 'the disk is full' : message;
+  return new Gpt2Error('FILE_UNWRITABLE', `${path}: cannot be written (${reason})`, {
+    cause: error,
+  });
+}
+
+/** A name for a file until it is whole; another one every time. */
+export function temporaryName(path: string): string {
+  const random = Math.random().toString(36).slice(2);
+  return `${path}.${process.pid}.${random}.tmp`;
+}
+
+/** Writes a small file as a whole or not at all, and the folders that lead to it. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const temporary = temporaryName(path);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(temporary, text);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw writeError(path, error);
+  }
+}
+
+/** Refuses what would fill the disk before it is begun. */
+export async function requireSpace(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bytes <= bavail * bsize) return;
+  throw new Gpt2Error(
+    'FILE_UNWRITABLE',
+    `${folder}: ${bytes} bytes are needed, but only ${bavail * bsize} are free`,
   );
 }
 

@@ -1,0 +1,26 @@
+#include "lock_file.h"
+
+#include <utility>
+
+#include "addon_data.h"
+#include "arguments.h"
+#include "file_lock.h"
+
+namespace gpt2::binding {
+
+Napi::Value lockFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return AddonData::of(env).delivery.runApart(
+      std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
+      [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
+        std::shared_ptr<FileLock> lock = FileLock::tryAcquire(path);
+        return [lock](Napi::Env result, Task&) mutable -> Napi::Value {
+          if (!lock) return result.Undefined();
+          return Napi::Function::New(
+              result, [held = std::move(lock)](const Napi::CallbackInfo&) mutable { held.reset(); },
+              "release");
+        };
+      });
+}
+
+}  // namespace gpt2::binding

@@ -1,0 +1,34 @@
+import { Command } from 'commander';
+import { downloadModel } from '../hub/hub-model.js';
+import { expectModelName } from '../hub/model-name.js';
+import type { WeightType } from '../tensor-types.js';
+import { typeOption } from './model-options.js';
+import { ProgressBar } from './progress-bar.js';
+
+interface Flags {
+  type?: WeightType;
+  json?: boolean;
+}
+
+export function pullCommand(): Command {
+  return new Command('pull')
+    .description('Fetch a model from the Hugging Face hub into the cache, or its newest version.')
+    .argument(
+      '<name>',
+      'gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or owner/name[@revision]',
+    )
+    .addOption(typeOption('of several GGUF files, the one with this type in its name'))
+    .option('--json', 'print JSON on stdout')
+    .action(run);
+}
+
+async function run(text: string, { type, json }: Flags): Promise<void> {
+  const name = expectModelName(text);
+  const bar = new ProgressBar();
+  try {
+    const { path } = await downloadModel(name, { type, onProgress: (done) => bar.show(done) });
+    process.stdout.write(json ? `${JSON.stringify({ path })}\n` : `${path}\n`);
+  } finally {
+    bar.clear();
+  }
+}

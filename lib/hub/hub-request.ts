@@ -1,0 +1,172 @@
+// Requests to the hub: sent again where that may help, and refused with one of our errors where not.
+
+import { LinkedSignal, waitUnlessAborted } from '../abort.js';
+import { version } from '../addon.js';
+import { type ErrorCode, Gpt2Error } from '../errors.js';
+import { hubEndpoint, hubTimeout, hubToken } from './hub-settings.js';
+
+export interface HubRequest<T> {
+  url: string;
+  /** made anew for every attempt */
+  headers?: () => Record<string, string>;
+  /**
+   * Reads an answer of status 2xx. To call `progress` says that the attempt was of use, so that a connection
+   * that is cut may be made again as often as the first time.
+   */
+  read(answer: HubAnswer, progress: () => void): Promise<T>;
+}
+
+export interface HubAnswer {
+  status: number;
+  headers: Headers;
+  body: AsyncIterable<Uint8Array>;
+}
+
+/** A failure that another attempt may not meet; `read` may throw it too. */
+export class Interruption extends Error {
+  /** how long to wait before, if the hub says so, in seconds */
+  readonly pause: number | undefined;
+
+  constructor(message: string, { cause, pause }: { cause?: unknown; pause?: number } = {}) {
+    super(message, { cause });
+    this.pause = pause;
+  }
+}
+
+// In a row, none of which was of use.
+const mostAttempts = 5;
+const firstPause = 500; // milliseconds; doubled after every attempt
+// Who must wait longer is better told.
+const longestPause = 60; // seconds
+
+/** @throws MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE, and what `read` throws; the signal's reason */
+export async function requestFromHub<T>(
+  request: HubRequest<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  let failures = 0;
+  const progress = () => {
+    failures = 0;
+  };
+  for (;;) {
+    signal?.throwIfAborted();
+    using stop = new LinkedSignal(signal);
+    try {
+      return await attempt(request, stop, progress);
+    } catch (error) {
+      stop.abort(); // closes the connection
+      signal?.throwIfAborted();
+      if (!(error instanceof Interruption)) throw error;
+      failures++;
+      const { pause = 0 } = error;
+      if (failures >= mostAttempts || pause > longestPause) throw unavailable(request.url, error);
+      await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
+    }
+  }
+}
+
+async function attempt<T>(
+  { url, headers, read }: HubRequest<T>,
+  stop: LinkedSignal,
+  progress: () => void,
+): Promise<T> {
+  const init = {
+    headers: { 'user-agent': `gpt2-native/${version}`, ...authorization(url), ...headers?.() },
+    signal: stop.signal,
+  };
+  const answer = await fromNetwork(stop, () => fetch(url, init));
+  if (!answer.ok) throw failureOf(url, answer);
+  return await read(
+    { status: answer.status, headers: answer.headers, body: partsOf(answer, stop) },
+    progress,
+  );
+}
+
+/** The token goes to the hub alone; fetch() itself takes it away when it follows a redirection elsewhere. */
+function authorization(url: string): Record<string, string> {
+  const token = hubToken();
+  const isHub = new URL(url).origin === new URL(hubEndpoint()).origin;
+  return token && isHub ? { authorization: `Bearer ${token}` } : {};
+}
+
+async function* partsOf(answer: Response, stop: LinkedSignal): AsyncGenerator<Uint8Array> {
+  const reader = answer.body?.getReader();
+  if (!reader) return;
+  try {
+    for (;;) {
+      const { value, done } = await fromNetwork(stop, () => reader.read());
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // closes the connection if not all was wanted
+  }
+}
+
+/** One step that waits for the other side: an Interruption if it fails or takes too long. */
+async function fromNetwork<T>(stop: LinkedSignal, step: () => Promise<T>): Promise<T> {
+  const timeout = hubTimeout();
+  const timer = setTimeout(
+    () => stop.abort(new Error(`nothing came for ${timeout / 1000} s`)),
+    timeout,
+  );
+  try {
+    return await step();
+  } catch (error) {
+    throw new Interruption(reasonOf(error), { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** fetch() says "fetch failed"; why stands in the cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error && error.cause.message !== ''
+    ? error.cause.message
+    : error.message;
+}
+
+const temporaryStatuses: readonly number[] = [408, 429, 500, 502, 503, 504];
+
+function failureOf(url: string, { status, headers }: Response): Error {
+  const said = headers.get('x-error-message')?.slice(0, 200);
+  const reason = said ? `${status}: ${said}` : String(status);
+  if (temporaryStatuses.includes(status)) {
+    return new Interruption(`it answered with status ${reason}`, { pause: pauseOf(headers) });
+  }
+  const refuse = (code: ErrorCode, what: string) =>
+    new Gpt2Error(code, `${withoutQuery(url)}: ${what} (status ${reason})`);
+  // Without a token, the hub does not tell a model that is private from one that is not there.
+  if (status === 404 || headers.get('x-error-code') === 'RepoNotFound') {
+    return refuse('MODEL_NOT_FOUND', 'there is no such model, revision or file');
+  }
+  if (status === 401 || status === 403) {
+    const hint = hubToken()
+      ? 'HF_TOKEN does not open it'
+      : 'it does not exist, or it is private or asks for a licence to be accepted, and HF_TOKEN is not set';
+    return refuse('ACCESS_DENIED', hint);
+  }
+  return refuse('HUB_UNAVAILABLE', 'the hub refused');
+}
+
+/** Retry-After: seconds or a date. RateLimit, of the hub: `"api";r=0;t=55`, where t is in seconds. */
+function pauseOf(headers: Headers): number | undefined {
+  const after = headers.get('retry-after');
+  const limit = /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1];
+  const given = after ?? limit;
+  if (given === undefined) return undefined;
+  const seconds = /^\d+$/.test(given) ? Number(given) : (Date.parse(given) - Date.now()) / 1000;
+  return seconds > 0 ? seconds : undefined; // NaN among others
+}
+
+function unavailable(url: string, { message, pause = 0, cause }: Interruption): Gpt2Error {
+  const pauseNote = pause > longestPause ? ` and asks to wait ${Math.ceil(pause)} s` : '';
+  return new Gpt2Error('HUB_UNAVAILABLE', `${withoutQuery(url)}: ${message}${pauseNote}`, {
+    cause,
+  });
+}
+
+function withoutQuery(url: string): string {
+  return url.replace(/\?.*/, '');
+}

@@ -1,0 +1,57 @@
+// What the environment says about the hub, in the variables that Hugging Face's own tools know:
+// https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { show } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
+
+/** HF_ENDPOINT: where the hub is, without a "/" at the end. */
+export function hubEndpoint(): string {
+  const given = process.env.HF_ENDPOINT || 'https://huggingface.co';
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    throw wrongSetting('HF_ENDPOINT', 'an address such as https://huggingface.co', show(given));
+  }
+  return given.replace(/\/+$/, '');
+}
+
+/** HF_TOKEN: for models that are private, or for which a licence must be accepted. */
+export function hubToken(): string | undefined {
+  const token = process.env.HF_TOKEN?.trim() || undefined;
+  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+    throw wrongSetting('HF_TOKEN', 'printable characters', 'others');
+  }
+  return token;
+}
+
+/** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache that programs of all languages share. */
+export function hubCacheFolder(): string {
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const cache = XDG_CACHE_HOME || join(homedir(), '.cache');
+  return resolve(
+    HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache, 'huggingface'), 'hub'),
+  );
+}
+
+/** HF_HUB_OFFLINE: whether the network is not to be touched. */
+export function isOfflineByDefault(): boolean {
+  return ['1', 'ON', 'YES', 'TRUE'].includes(process.env.HF_HUB_OFFLINE?.toUpperCase() ?? '');
+}
+
+/** HF_HUB_DOWNLOAD_TIMEOUT: how many milliseconds the hub may say nothing. */
+export function hubTimeout(): number {
+  const given = process.env.HF_HUB_DOWNLOAD_TIMEOUT || '10';
+  const seconds = Number(given);
+  if (!(seconds > 0 && seconds <= 86_400)) {
+    throw wrongSetting('HF_HUB_DOWNLOAD_TIMEOUT', 'a number of seconds', show(given));
+  }
+  return 1000 * seconds;
+}
+
+function wrongSetting(name: string, expected: string, received: string): Gpt2Error {
+  return new Gpt2Error(
+    'INVALID_ARGUMENT',
+    `Expected the environment variable ${name} to be ${expected} but received ${received}`,
+  );
+}

@@ -1,0 +1,49 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { unlessAborted } from './abort.js';
+import { fileError } from './conversion/files.js';
+import { defaultModel } from './default-model.js';
+import { Gpt2Error } from './errors.js';
+import type { HubModelOptions } from './hub/hub-model.js';
+import { parseModelName } from './hub/model-name.js';
+
+/** A model on this machine. */
+export interface LocalModel {
+  /** a GGUF file, or a checkpoint, as its folder or as the file with its weights */
+  path: string;
+  /** what conversions of it are called; undefined: as its path */
+  name?: string;
+}
+
+/**
+ * Where the model is that a path or a name means. What is there under a path is never taken for a name; without
+ * a source it is the model that comes with the package.
+ */
+export async function findModel(
+  source: string | undefined,
+  options: HubModelOptions,
+): Promise<LocalModel> {
+  const { signal } = options;
+  const path = source === undefined ? defaultModel : resolve(source);
+  const error = await unlessAborted(
+    signal,
+    stat(path).then(
+      () => undefined,
+      (error) => fileError(path, error),
+    ),
+  );
+  if (!error) return { path };
+  if (error.code !== 'FILE_NOT_FOUND') throw error;
+  const name = source === undefined ? undefined : parseModelName(source);
+  if (name) return await hub().findHubModel(name, options);
+  const expected =
+    source === undefined
+      ? 'the small model that comes with the package'
+      : 'the path of a GGUF file or of a checkpoint, or the name of a model on the hub (gpt2, or owner/name)';
+  throw new Gpt2Error(error.code, `Expected ${expected}, but there is nothing at ${path}`);
+}
+
+// Milliseconds of every start that only names need.
+function hub(): typeof import('./hub/hub-model.js') {
+  return require('./hub/hub-model.js');
+}
