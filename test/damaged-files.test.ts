@@ -17,6 +17,7 @@ import {
   jsonDamage,
 } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
+import { mostGrowth, peakGrowth } from './memory-peak.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
@@ -25,17 +26,20 @@ const refusals = ['FILE_NOT_FOUND', 'FILE_UNREADABLE', 'INVALID_FILE', 'UNSUPPOR
 // A few milliseconds is what it takes.
 const mostMilliseconds = 5000;
 
-/** What a call gives; undefined if it refuses a file. Any other failure is passed on. */
-async function unlessRefused<T>(call: () => Promise<T>): Promise<T | undefined> {
+/** What a call on so many bytes gives; undefined if it refuses a file. Any other failure is passed on. */
+async function unlessRefused<T>(bytes: number, call: () => Promise<T>): Promise<T | undefined> {
   const start = performance.now();
-  try {
-    return await call();
-  } catch (error) {
-    if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
-    return undefined;
-  } finally {
-    expect(performance.now() - start).toBeLessThan(mostMilliseconds);
-  }
+  let result: T | undefined;
+  const grown = await peakGrowth(async () => {
+    try {
+      result = await call();
+    } catch (error) {
+      if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
+    }
+  });
+  expect(performance.now() - start).toBeLessThan(mostMilliseconds);
+  expect(grown).toBeLessThan(mostGrowth(bytes));
+  return result;
 }
 
 /** Computes with a model that opened. */
@@ -142,7 +146,8 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
       const target = join(run, 'converted', 'model.gguf');
       const cacheDir = join(run, 'cache');
 
-      const isConverted = await unlessRefused(async () => {
+      const size = [...files.values()].reduce((sum, { length }) => sum + length, 0);
+      const isConverted = await unlessRefused(size, async () => {
         await convert(folder, target, { type });
         return true;
       });
@@ -152,7 +157,9 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
         expect(readdirSync(join(run, 'converted'))).toEqual(['model.gguf']);
         expect(readdirSync(cacheDir)).toHaveLength(1);
       } else {
-        expect(await unlessRefused(() => loadModel(folder, { cacheDir, type }))).toBe(undefined);
+        expect(await unlessRefused(size, () => loadModel(folder, { cacheDir, type }))).toBe(
+          undefined,
+        );
         for (const written of [join(run, 'converted'), cacheDir]) {
           expect(existsSync(written) ? readdirSync(written) : []).toEqual([]);
         }
@@ -171,8 +178,11 @@ test('a GGUF file', { timeout: fuzzTimeout }, () =>
       fc.boolean(),
       async (changes, mmap) => {
         const path = join(root, 'damaged.gguf');
-        writeFileSync(path, changes.reduce(damageBytes, gguf));
-        const opened = await unlessRefused(() => loadModel(path, { mmap, threads: 1 }));
+        const bytes = changes.reduce(damageBytes, gguf);
+        writeFileSync(path, bytes);
+        const opened = await unlessRefused(bytes.length, () =>
+          loadModel(path, { mmap, threads: 1 }),
+        );
         await opened?.dispose();
         if (opened) await expectToCompute(path, { mmap });
         await addon.inspectGguf(path).catch((error) => {

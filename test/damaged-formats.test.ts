@@ -11,6 +11,7 @@ import { convert, Gpt2Error } from '../dist/index.js';
 import { writeSmallCheckpoint } from './checkpoint-folder.js';
 import { byteDamage, damageBytes } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
+import { mostGrowth, peakGrowth } from './memory-peak.js';
 import { readSafetensors } from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 import { sortedTable, tensorflowName, writeTensorflow } from './tensorflow-file.js';
@@ -68,6 +69,11 @@ const structures: Record<string, () => Structured> = {
   },
 };
 
+test('how much memory a call takes is seen', async () => {
+  const grown = await peakGrowth(async () => Buffer.alloc(40_000_000, 1));
+  if (process.platform === 'linux') expect(grown).toBeGreaterThan(30_000_000);
+});
+
 describe('damaged', () => {
   test.each(Object.keys(structures))('%s', { timeout: fuzzTimeout }, async (name) => {
     const { path, bytes, from, to } = (structures[name] as () => Structured)();
@@ -89,10 +95,13 @@ describe('damaged', () => {
           writeFileSync(damaged, Buffer.concat([bytes.subarray(0, from), structure, rest]));
           rmSync(target, { force: true });
           const start = performance.now();
-          await convert(damaged, target).catch((error) => {
-            if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
-          });
+          const grown = await peakGrowth(() =>
+            convert(damaged, target).catch((error) => {
+              if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
+            }),
+          );
           expect(performance.now() - start).toBeLessThan(mostMilliseconds);
+          expect(grown).toBeLessThan(mostGrowth(bytes.length));
         },
       ),
       fuzzRuns(100),
