@@ -1,8 +1,13 @@
-import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
 import { Gpt2Error } from './errors.js';
-import { eventLoopTurn } from './event-loop.js';
+import {
+  endOfTextId,
+  endOfTextToken,
+  gpt2VocabSize,
+  gpt2Vocabulary,
+  wordPattern,
+} from './gpt2-vocabulary.js';
 
 export interface EncodeOptions {
   /**
@@ -54,15 +59,6 @@ function hasLongRun(text: string): boolean {
   return false;
 }
 
-const gpt2VocabSize = 50_257;
-const endOfTextToken = '<|endoftext|>';
-
-// GPT-2's own pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with one change of
-// notation: \s is spelt as the Unicode property that it means in the original's regular expressions.
-// JavaScript's \s includes U+FEFF and leaves out U+0085, which would cut such texts at other places.
-const wordPattern =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
-
 /** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
@@ -73,16 +69,12 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   get endOfText(): number {
-    return gpt2VocabSize - 1;
+    return endOfTextId;
   }
 
   /** Reads what text needs, if it was not; otherwise the first call that needs it does so, in one step. */
   prepare(): Promise<void> {
-    preparing ??= vocabulary.prepare().catch((error) => {
-      preparing = undefined; // it may have been the moment
-      throw error;
-    });
-    return preparing;
+    return gpt2Vocabulary.prepare();
   }
 
   encode(text: string, options?: EncodeOptions): Uint32Array {
@@ -110,7 +102,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   #bytesOf(token: number): Uint8Array {
     const isPadding = Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize;
     if (isPadding) return new Uint8Array(0);
-    const bytes = typeof token === 'number' ? vocabulary.bytesOf(token) : undefined;
+    const bytes = typeof token === 'number' ? gpt2Vocabulary.bytesOf(token) : undefined;
     if (!bytes) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
@@ -138,13 +130,13 @@ export class Gpt2Tokenizer implements Tokenizer {
   /** The tokens of each word of a text. */
   *#words(text: string): Generator<Iterable<number>, void, undefined> {
     if (!hasLongRun(text)) {
-      yield* vocabulary.core.encodeNativeGenerator(text);
+      yield* gpt2Vocabulary.core.encodeNativeGenerator(text);
       return;
     }
     // A word by itself is cut into nothing but itself, so each can go its own way.
     for (const [word] of text.matchAll(wordPattern)) {
-      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), vocabulary.rankOfBytes());
-      else yield* vocabulary.core.encodeNativeGenerator(word);
+      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), gpt2Vocabulary.rankOfBytes());
+      else yield* gpt2Vocabulary.core.encodeNativeGenerator(word);
     }
   }
 
@@ -173,67 +165,6 @@ export class Gpt2Tokenizer implements Tokenizer {
 function toLatin1(word: string): string {
   return Buffer.from(word).toString('latin1');
 }
-
-type Ranks = readonly (string | readonly number[])[];
-
-/** GPT-2's tokens, read when they are first asked for: token ids alone need none of this. */
-class Vocabulary {
-  #ranks: Ranks | undefined;
-  #core: BytePairEncodingCore | undefined;
-  readonly #bytes: (Uint8Array | undefined)[] = [];
-  #rankOfBytes: ReadonlyMap<string, number> | undefined;
-
-  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
-  get ranks(): Ranks {
-    this.#ranks ??= require('gpt-tokenizer/bpeRanks/r50k_base').default as Ranks;
-    return this.#ranks;
-  }
-
-  get core(): BytePairEncodingCore {
-    if (!this.#core) {
-      const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
-      this.#core = new BytePairEncodingCore({
-        bytePairRankDecoder: this.ranks,
-        tokenSplitRegex: wordPattern,
-      }) as BytePairEncodingCore;
-    }
-    return this.#core;
-  }
-
-  /** Reads all of it in two steps of some 25 ms, with a turn for the event loop after each. */
-  async prepare(): Promise<void> {
-    this.ranks;
-    await eventLoopTurn();
-    this.core;
-    await eventLoopTurn();
-  }
-
-  /** The bytes of a token; undefined if there is no such token. */
-  bytesOf(token: number): Uint8Array | undefined {
-    this.#bytes[token] ??= this.#readBytes(token);
-    return this.#bytes[token];
-  }
-
-  /** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
-  rankOfBytes(): ReadonlyMap<string, number> {
-    this.#rankOfBytes ??= new Map(
-      this.ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
-    );
-    return this.#rankOfBytes;
-  }
-
-  #readBytes(token: number): Uint8Array | undefined {
-    const spelled = token === gpt2VocabSize - 1 ? endOfTextToken : this.ranks[token];
-    if (spelled === undefined) return undefined;
-    return typeof spelled === 'string'
-      ? new TextEncoder().encode(spelled)
-      : Uint8Array.from(spelled);
-  }
-}
-
-// For all tokenizers.
-const vocabulary = new Vocabulary();
-let preparing: Promise<void> | undefined;
 
 /** Stands where a model has no tokenizer: its calls say what is missing. */
 export class MissingTokenizer implements Tokenizer {

@@ -1,13 +1,5 @@
+import { spellBytes } from '../byte-spelling.js';
 import { forEachInTurns } from '../event-loop.js';
-
-// Bytes that are printable in Latin-1 stand for themselves, the others for the characters from U+0100 on
-// (https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
-const isPrintable = (byte: number) =>
-  (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-let shifted = 0x100;
-const characterOf = Array.from({ length: 256 }, (_, byte) =>
-  String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
-);
 
 /**
  * GPT-2's 50,256 tokens of text by id, as files spell them, and the merges that make them, as `left right` in
@@ -17,8 +9,7 @@ export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] 
   const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default as (string | number[])[];
   const tokens: string[] = [];
   await forEachInTurns(ranks, (token) => {
-    const bytes = Buffer.from(token as string);
-    tokens.push(Array.from(bytes, (byte) => characterOf[byte]).join(''));
+    tokens.push(spellBytes(Buffer.from(token as string)));
   });
   const rankOf = new Map<string, number>();
   const merges: string[] = [];

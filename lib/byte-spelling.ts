@@ -1,0 +1,15 @@
+// How the files of byte-level BPE spell bytes: those that are printable in Latin-1 stand for themselves, the
+// others for the characters from U+0100 on
+// (https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
+
+const isPrintable = (byte: number) =>
+  (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+let shifted = 0x100;
+const characterOf = Array.from({ length: 256 }, (_, byte) =>
+  String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
+);
+
+/** Bytes as printable characters. */
+export function spellBytes(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => characterOf[byte]).join('');
+}

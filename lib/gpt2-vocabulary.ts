@@ -1,0 +1,81 @@
+import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
+import { eventLoopTurn } from './event-loop.js';
+
+export const gpt2VocabSize = 50_257;
+export const endOfTextToken = '<|endoftext|>';
+export const endOfTextId = gpt2VocabSize - 1;
+
+// GPT-2's own pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with one change of
+// notation: \s is spelt as the Unicode property that it means in the original's regular expressions.
+// JavaScript's \s includes U+FEFF and leaves out U+0085, which would cut such texts at other places.
+export const wordPattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+type Ranks = readonly (string | readonly number[])[];
+
+/** GPT-2's tokens, read when they are first asked for: token ids alone need none of this. */
+class Gpt2Vocabulary {
+  #ranks: Ranks | undefined;
+  #core: BytePairEncodingCore | undefined;
+  readonly #bytes: (Uint8Array | undefined)[] = [];
+  #rankOfBytes: ReadonlyMap<string, number> | undefined;
+  #preparing: Promise<void> | undefined;
+
+  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
+  get ranks(): Ranks {
+    this.#ranks ??= require('gpt-tokenizer/bpeRanks/r50k_base').default as Ranks;
+    return this.#ranks;
+  }
+
+  get core(): BytePairEncodingCore {
+    if (!this.#core) {
+      const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
+      this.#core = new BytePairEncodingCore({
+        bytePairRankDecoder: this.ranks,
+        tokenSplitRegex: wordPattern,
+      }) as BytePairEncodingCore;
+    }
+    return this.#core;
+  }
+
+  /** Reads all of it, once, in two steps of some 25 ms, with a turn for the event loop after each. */
+  prepare(): Promise<void> {
+    this.#preparing ??= this.#read().catch((error) => {
+      this.#preparing = undefined; // it may have been the moment
+      throw error;
+    });
+    return this.#preparing;
+  }
+
+  async #read(): Promise<void> {
+    this.ranks;
+    await eventLoopTurn();
+    this.core;
+    await eventLoopTurn();
+  }
+
+  /** The bytes of a token; undefined if there is no such token. */
+  bytesOf(token: number): Uint8Array | undefined {
+    this.#bytes[token] ??= this.#readBytes(token);
+    return this.#bytes[token];
+  }
+
+  /** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
+  rankOfBytes(): ReadonlyMap<string, number> {
+    this.#rankOfBytes ??= new Map(
+      this.ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
+    );
+    return this.#rankOfBytes;
+  }
+
+  #readBytes(token: number): Uint8Array | undefined {
+    const spelled = token === endOfTextId ? endOfTextToken : this.ranks[token];
+    if (spelled === undefined) return undefined;
+    return typeof spelled === 'string'
+      ? new TextEncoder().encode(spelled)
+      : Uint8Array.from(spelled);
+  }
+}
+
+/** For all tokenizers. */
+export const gpt2Vocabulary = new Gpt2Vocabulary();
