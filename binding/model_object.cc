@@ -1,6 +1,7 @@
 #include "model_object.h"
 
 #include <utility>
+#include <vector>
 
 #include "addon_data.h"
 #include "arguments.h"
@@ -35,6 +36,35 @@ const char* nameOf(LogLevel level) {
     default:
       return "info";
   }
+}
+
+// In columns: an object for each of many tokens would take several times as long to make.
+Napi::Value toJavaScript(Napi::Env env, const std::vector<AddedToken>& added) {
+  Napi::Float64Array ids = Napi::Float64Array::New(env, added.size());
+  Napi::Int32Array kinds = Napi::Int32Array::New(env, added.size());
+  Napi::Array texts = Napi::Array::New(env, added.size());
+  for (size_t i = 0; i < added.size(); ++i) {
+    const AddedToken& token = added[i];
+    ids[i] = static_cast<double>(token.id);
+    kinds[i] = token.kind;
+    // Bytes that are no UTF-8 become U+FFFD.
+    texts.Set(static_cast<uint32_t>(i),
+              Napi::String::New(env, token.text.data(), token.text.size()));
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ids", ids);
+  object.Set("kinds", kinds);
+  object.Set("texts", texts);
+  return object;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const VocabularySummary& summary) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("count", static_cast<double>(summary.count));
+  object.Set("fingerprint", summary.fingerprint);
+  object.Set("mergeCount", static_cast<double>(summary.mergeCount));
+  if (summary.added) object.Set("added", toJavaScript(env, *summary.added));
+  return object;
 }
 
 // A logger that hands lines to a JavaScript function as long as the model is there.
@@ -88,7 +118,9 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
       *running->engine, std::move(task), toCancelFlag(info[3]),
       [path, options](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
         auto model = std::make_shared<Model>(path, options, &cancelled);
-        auto vocabulary = summarizeVocabulary(model->weights().file());
+        const Weights& weights = model->weights();
+        auto vocabulary = summarizeVocabulary(
+            weights.file(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
         return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
           auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
           opened->scheduler = std::make_shared<Scheduler>(model, *opened->engine);
@@ -125,12 +157,7 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("cacheType", typeName(model.cacheType()));
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
-  if (running_->vocabulary) {
-    Napi::Object summary = Napi::Object::New(env);
-    summary.Set("count", static_cast<double>(running_->vocabulary->count));
-    summary.Set("fingerprint", running_->vocabulary->fingerprint);
-    object.Set("vocabulary", summary);
-  }
+  if (running_->vocabulary) object.Set("vocabulary", toJavaScript(env, *running_->vocabulary));
   return object;
 }
 

@@ -29,8 +29,26 @@ export interface NativeModelDescription {
   headIsTied: boolean;
   device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
   threads: number;
-  /** the tokens in the file's metadata: how many, and an FNV-1a hash over them in hexadecimal */
-  vocabulary?: { count: number; fingerprint: string };
+  /** the tokens in the file's metadata, if it has any */
+  vocabulary?: NativeVocabulary;
+}
+
+export interface NativeVocabulary {
+  /** how many tokens there are, without padding */
+  count: number;
+  /** an FNV-1a hash in hexadecimal over the first 50,257, as many as GPT-2 has */
+  fingerprint: string;
+  mergeCount: number;
+  /** the tokens beyond those; absent if they are too many to be handed over */
+  added?: NativeAddedTokens;
+}
+
+/** The same place in each is the same token. */
+export interface NativeAddedTokens {
+  ids: Float64Array;
+  /** GGUF's tokenizer.ggml.token_type */
+  kinds: Int32Array;
+  texts: string[];
 }
 
 export interface NativeGenerateOptions {

@@ -8,8 +8,15 @@ let shifted = 0x100;
 const characterOf = Array.from({ length: 256 }, (_, byte) =>
   String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
 );
+const byteOf = new Map(characterOf.map((character, byte) => [character, byte]));
 
 /** Bytes as printable characters. */
 export function spellBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => characterOf[byte]).join('');
+}
+
+/** The bytes that a text spells; undefined if one of its characters stands for none. */
+export function spelledBytes(text: string): Uint8Array | undefined {
+  const bytes = Array.from(text, (character) => byteOf.get(character));
+  return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[]);
 }

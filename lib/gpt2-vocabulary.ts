@@ -2,6 +2,7 @@ import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { eventLoopTurn } from './event-loop.js';
 
 export const gpt2VocabSize = 50_257;
+export const gpt2MergeCount = 50_000;
 export const endOfTextToken = '<|endoftext|>';
 export const endOfTextId = gpt2VocabSize - 1;
 

@@ -5,10 +5,6 @@ import type { Tokenizer } from './tokenizer.js';
 /** Text, or token ids. The empty text means: start from `<|endoftext|>`. */
 export type Input = string | readonly number[] | Uint32Array | Int32Array;
 
-// The longest token of GPT-2's vocabulary: a text of more characters than this for every token that fits
-// is refused without tokenizing it.
-const longestToken = 128;
-
 /** What can be checked of an input before its turn: token ids, copied, or a text that is still to be tokenized. */
 export function checkInput(
   input: Input,
@@ -16,7 +12,8 @@ export function checkInput(
   contextLength: number,
 ): Uint32Array | string {
   if (typeof input === 'string') {
-    if (input.length > contextLength * longestToken) {
+    // Refused without tokenizing it, which would take long.
+    if (input.length > contextLength * tokenizer.longestToken) {
       throw new Gpt2Error(
         'CONTEXT_OVERFLOW',
         `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which is more`,

@@ -1,9 +1,11 @@
+import { AddedTokens } from './added-tokens.js';
+import type { NativeAddedTokens, NativeVocabulary } from './addon.js';
 import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
 import { Gpt2Error } from './errors.js';
 import {
   endOfTextId,
-  endOfTextToken,
+  gpt2MergeCount,
   gpt2VocabSize,
   gpt2Vocabulary,
   wordPattern,
@@ -11,8 +13,9 @@ import {
 
 export interface EncodeOptions {
   /**
-   * Special tokens that are recognised in the text: 'all', or a list such as ['<|endoftext|>'].
-   * Default: none, so that text from anywhere is only ever text.
+   * Special tokens that are recognised in the text: 'all', or a list such as ['<|endoftext|>'], which may name
+   * any that the model has. Default: none, so that text from anywhere is only ever text.
+   * Tokens that were added to the model and are not special are always recognised.
    */
   allowedSpecial?: 'all' | readonly string[];
 }
@@ -40,6 +43,8 @@ export interface Tokenizer {
   decodeToken(token: number): Uint8Array;
   /** How many tokens a text has. */
   count(text: string): number;
+  /** @internal The most characters that a token of a text has. */
+  readonly longestToken: number;
 }
 
 // A run of characters of one kind, as long words consist of.
@@ -59,13 +64,27 @@ function hasLongRun(text: string): boolean {
   return false;
 }
 
-/** GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base. */
+// In bytes, of which a character has one at least.
+const longestGpt2Token = 128;
+const none: NativeAddedTokens = { ids: new Float64Array(0), kinds: new Int32Array(0), texts: [] };
+
+/**
+ * GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base, and tokens that were added
+ * to them.
+ */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
+  readonly longestToken: number;
+  readonly #added: AddedTokens;
 
-  /** @param vocabSize the model's: ids beyond GPT-2's 50,257 only fill up its embedding, and have no text */
-  constructor(vocabSize = gpt2VocabSize) {
+  /**
+   * @param vocabSize the model's
+   * @param added what ids from 50,257 on stand for; the others fill up its embedding, and have no text
+   */
+  constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = none) {
     this.vocabSize = vocabSize;
+    this.#added = new AddedTokens(added);
+    this.longestToken = Math.max(longestGpt2Token, this.#added.longest);
   }
 
   get endOfText(): number {
@@ -100,8 +119,9 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   #bytesOf(token: number): Uint8Array {
-    const isPadding = Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize;
-    if (isPadding) return new Uint8Array(0);
+    if (Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize) {
+      return this.#added.bytesOf(token) ?? new Uint8Array(0);
+    }
     const bytes = typeof token === 'number' ? gpt2Vocabulary.bytesOf(token) : undefined;
     if (!bytes) {
       throw new Gpt2Error(
@@ -116,14 +136,17 @@ export class Gpt2Tokenizer implements Tokenizer {
   // cut at them here.
   #encode(text: string, options: EncodeOptions | undefined): number[] {
     if (typeof text !== 'string') throw invalidArgument('the text to be a string', text);
-    const parts = this.#allowsEndOfText(options) ? text.split(endOfTextToken) : [text];
+    const search = this.#added.search(this.#allowedSpecial(options));
     const tokens: number[] = [];
-    parts.forEach((part, index) => {
-      if (index > 0) tokens.push(this.endOfText);
+    for (const part of search ? search.split(text) : [text]) {
+      if (typeof part === 'number') {
+        tokens.push(part);
+        continue;
+      }
       for (const word of this.#words(part)) {
         for (const token of word) tokens.push(token);
       }
-    });
+    }
     return tokens;
   }
 
@@ -140,25 +163,32 @@ export class Gpt2Tokenizer implements Tokenizer {
     }
   }
 
-  #allowsEndOfText(options: EncodeOptions | undefined): boolean {
+  #allowedSpecial(options: EncodeOptions | undefined): 'all' | readonly string[] {
     const { allowedSpecial = [] } = checkOptions('encode', options, ['allowedSpecial']);
-    if (allowedSpecial === 'all') return true;
+    if (allowedSpecial === 'all') return allowedSpecial;
     if (!Array.isArray(allowedSpecial)) {
       throw invalidArgument(
         `allowedSpecial to be 'all' or a list of special tokens`,
         allowedSpecial,
       );
     }
-    for (const token of allowedSpecial) {
-      if (token !== endOfTextToken) {
-        throw invalidArgument(
-          `the special tokens in allowedSpecial to be "${endOfTextToken}"`,
-          token,
-        );
-      }
+    const allowed = [...allowedSpecial];
+    for (const text of allowed) {
+      if (this.#added.isSpecial(text)) continue;
+      throw invalidArgument(
+        `the special tokens in allowedSpecial to be the model's (${showSome(this.#added.specialTexts)})`,
+        text,
+      );
     }
-    return allowedSpecial.length > 0;
+    return allowed;
   }
+}
+
+/** The first few of many texts. */
+function showSome(texts: readonly string[]): string {
+  const most = 10;
+  const shown = texts.slice(0, most).map(show).join(', ');
+  return texts.length > most ? `${shown} and ${texts.length - most} more` : shown;
 }
 
 /** The bytes of a word in UTF-8, each as the character of its number. */
@@ -169,6 +199,7 @@ function toLatin1(word: string): string {
 /** Stands where a model has no tokenizer: its calls say what is missing. */
 export class MissingTokenizer implements Tokenizer {
   readonly vocabSize: number;
+  readonly longestToken = longestGpt2Token;
   readonly #reason: string;
 
   constructor(vocabSize: number, reason: string) {
@@ -227,21 +258,24 @@ export class TextStreamDecoder {
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
 /** The tokenizer for a model whose file names these tokens. */
-export function tokenizerFor(
-  vocabSize: number,
-  named: { count: number; fingerprint: string } | undefined,
-): Tokenizer {
+export function tokenizerFor(vocabSize: number, named: NativeVocabulary | undefined): Tokenizer {
+  const missing = (reason: string) => new MissingTokenizer(vocabSize, reason);
   if (!named) {
-    return new MissingTokenizer(
-      vocabSize,
+    return missing(
       'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
     );
   }
   if (named.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
-    return new MissingTokenizer(
-      vocabSize,
-      `its vocabulary of ${named.count} tokens is not GPT-2's`,
+    return missing(`its vocabulary of ${named.count} tokens is not GPT-2's`);
+  }
+  // They make longer tokens of GPT-2's, so that text would have others than with GPT-2's merges.
+  if (named.mergeCount > gpt2MergeCount) {
+    return missing(`it learnt ${named.mergeCount} merges, and GPT-2 ${gpt2MergeCount}`);
+  }
+  if (!named.added) {
+    return missing(
+      `the ${named.count - gpt2VocabSize} tokens that were added to GPT-2's are too many, or their names too long`,
     );
   }
-  return new Gpt2Tokenizer(vocabSize);
+  return new Gpt2Tokenizer(vocabSize, named.added);
 }

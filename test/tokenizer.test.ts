@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import r50kBase from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { addon } from '../dist/addon.js';
+import { addon, type NativeVocabulary } from '../dist/addon.js';
 import { mergeBytePairs } from '../dist/byte-pair-merge.js';
 import { loadModel, type Tokenizer } from '../dist/index.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
@@ -324,7 +324,7 @@ describe('the vocabulary files made from the ranks are OpenAI’s, byte for byte
 
 describe('the vocabulary in a model’s file', () => {
   const cacheDir = temporaryFolder();
-  let reported: { count: number; fingerprint: string } | undefined;
+  let reported: NativeVocabulary | undefined;
   let path: string;
 
   // FNV-1a of 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/) over the tokens as GGUF spells them,
@@ -338,6 +338,13 @@ describe('the vocabulary in a model’s file', () => {
     }
     return hash.toString(16).padStart(16, '0');
   })();
+
+  const gpt2: NativeVocabulary = {
+    count: 50257,
+    fingerprint: expected,
+    mergeCount: 50000,
+    added: { ids: new Float64Array(0), kinds: new Int32Array(0), texts: [] },
+  };
 
   beforeAll(async () => {
     path = writeTextCheckpoint(join(cacheDir, 'text'));
@@ -356,15 +363,23 @@ describe('the vocabulary in a model’s file', () => {
   });
 
   test('has the fingerprint that a fresh computation gives', () => {
-    expect(reported).toEqual({ count: 50257, fingerprint: expected });
+    expect(reported).toEqual(gpt2);
   });
 
   test('is known by that fingerprint and no other', async () => {
-    const known = tokenizerFor(50257, { count: 50257, fingerprint: expected });
+    const known = tokenizerFor(50257, gpt2);
     expect([...known.encode('Hello world')]).toEqual([15496, 995]);
-    const other = tokenizerFor(50257, { count: 50257, fingerprint: '0123456789abcdef' });
+    const other = tokenizerFor(50257, { ...gpt2, fingerprint: '0123456789abcdef' });
     const error = await failure('TOKENIZER_MISSING', () => other.encode('Hello'));
     expect(error.message).toContain('50257 tokens is not GPT-2');
+  });
+
+  test('is not GPT-2’s if it makes longer tokens of them', async () => {
+    const longer = tokenizerFor(50257, { ...gpt2, mergeCount: 50001 });
+    const { message } = await failure('TOKENIZER_MISSING', () => longer.encode('Hello'));
+    expect(message).toContain('50001 merges');
+    const unsaid = tokenizerFor(50257, { ...gpt2, mergeCount: 0 });
+    expect([...unsaid.encode('Hello world')]).toEqual([15496, 995]);
   });
 
   test('gives the model its tokenizer', async () => {
@@ -375,14 +390,13 @@ describe('the vocabulary in a model’s file', () => {
   });
 
   test('may be padded to a larger embedding: the padding has no text', async () => {
-    const vocabulary = { count: 50257, fingerprint: expected };
-    const padded = tokenizerFor(50304, vocabulary);
+    const padded = tokenizerFor(50304, gpt2);
     expect(padded.vocabSize).toBe(50304);
     expect(padded.endOfText).toBe(50256);
     expect([...padded.encode('Hello world')]).toEqual([15496, 995]);
     expect(padded.decode([15496, 50257, 50303, 995])).toBe('Hello world');
     expect(() => padded.decode([50304])).toThrow('from 0 to 50303');
-    const tooSmall = tokenizerFor(50256, vocabulary);
+    const tooSmall = tokenizerFor(50256, gpt2);
     expect(() => tooSmall.encode('Hello')).toThrow('not GPT-2');
   });
 

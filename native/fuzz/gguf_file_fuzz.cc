@@ -40,8 +40,15 @@ std::string visit(const GgufFile& file) {
     text += tensor.name + " " + ggml_type_name(tensor.type) + " " + std::to_string(sum(bytes));
     text += "\n";
   }
-  const auto vocabulary = gpt2::summarizeVocabulary(file);
-  return vocabulary ? text + vocabulary->fingerprint : text;
+  constexpr uint64_t kAnySize = 100'000;
+  if (const auto vocabulary = gpt2::summarizeVocabulary(file, kAnySize)) {
+    text += vocabulary->fingerprint;
+    if (!vocabulary->added) return text;
+    for (const gpt2::AddedToken& token : *vocabulary->added) {
+      text += " " + std::to_string(token.id) + " " + std::to_string(token.kind) + token.text;
+    }
+  }
+  return text;
 }
 
 std::string outcome(const std::string& path, bool map) {

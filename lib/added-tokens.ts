@@ -1,0 +1,78 @@
+import type { NativeAddedTokens } from './addon.js';
+import { spelledBytes } from './byte-spelling.js';
+import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';
+import { tokenKinds } from './token-kinds.js';
+import { TokenSearch } from './token-search.js';
+
+// A server may well alternate between a few lists of tokens that it allows; more would only hold memory.
+const mostSearches = 4;
+
+/** The tokens that are no parts of words: `<|endoftext|>`, and those that were added to GPT-2's. */
+export class AddedTokens {
+  readonly #added: NativeAddedTokens;
+  readonly #indexOf = new Map<number, number>();
+  /** ids of those that are recognised where they are allowed, by text */
+  readonly #special = new Map([[endOfTextToken, endOfTextId]]);
+  /** ids of those that are always recognised, by text */
+  readonly #always = new Map<string, number>();
+  readonly #searches = new Map<string, TokenSearch>();
+
+  constructor(added: NativeAddedTokens) {
+    this.#added = added;
+    for (const [index, text] of added.texts.entries()) {
+      const id = added.ids[index] as number;
+      const kind = added.kinds[index];
+      this.#indexOf.set(id, index);
+      // Of several that have one text, the first is recognised.
+      if (text === '' || this.#special.has(text) || this.#always.has(text)) continue;
+      if (kind === tokenKinds.control || kind === tokenKinds.unknown) this.#special.set(text, id);
+      if (kind === tokenKinds.userDefined) this.#always.set(text, id);
+    }
+  }
+
+  /** The bytes of an added token; undefined if there is no such token. */
+  bytesOf(id: number): Uint8Array | undefined {
+    const index = this.#indexOf.get(id);
+    if (index === undefined) return undefined;
+    return bytesOf(this.#added.texts[index] as string, this.#added.kinds[index]);
+  }
+
+  isSpecial(text: unknown): boolean {
+    return (this.#special as ReadonlyMap<unknown, number>).has(text);
+  }
+
+  get specialTexts(): string[] {
+    return [...this.#special.keys()];
+  }
+
+  /** The most characters that a token has which is recognised in every text; 0 if there is none. */
+  get longest(): number {
+    let longest = 0;
+    for (const text of this.#always.keys()) longest = Math.max(longest, text.length);
+    return longest;
+  }
+
+  /** What finds the tokens that are recognised; undefined if there are none. */
+  search(allowedSpecial: 'all' | readonly string[]): TokenSearch | undefined {
+    if (allowedSpecial.length === 0 && this.#always.size === 0) return undefined;
+    const key = JSON.stringify(allowedSpecial);
+    let search = this.#searches.get(key);
+    if (!search) {
+      if (this.#searches.size === mostSearches) this.#searches.clear();
+      const allowed = allowedSpecial === 'all' ? this.specialTexts : allowedSpecial;
+      const special = allowed.map((text) => [text, this.#special.get(text) as number] as const);
+      search = new TokenSearch(new Map([...this.#always, ...special]));
+      this.#searches.set(key, search);
+    }
+    return search;
+  }
+}
+
+/**
+ * As llama.cpp has it: the text of a normal token spells bytes, that of the others is plain. A normal token whose
+ * text spells none was written by a program that told nothing apart.
+ */
+function bytesOf(text: string, kind: number | undefined): Uint8Array {
+  const spelled = kind === tokenKinds.normal ? spelledBytes(text) : undefined;
+  return spelled ?? new TextEncoder().encode(text);
+}
