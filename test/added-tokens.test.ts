@@ -1,19 +1,38 @@
 // Tokens that were added to GPT-2's. The ids expected are worked out by hand: those of the words are GPT-2's, as
 // tokenizer.test.ts has them from other sources, and those added are what the files say.
 
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { NativeVocabulary } from '../dist/addon.js';
-import type { Tokenizer } from '../dist/index.js';
+import {
+  convert,
+  type GenerationPart,
+  loadModel,
+  type Model,
+  type Tokenizer,
+} from '../dist/index.js';
 import { TokenSearch } from '../dist/token-search.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
-import { uniformNumbers } from './checkpoint-folder.js';
+import {
+  f32Tensor,
+  uniformNumbers,
+  writeSmallCheckpoint,
+  writeTextCheckpoint,
+} from './checkpoint-folder.js';
 import { failure } from './failure.js';
+import { readGguf } from './gguf-reader.js';
+import { mergesTxt, vocabJson } from './gpt2-vocabulary.js';
+import { readSafetensors, writeSafetensors } from './safetensors-file.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
+const root = temporaryFolder();
 const normal = 1;
 const unknown = 2;
 const control = 3;
 const userDefined = 4;
+const unused = 5;
 
 type Added = [text: string, kind: number, id?: number];
 
@@ -274,5 +293,221 @@ describe('added tokens of any kind', () => {
     const tokenizer = tokenizerFor(150_257, vocabulary);
     const { message } = await failure('TOKENIZER_MISSING', () => tokenizer.encode('a'));
     expect(message).toContain('the 100000 tokens that were added');
+  });
+});
+
+describe('a checkpoint with added tokens', () => {
+  // The embedding, which is the head as well, and the last norm are such that the token 50,258 always wins.
+  function writeModel(vocabulary: number): string {
+    const folder = writeTextCheckpoint(freshFolder(root), vocabulary);
+    const path = join(folder, 'model.safetensors');
+    const tensors = new Map(readSafetensors(path));
+    const embedding = tensors.get('wte.weight') as { bytes: Buffer };
+    for (let column = 0; column < 8; column++) {
+      embedding.bytes.writeFloatLE(100, (50258 * 8 + column) * 4);
+    }
+    tensors.set('ln_f.weight', f32Tensor([8], new Array(8).fill(0)));
+    tensors.set('ln_f.bias', f32Tensor([8], new Array(8).fill(1)));
+    writeSafetensors(path, tensors);
+    return folder;
+  }
+  const write = (folder: string, name: string, content: unknown) =>
+    writeFileSync(join(folder, name), JSON.stringify(content));
+  const vocab = JSON.parse(vocabJson()) as Record<string, number>;
+  const merges = mergesTxt().trimEnd().split('\n').slice(1);
+
+  // Each says: [PAD] and <|user|> are special, [SEP] is not, and 50,260 is padding.
+  const forms: Record<string, (folder: string) => void> = {
+    'in added_tokens.json and special_tokens_map.json': (folder) => {
+      write(folder, 'added_tokens.json', { '[PAD]': 50257, '<|user|>': 50258, '[SEP]': 50259 });
+      write(folder, 'special_tokens_map.json', {
+        bos_token: '<|endoftext|>',
+        pad_token: '[PAD]',
+        additional_special_tokens: [{ content: '<|user|>', lstrip: false }],
+      });
+    },
+    'in added_tokens.json and tokenizer_config.json': (folder) => {
+      write(folder, 'added_tokens.json', { '[PAD]': 50257, '<|user|>': 50258, '[SEP]': 50259 });
+      write(folder, 'tokenizer_config.json', {
+        add_bos_token: false,
+        pad_token: { content: '[PAD]', __type: 'AddedToken' },
+        additional_special_tokens: ['<|user|>'],
+      });
+    },
+    // As fast tokenizers write them: their added_tokens.json leaves out the first.
+    'in the added_tokens_decoder of tokenizer_config.json': (folder) => {
+      write(folder, 'added_tokens.json', { '<|user|>': 50258, '[SEP]': 50259 });
+      write(folder, 'tokenizer_config.json', {
+        added_tokens_decoder: {
+          50256: { content: '<|endoftext|>', special: true },
+          50257: { content: '[PAD]', special: true },
+          50258: { content: '<|user|>', special: true },
+          50259: { content: '[SEP]', special: false },
+        },
+      });
+    },
+    'in tokenizer.json': (folder) => {
+      for (const name of ['vocab.json', 'merges.txt']) rmSync(join(folder, name));
+      const { '<|endoftext|>': _, ...words } = vocab;
+      write(folder, 'tokenizer.json', {
+        added_tokens: [
+          { id: 50256, content: '<|endoftext|>', special: true },
+          { id: 50257, content: '[PAD]', special: true },
+          { id: 50258, content: '<|user|>', special: true },
+          { id: 50259, content: '[SEP]', special: false },
+        ],
+        model: { type: 'BPE', vocab: words, merges },
+      });
+    },
+  };
+
+  describe.each(Object.entries(forms))('%s', (_, writeTokens) => {
+    let folder: string;
+    let model: Model;
+    beforeAll(async () => {
+      folder = writeModel(50261);
+      writeTokens(folder);
+      model = await loadModel(folder, { cacheDir: join(folder, 'cache'), threads: 1 });
+    });
+    afterAll(() => model?.dispose());
+
+    test('has them in its file', async () => {
+      const path = join(folder, 'model.gguf');
+      await convert(folder, path);
+      const { metadata } = readGguf(path);
+      const tokens = metadata.get('tokenizer.ggml.tokens') as string[];
+      const kinds = metadata.get('tokenizer.ggml.token_type') as number[];
+      expect(tokens.slice(50255)).toEqual([
+        'Ġgazed',
+        '<|endoftext|>',
+        '[PAD]',
+        '<|user|>',
+        '[SEP]',
+        '[PAD50260]',
+      ]);
+      expect(kinds.slice(50255)).toEqual([1, 3, 3, 3, 4, 5]);
+      expect(kinds.slice(0, 50256).every((kind) => kind === 1)).toBe(true);
+      expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(50256);
+    });
+
+    test('takes them as text and gives them as text', async () => {
+      const { tokenizer } = model;
+      const text = '<|user|>Hello[SEP] world[PAD]';
+      expect(tokenizer.vocabSize).toBe(50261);
+      expect(tokenizer.endOfText).toBe(50256);
+      const all = [...tokenizer.encode(text, { allowedSpecial: 'all' })];
+      expect(all).toEqual([50258, 15496, 50259, 995, 50257]);
+      expect(tokenizer.decode(all)).toBe(text);
+      // [ P AD ]
+      expect([...tokenizer.encode('[PAD][SEP]')]).toEqual([58, 47, 2885, 60, 50259]);
+      const { tokens } = await model.logits('Hello[SEP]');
+      expect([...tokens]).toEqual([15496, 50259]);
+    });
+
+    test('generates and streams them', async () => {
+      const options = { maxTokens: 3, temperature: 0 };
+      const { text, tokens, finishReason } = await model.generate('Hello[SEP]', options);
+      expect([...tokens]).toEqual([50258, 50258, 50258]);
+      expect(text).toBe('<|user|><|user|><|user|>');
+      expect(finishReason).toBe('length');
+      const parts: GenerationPart[] = [];
+      for await (const part of model.stream('Hello[SEP]', options)) parts.push(part);
+      expect(parts.map((part) => part.text).join('')).toBe(text);
+      expect(parts.flatMap((part) => part.tokens)).toEqual([...tokens]);
+    });
+  });
+
+  test('that says nothing of their roles has none that is special', async () => {
+    const folder = writeModel(50259);
+    write(folder, 'added_tokens.json', { '<|user|>': 50257, '[SEP]': 50258 });
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    const kinds = readGguf(path).metadata.get('tokenizer.ggml.token_type') as number[];
+    expect(kinds.slice(50256)).toEqual([3, 4, 4]);
+    await using model = await loadModel(path, { threads: 1 });
+    expect([...model.tokenizer.encode('<|user|>Hello[SEP]')]).toEqual([50257, 15496, 50258]);
+  });
+
+  test('that its model was not given goes without them', async () => {
+    const folder = writeTextCheckpoint(freshFolder(root));
+    write(folder, 'added_tokens.json', { '[PAD]': 50257 });
+    const cacheDir = join(folder, 'cache');
+    await using model = await loadModel(folder, { cacheDir, threads: 1 });
+    expect(model.tokenizer.vocabSize).toBe(50257);
+    expect([...model.tokenizer.encode('Hello world')]).toEqual([15496, 995]);
+    expect(() => model.tokenizer.decode([50257])).toThrow('from 0 to 50256');
+  });
+
+  test('is converted anew when what they are has changed', async () => {
+    const folder = writeModel(50260);
+    write(folder, 'added_tokens.json', { '[PAD]': 50257, '<|user|>': 50258, '[SEP]': 50259 });
+    const cacheDir = join(folder, 'cache');
+    const recognised = async () => {
+      await using model = await loadModel(folder, { cacheDir, threads: 1 });
+      return model.tokenizer.encode('[PAD]').includes(50257);
+    };
+    expect(await recognised()).toBe(true);
+    write(folder, 'special_tokens_map.json', { pad_token: '[PAD]' });
+    expect(await recognised()).toBe(false);
+    write(folder, 'tokenizer_config.json', {
+      added_tokens_decoder: { 50257: { content: '[PAD]', special: false } },
+    });
+    expect(await recognised()).toBe(true);
+  });
+
+  test('keeps them in another type', async () => {
+    const folder = writeModel(50260);
+    write(folder, 'added_tokens.json', { '[SEP]': 50259 });
+    await convert(folder, join(folder, 'model.gguf'));
+    await convert(join(folder, 'model.gguf'), join(folder, 'f16.gguf'), { type: 'f16' });
+    await using model = await loadModel(join(folder, 'f16.gguf'), { threads: 1 });
+    expect([...model.tokenizer.encode('Hello[SEP]')]).toEqual([15496, 50259]);
+    expect(model.tokenizer.decode([50257, 50258, 50259])).toBe('[SEP]');
+  });
+
+  // The small one has the tokens 0 to 3, and room for one.
+  test.each<[string, string, unknown]>([
+    ['tokenizer_config.json', 'a list', []],
+    ['tokenizer_config.json', 'no id', { added_tokens_decoder: { x: { content: '<x>' } } }],
+    [
+      'tokenizer_config.json',
+      'an id below 0',
+      { added_tokens_decoder: { '-1': { content: 'x' } } },
+    ],
+    ['tokenizer_config.json', 'an id taken', { added_tokens_decoder: { 2: { content: '<x>' } } }],
+    ['special_tokens_map.json', 'a number', 1],
+    ['added_tokens.json', 'an id that is none', { '<x>': '4' }],
+    ['added_tokens.json', 'an id taken', { '<x>': 2 }],
+  ])('is refused where %s has %s', async (name, _, content) => {
+    const folder = writeSmallCheckpoint(freshFolder(root));
+    write(folder, name, content);
+    await failure('INVALID_FILE', () => convert(folder, join(folder, 'model.gguf')));
+  });
+
+  test.each<[string, unknown, number]>([
+    ['tokenizer_config.json', { added_tokens_decoder: { 4: { content: '<x>' } } }, userDefined],
+    ['tokenizer_config.json', { added_tokens_decoder: null }, unused],
+    ['tokenizer_config.json', { added_tokens_decoder: 'text', pad_token: 7 }, unused],
+    ['tokenizer_config.json', { added_tokens_decoder: { 4: null, 5: 'x', 6: [] } }, unused],
+    ['tokenizer_config.json', { added_tokens_decoder: { 4: { content: 7 } } }, unused],
+    ['tokenizer_config.json', { additional_special_tokens: [null, [[]], {}] }, unused],
+    ['special_tokens_map.json', { pad_token: { content: {} }, eos_token: true }, unused],
+  ])('opens where %s has %j', async (name, content, kind) => {
+    const folder = writeSmallCheckpoint(freshFolder(root));
+    write(folder, name, content);
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    expect(readGguf(path).metadata.get('tokenizer.ggml.token_type')).toEqual([1, 1, 1, 3, kind]);
+  });
+
+  test('may have names longer than GPT-2’s in a text as long as its context', async () => {
+    const folder = writeModel(50260);
+    const long = 'x'.repeat(1000);
+    write(folder, 'added_tokens.json', { [long]: 50257 });
+    mkdirSync(join(folder, 'cache'));
+    await using model = await loadModel(folder, { cacheDir: join(folder, 'cache'), threads: 1 });
+    const { tokens } = await model.logits(long.repeat(64));
+    expect([...tokens]).toEqual(new Array(64).fill(50257));
+    await failure('CONTEXT_OVERFLOW', () => model.logits(long.repeat(65)));
   });
 });

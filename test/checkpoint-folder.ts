@@ -116,9 +116,9 @@ function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes)
   );
 }
 
-/** A tiny random model whose 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
-export function writeTextCheckpoint(folder: string): string {
-  writeRandomModel(folder, { vocabulary: 50257, context: 64, width: 8 });
+/** A tiny random model whose first 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
+export function writeTextCheckpoint(folder: string, vocabulary = 50257): string {
+  writeRandomModel(folder, { vocabulary, context: 64, width: 8 });
   writeFileSync(join(folder, 'vocab.json'), vocabJson());
   writeFileSync(join(folder, 'merges.txt'), mergesTxt());
   return folder;

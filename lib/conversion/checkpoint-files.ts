@@ -22,6 +22,8 @@ export const companionFiles: readonly string[] = [
   'encoder.json',
   'vocab.bpe',
   'added_tokens.json',
+  'special_tokens_map.json',
+  'tokenizer_config.json',
   'tokenizer.json',
 ];
 

@@ -10,7 +10,7 @@ import { type ConvertOptions, convertLocal } from './convert.js';
 import { fileError } from './files.js';
 
 // Raised whenever the same checkpoint would be written differently.
-const formatVersion = 2;
+const formatVersion = 3;
 
 /** Where conversions are kept unless a call says otherwise. */
 export function defaultCacheFolder(): string {

@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
+import { tokenKinds } from '../token-kinds.js';
+import { type AddedTokens, addedTokens, readAddedTokens } from './added-tokens.js';
 import { parseJsonObject, readJsonObject, readText } from './files.js';
 import { gpt2Ranks } from './gpt2-ranks.js';
-
-/** llama.cpp's numbers for what a token is. */
-const tokenKinds = { normal: 1, control: 3, unused: 5 } as const;
 
 // Embeddings are padded to a round number of rows, or for tokens to come; more is a mistake.
 const mostPadding = 65_536;
@@ -46,14 +45,13 @@ export async function gpt2Vocabulary(vocabSize: number): Promise<Vocabulary | un
   if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
   const { tokens, merges } = await gpt2Ranks();
   const ids = new Map([...tokens, endOfText].map((token, id) => [token, id]));
-  const source = { path: 'GPT-2', ids, added: new Map(), merges, special: new Set([endOfText]) };
-  return await padded(source, vocabSize);
+  return await padded({ path: 'GPT-2', ids, added: addedTokens([]), merges }, vocabSize);
 }
 
 async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   await eventLoopTurn();
   const { ids, added } = source;
-  const count = ids.size + added.size;
+  const count = ids.size + added.ids.size;
   if (vocabSize - count > mostPadding) {
     throw new Gpt2Error(
       'INVALID_FILE',
@@ -74,13 +72,18 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
     tokens[id] = token;
   };
   await forEachInTurns(ids, ([token, id]) => {
-    if (!added.has(token)) setToken(token, id);
+    if (!added.ids.has(token)) setToken(token, id);
   });
-  for (const [token, id] of added) setToken(token, id);
+  for (const [token, id] of added.ids) {
+    // Tokens that a tokenizer was given and its model was not.
+    const isBeyondModel = Number.isInteger(id) && (id as number) >= vocabSize;
+    if (!isBeyondModel) setToken(token, id);
+  }
   await eventLoopTurn();
   const kinds = Array.from(tokens, (token) => {
     if (token === undefined) return tokenKinds.unused;
-    return source.special.has(token) ? tokenKinds.control : tokenKinds.normal;
+    if (token === endOfText || added.special.has(token)) return tokenKinds.control;
+    return added.ids.has(token) ? tokenKinds.userDefined : tokenKinds.normal;
   });
   await eventLoopTurn();
   for (let id = 0; id < vocabSize; id++) tokens[id] ??= `[PAD${id}]`;
@@ -92,9 +95,8 @@ interface Source {
   /** by token; not yet checked */
   ids: ReadonlyMap<string, unknown>;
   /** tokens beside these, or instead of them */
-  added: ReadonlyMap<string, unknown>;
+  added: AddedTokens;
   merges: string[];
-  special: Set<string>;
 }
 
 /** Ids and merges in two files, of which neither says anything without the other. */
@@ -115,14 +117,7 @@ async function readPair(
   await forEachInTurns(text.replace(/^#version.*/, '').matchAll(/[^\r\n]+/g), ([line]) => {
     merges.push(line);
   });
-  const added = await readAddedTokens(folder);
-  return { path, ids, added, merges, special: new Set([endOfText]) };
-}
-
-/** Tokens that were added to the vocabulary, such as those of a dialogue's roles. */
-async function readAddedTokens(folder: string): Promise<Map<string, unknown>> {
-  const json = await readJsonObject(join(folder, 'added_tokens.json'));
-  return new Map(Object.entries(json ?? {}));
+  return { path, ids, added: await readAddedTokens(folder), merges };
 }
 
 /** What a vocab.json says, in steps: JSON.parse would hold up the event loop for 25 ms or more. */
@@ -191,19 +186,11 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
       `${path}: expected a model of type BPE with vocab and merges`,
     );
   }
-  const added = new Map<string, number>();
-  const special = new Set<string>();
-  for (const token of Array.isArray(json.added_tokens) ? json.added_tokens : []) {
-    if (typeof token?.content !== 'string') continue;
-    added.set(token.content, token.id);
-    if (token.special === true) special.add(token.content);
-  }
   return {
     path,
     ids: new Map(Object.entries(model.vocab)),
-    added,
+    added: addedTokens(Array.isArray(json.added_tokens) ? json.added_tokens : []),
     merges: model.merges.map((merge) => joinMerge(path, merge)),
-    special,
   };
 }
 
