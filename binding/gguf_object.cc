@@ -2,6 +2,7 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "model_files.h"
 #include "tensor_type.h"
 
 namespace gpt2::binding {
@@ -34,7 +35,7 @@ Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
   return array;
 }
 
-Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor, const GgufFile& file) {
+Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("name", tensor.name);
   object.Set("type", typeName(tensor.type));
@@ -44,29 +45,38 @@ Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor, const GgufFil
   }
   object.Set("shape", shape);
   object.Set("byteSize", static_cast<double>(tensor.byteSize));
-  object.Set("offset", offsetIn(file, tensor.data));
+  object.Set("offset", offsetIn(*tensor.file, tensor.data));
   return object;
 }
 
-Napi::Value toJavaScript(Napi::Env env, const GgufFile& file) {
+Napi::Value toJavaScript(Napi::Env env, const ModelFiles& files) {
+  const GgufFile& first = files.first();
   Napi::Object object = Napi::Object::New(env);
-  object.Set("version", file.version());
-  object.Set("byteSize", static_cast<double>(file.bytes().size()));
+  object.Set("version", first.version());
   Napi::Array metadata = Napi::Array::New(env);
-  for (const auto& [key, value] : file.metadata()) {
+  for (const auto& [key, value] : first.metadata()) {
     Napi::Array entry = Napi::Array::New(env, 4);
     entry.Set(0U, key);
     entry.Set(1U, toJavaScript(env, value));
-    entry.Set(2U, offsetIn(file, value.data));
+    entry.Set(2U, offsetIn(first, value.end));
     entry.Set(3U, static_cast<uint32_t>(value.type));
     metadata.Set(metadata.Length(), entry);
   }
   object.Set("metadata", metadata);
-  object.Set("metadataEnd", static_cast<double>(file.metadataEnd()));
+  size_t byteSize = 0;
+  Napi::Array parts = Napi::Array::New(env);
   Napi::Array tensors = Napi::Array::New(env);
-  for (const TensorInfo& tensor : file.tensors()) {
-    tensors.Set(tensors.Length(), toJavaScript(env, tensor, file));
+  for (const auto& part : files.parts()) {
+    byteSize += part->bytes().size();
+    for (const TensorInfo& tensor : part->tensors()) {
+      Napi::Object entry = toJavaScript(env, tensor);
+      entry.Set("part", parts.Length());
+      tensors.Set(tensors.Length(), entry);
+    }
+    parts.Set(parts.Length(), part->path());
   }
+  object.Set("byteSize", static_cast<double>(byteSize));
+  object.Set("parts", parts);
   object.Set("tensors", tensors);
   return object;
 }
@@ -78,8 +88,8 @@ Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   return AddonData::of(env).delivery.runApart(
       std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
-        auto file = std::make_shared<const GgufFile>(path, true);
-        return [file](Napi::Env result, Task&) { return toJavaScript(result, *file); };
+        auto files = std::make_shared<const ModelFiles>(path, true);
+        return [files](Napi::Env result, Task&) { return toJavaScript(result, *files); };
       });
 }
 

@@ -2,11 +2,9 @@
 
 #include <napi.h>
 
-#include "gguf_file.h"
-
 namespace gpt2::binding {
 
-// inspectGguf(path) → Promise<{ version, metadata: [key, value][], tensors }>
+// inspectGguf(path) → Promise<GgufDescription>, see lib/addon.ts
 Napi::Value inspectGguf(const Napi::CallbackInfo& info);
 
 }  // namespace gpt2::binding

@@ -120,7 +120,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
         auto model = std::make_shared<Model>(path, options, &cancelled);
         const Weights& weights = model->weights();
         auto vocabulary = summarizeVocabulary(
-            weights.file(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
+            weights.files().first(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
         return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
           auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
           opened->scheduler = std::make_shared<Scheduler>(model, *opened->engine);

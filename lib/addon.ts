@@ -106,19 +106,29 @@ export interface NativeModel {
 
 export interface GgufDescription {
   version: number;
+  /** of all parts */
   byteSize: number;
+  /** paths: one, or those of a split file's parts, of which the first holds the metadata */
+  parts: string[];
   metadata: [
     key: string,
     value: string | number | boolean | { length: number; strings?: string[] },
-    /** of the value's bytes in the file */
-    offset: number,
+    /** where the value ends in the file, and the next key begins */
+    end: number,
     /** of the value, or of an array's elements, by GGUF's number */
     type: number,
   ][];
-  /** where the metadata ends in the file */
-  metadataEnd: number;
-  /** shape in ggml's order: the contiguous dimension first; the offset is in the file */
-  tensors: { name: string; type: string; shape: number[]; byteSize: number; offset: number }[];
+  tensors: {
+    name: string;
+    type: string;
+    /** in ggml's order: the contiguous dimension first */
+    shape: number[];
+    byteSize: number;
+    /** index of the file that it lies in */
+    part: number;
+    /** in that file */
+    offset: number;
+  }[];
 }
 
 /** A file opened for reading. */
@@ -158,6 +168,7 @@ export interface Addon {
     logger?: Logger,
     cancellation?: NativeCancellation,
   ): Promise<NativeModel>;
+  /** Of a split file the path is that of the first part. */
   inspectGguf(path: string): Promise<GgufDescription>;
   openFile(path: string): Promise<NativeFile>;
   /** Takes a lock and resolves to what releases it; to undefined while somebody else holds it. */

@@ -60,7 +60,7 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
       head_(device.makeAllocator()) {}
 
 const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag* cancelled) {
-  weights_.file().bytes().checkUnchanged();
+  weights_.files().checkUnchanged();
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   size_t rows = 0;
   for (const Slice& slice : slices) rows += slice.rows.size();
@@ -150,7 +150,7 @@ void ForwardPass::runStock(const Slice& slice, float* out, const CancelFlag* can
 
 void ForwardPass::logits(const float* hidden, int64_t count, bool several, float* out,
                          const CancelFlag* cancelled) {
-  weights_.file().bytes().checkUnchanged();
+  weights_.files().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();

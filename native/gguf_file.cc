@@ -1,6 +1,6 @@
 #include "gguf_file.h"
 
-#include <limits>
+#include <cmath>
 
 #include "error.h"
 
@@ -38,6 +38,12 @@ T load(const uint8_t* data) {
   T value;
   std::memcpy(&value, data, sizeof value);
   return value;
+}
+
+std::string numberText(double number) {
+  std::string digits = std::to_string(number);
+  const size_t last = digits.find_last_not_of('0');
+  return digits.substr(0, digits[last] == '.' ? last : last + 1);
 }
 
 std::string shapeText(const TensorInfo& tensor) {
@@ -136,7 +142,6 @@ GgufFile::GgufFile(const std::string& path, bool map, const CancelFlag* cancelle
   const auto tensorCount = reader.number<uint64_t>("the number of tensors");
   const auto metadataCount = reader.number<uint64_t>("the number of metadata values");
   readMetadata(reader, metadataCount);
-  metadataEnd_ = static_cast<size_t>(reader.position() - bytes_.data());
   readTensors(reader, tensorCount);
 }
 
@@ -165,6 +170,7 @@ void GgufFile::readMetadata(Reader& reader, uint64_t count) {
       }
       reader.skip(value.count * size, what.c_str());
     }
+    value.end = reader.position();
     metadata_.emplace_back(std::move(key), value);
   }
   // Only now, since growing the vector moves the strings that the index refers to.
@@ -188,6 +194,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
   std::vector<uint64_t> offsets;
   for (uint64_t i = 0; i < count; ++i) {
     TensorInfo tensor{};
+    tensor.file = this;
     tensor.name = reader.string("a tensor's name");
     const std::string what = "the tensor \"" + tensor.name + "\"";
     if (tensor.name.size() >= GGML_MAX_NAME) {
@@ -248,9 +255,6 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
              ": they overlap");
     }
     tensor.data = bytes_.data() + dataStart + offsets[i];
-    if (!tensorIndex_.emplace(tensor.name, i).second) {
-      reject("the tensor \"" + tensor.name + "\" occurs twice");
-    }
   }
 }
 
@@ -259,9 +263,23 @@ const MetadataValue* GgufFile::find(std::string_view key) const noexcept {
   return found == metadataIndex_.end() ? nullptr : &metadata_[found->second].second;
 }
 
-const TensorInfo* GgufFile::findTensor(std::string_view name) const noexcept {
-  const auto found = tensorIndex_.find(name);
-  return found == tensorIndex_.end() ? nullptr : &tensors_[found->second];
+std::optional<int64_t> GgufFile::wholeNumber(const char* key, int64_t least, int64_t most) const {
+  const MetadataValue* value = find(key);
+  if (value == nullptr) return std::nullopt;
+  const std::optional<double> number = value->number();
+  if (!number || !(*number >= static_cast<double>(least) && *number <= static_cast<double>(most)) ||
+      *number != std::floor(*number)) {
+    reject("expected " + std::string(key) + " to be a whole number from " + std::to_string(least) +
+           " to " + std::to_string(most) + " but found " +
+           (number ? numberText(*number) : "something else"));
+  }
+  return static_cast<int64_t>(*number);
+}
+
+int64_t GgufFile::requiredWholeNumber(const char* key, int64_t least, int64_t most) const {
+  const std::optional<int64_t> number = wholeNumber(key, least, most);
+  if (!number) reject("the metadata value \"" + std::string(key) + "\" is missing");
+  return *number;
 }
 
 void GgufFile::reject(const std::string& reason) const {

@@ -38,6 +38,7 @@ struct MetadataValue {
   bool isArray;
   uint64_t count;
   const uint8_t* data;
+  const uint8_t* end;  // where the next key begins
 
   // The number it holds, if it is a single number or boolean.
   std::optional<double> number() const;
@@ -47,7 +48,10 @@ struct MetadataValue {
   void forEachString(Visitor visit) const;
 };
 
+class GgufFile;
+
 struct TensorInfo {
+  const GgufFile* file;  // that it lies in
   std::string name;
   ggml_type type;
   int dimensionCount;                        // 1 to 4
@@ -75,11 +79,14 @@ class GgufFile {
     return metadata_;
   }
   const MetadataValue* find(std::string_view key) const noexcept;
-  // Where the metadata ends in the file, and the list of tensors begins.
-  size_t metadataEnd() const noexcept { return metadataEnd_; }
+  // The number of a key, if there is one. Throws INVALID_FILE if it is not a whole one of this
+  // range.
+  std::optional<int64_t> wholeNumber(const char* key, int64_t least, int64_t most) const;
+  // Throws INVALID_FILE if there is none as well.
+  int64_t requiredWholeNumber(const char* key, int64_t least, int64_t most) const;
 
+  // Two may have the same name: see ModelFiles.
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
-  const TensorInfo* findTensor(std::string_view name) const noexcept;
 
   // An INVALID_FILE error about this file.
   [[noreturn]] void reject(const std::string& reason) const;
@@ -92,11 +99,9 @@ class GgufFile {
   std::string path_;
   FileMap bytes_;
   uint32_t version_ = 0;
-  size_t metadataEnd_ = 0;
   std::vector<std::pair<std::string, MetadataValue>> metadata_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string_view, size_t> metadataIndex_;
-  std::unordered_map<std::string_view, size_t> tensorIndex_;
 };
 
 template <typename Visitor>

@@ -13,32 +13,11 @@ namespace {
   throw Error(code::kUnsupportedModel, file.path() + ": " + reason);
 }
 
-std::string text(double number) {
-  std::string digits = std::to_string(number);
-  const size_t last = digits.find_last_not_of('0');
-  return digits.substr(0, digits[last] == '.' ? last : last + 1);
-}
-
-std::optional<int64_t> wholeNumber(const GgufFile& file, const char* key) {
-  const MetadataValue* value = file.find(key);
-  if (value == nullptr) return std::nullopt;
-  const std::optional<double> number = value->number();
-  if (!number || *number < 1 || *number > std::numeric_limits<int32_t>::max() ||
-      *number != std::floor(*number)) {
-    file.reject("expected " + std::string(key) + " to be a whole number of at least 1 but found " +
-                (number ? text(*number) : "something else"));
-  }
-  return static_cast<int64_t>(*number);
-}
-
-int64_t requiredWholeNumber(const GgufFile& file, const char* key) {
-  const std::optional<int64_t> number = wholeNumber(file, key);
-  if (!number) file.reject("the metadata value \"" + std::string(key) + "\" is missing");
-  return *number;
-}
+// More than any model has, and few enough for products of two.
+constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
 
 void expectEqual(const GgufFile& file, const char* key, int64_t expected) {
-  const std::optional<int64_t> number = wholeNumber(file, key);
+  const std::optional<int64_t> number = file.wholeNumber(key, 1, kMost);
   if (number && *number != expected) {
     unsupported(file, "expected " + std::string(key) + " to be " + std::to_string(expected) +
                           ", as in every GPT-2, but found " + std::to_string(*number));
@@ -65,7 +44,8 @@ void expectOnlyKnownKeys(const GgufFile& file) {
 
 }  // namespace
 
-Hyperparameters Hyperparameters::read(const GgufFile& file) {
+Hyperparameters Hyperparameters::read(const ModelFiles& files) {
+  const GgufFile& file = files.first();
   const MetadataValue* value = file.find("general.architecture");
   const auto architecture = value == nullptr ? std::nullopt : value->string();
   if (!architecture) file.reject("the metadata value \"general.architecture\" is missing");
@@ -73,20 +53,15 @@ Hyperparameters Hyperparameters::read(const GgufFile& file) {
     unsupported(file, "expected the architecture \"gpt2\" but found \"" +
                           std::string(*architecture) + "\"");
   }
-  // A file that was put together again says 0.
-  const MetadataValue* parts = file.find("split.count");
-  if (parts != nullptr && parts->number().value_or(0) > 1) {
-    unsupported(file, "it is one part of a split GGUF file");
-  }
   expectOnlyKnownKeys(file);
 
   Hyperparameters h{};
-  h.contextLength = requiredWholeNumber(file, "gpt2.context_length");
-  h.embeddingLength = requiredWholeNumber(file, "gpt2.embedding_length");
-  h.layerCount = requiredWholeNumber(file, "gpt2.block_count");
-  h.headCount = requiredWholeNumber(file, "gpt2.attention.head_count");
+  h.contextLength = file.requiredWholeNumber("gpt2.context_length", 1, kMost);
+  h.embeddingLength = file.requiredWholeNumber("gpt2.embedding_length", 1, kMost);
+  h.layerCount = file.requiredWholeNumber("gpt2.block_count", 1, kMost);
+  h.headCount = file.requiredWholeNumber("gpt2.attention.head_count", 1, kMost);
   h.feedForwardLength =
-      wholeNumber(file, "gpt2.feed_forward_length").value_or(4 * h.embeddingLength);
+      file.wholeNumber("gpt2.feed_forward_length", 1, kMost).value_or(4 * h.embeddingLength);
 
   const MetadataValue* epsilon = file.find("gpt2.attention.layer_norm_epsilon");
   const auto number = epsilon == nullptr ? std::nullopt : epsilon->number();
@@ -104,7 +79,7 @@ Hyperparameters Hyperparameters::read(const GgufFile& file) {
   expectEqual(file, "gpt2.attention.key_length", h.headSize());
   expectEqual(file, "gpt2.attention.value_length", h.headSize());
 
-  const TensorInfo* embedding = file.findTensor("token_embd.weight");
+  const TensorInfo* embedding = files.findTensor("token_embd.weight");
   if (embedding == nullptr) file.reject("the tensor \"token_embd.weight\" is missing");
   h.vocabSize = embedding->shape[1];
   expectEqual(file, "gpt2.vocab_size", h.vocabSize);

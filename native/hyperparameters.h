@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "gguf_file.h"
+#include "model_files.h"
 
 namespace gpt2 {
 
@@ -20,7 +20,7 @@ struct Hyperparameters {
 
   // Throws INVALID_FILE if one is missing or impossible, and UNSUPPORTED_MODEL if the file asks for
   // a model that this engine would compute wrongly.
-  static Hyperparameters read(const GgufFile& file);
+  static Hyperparameters read(const ModelFiles& files);
 };
 
 }  // namespace gpt2

@@ -21,7 +21,7 @@ int64_t checkedContextLength(const Weights& weights, int64_t asked) {
 }
 
 std::optional<uint32_t> readEndOfText(const Weights& weights) {
-  const MetadataValue* value = weights.file().find("tokenizer.ggml.eos_token_id");
+  const MetadataValue* value = weights.files().first().find("tokenizer.ggml.eos_token_id");
   const std::optional<double> id = value == nullptr ? std::nullopt : value->number();
   const auto vocabSize = static_cast<double>(weights.hyperparameters().vocabSize);
   if (!id || !(*id >= 0 && *id < vocabSize)) return std::nullopt;
@@ -32,7 +32,8 @@ std::optional<uint32_t> readEndOfText(const Weights& weights) {
 
 Model::Model(const std::string& path, const ModelOptions& options, const CancelFlag* cancelled)
     : device_(options.device, options.threads == 0 ? physicalCpuCount() : options.threads),
-      weights_(std::make_shared<const GgufFile>(path, options.map, cancelled), device_, cancelled),
+      weights_(std::make_shared<const ModelFiles>(path, options.map, cancelled), device_,
+               cancelled),
       contextLength_(checkedContextLength(weights_, options.contextLength)),
       cacheType_(options.cacheType.value_or(
           weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),

@@ -35,24 +35,25 @@ void EmbeddingTable::copyRow(int64_t index, float* out) const {
   widen(type_, data_ + static_cast<size_t>(index) * rowBytes_, out, rowLength_);
 }
 
-Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
+Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
                  const CancelFlag* cancelled)
-    : file_(std::move(file)),
-      hyperparameters_(Hyperparameters::read(*file_)),
+    : files_(std::move(files)),
+      hyperparameters_(Hyperparameters::read(*files_)),
       onCpu_(device.isCpu()) {
   const Hyperparameters& h = hyperparameters_;
+  const GgufFile& first = files_->first();
   // Checked before anything is sized by it.
   constexpr size_t kRequiredPerLayer = 6;
-  if (kRequiredPerLayer * static_cast<size_t>(h.layerCount) > file_->tensors().size()) {
-    file_->reject("gpt2.block_count is " + std::to_string(h.layerCount) + ", but there are only " +
-                  std::to_string(file_->tensors().size()) + " tensors");
+  if (kRequiredPerLayer * static_cast<size_t>(h.layerCount) > files_->tensors().size()) {
+    first.reject("gpt2.block_count is " + std::to_string(h.layerCount) + ", but there are only " +
+                 std::to_string(files_->tensors().size()) + " tensors");
   }
-  if (const MetadataValue* absent = file_->find(kAbsentBiasesKey)) {
+  if (const MetadataValue* absent = first.find(kAbsentBiasesKey)) {
     absent->forEachString([&](std::string_view name) {
       constexpr std::string_view kSuffix = ".bias";
       if (name.size() <= kSuffix.size() || name.substr(name.size() - kSuffix.size()) != kSuffix) {
-        file_->reject(std::string(kAbsentBiasesKey) + " names \"" + std::string(name) +
-                      "\", which is no bias");
+        first.reject(std::string(kAbsentBiasesKey) + " names \"" + std::string(name) +
+                     "\", which is no bias");
       }
       absentBiases_.emplace(name);
     });
@@ -64,7 +65,7 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
   const TensorInfo& positions = require("position_embd.weight", h.embeddingLength, h.contextLength);
   // ggml copies the cache when it grows, and counts its elements in 32 bits.
   if (h.embeddingLength * h.contextLength > std::numeric_limits<int32_t>::max()) {
-    throw Error(code::kUnsupportedModel, file_->path() + ": the product of the embedding length " +
+    throw Error(code::kUnsupportedModel, first.path() + ": the product of the embedding length " +
                                              std::to_string(h.embeddingLength) +
                                              " and the context length " +
                                              std::to_string(h.contextLength) + " is 2^31 or more");
@@ -85,14 +86,14 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
     layers_.push_back(layer);
   }
   outputNorm_ = norm("output_norm");
-  headIsTied_ = file_->findTensor("output.weight") == nullptr;
+  headIsTied_ = files_->findTensor("output.weight") == nullptr;
   head_.weight =
       matrix(headIsTied_ ? "token_embd.weight" : "output.weight", h.embeddingLength, h.vocabSize);
 
-  for (const TensorInfo& tensor : file_->tensors()) {
-    if (used_.count(tensor.name) == 0) {
-      throw Error(code::kUnsupportedModel, file_->path() + ": it holds the tensor \"" +
-                                               tensor.name +
+  for (const TensorInfo* tensor : files_->tensors()) {
+    if (used_.count(tensor->name) == 0) {
+      throw Error(code::kUnsupportedModel, tensor->file->path() + ": it holds the tensor \"" +
+                                               tensor->name +
                                                "\", which is not part of a GPT-2 of " +
                                                std::to_string(h.layerCount) + " layers");
     }
@@ -103,17 +104,17 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Device& device,
 
 // The tensor `name` of ggml shape [in, out] ([in] when out is 1), in a type that can be widened.
 const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t out) {
-  const TensorInfo* tensor = file_->findTensor(name);
-  if (tensor == nullptr) file_->reject("the tensor \"" + name + "\" is missing");
+  const TensorInfo* tensor = files_->findTensor(name);
+  if (tensor == nullptr) files_->first().reject("the tensor \"" + name + "\" is missing");
   if (tensor->shape[0] != in || tensor->shape[1] != out || tensor->shape[2] != 1 ||
       tensor->shape[3] != 1) {
-    file_->reject("expected the tensor \"" + name + "\" to have the shape [" + std::to_string(in) +
-                  ", " + std::to_string(out) + "] but found [" + std::to_string(tensor->shape[0]) +
-                  ", " + std::to_string(tensor->shape[1]) +
-                  (tensor->dimensionCount > 2 ? ", …]" : "]"));
+    tensor->file->reject(
+        "expected the tensor \"" + name + "\" to have the shape [" + std::to_string(in) + ", " +
+        std::to_string(out) + "] but found [" + std::to_string(tensor->shape[0]) + ", " +
+        std::to_string(tensor->shape[1]) + (tensor->dimensionCount > 2 ? ", …]" : "]"));
   }
   if (!canWiden(tensor->type)) {
-    throw Error(code::kUnsupportedModel, file_->path() + ": the tensor \"" + name +
+    throw Error(code::kUnsupportedModel, tensor->file->path() + ": the tensor \"" + name +
                                              "\" is of type " + ggml_type_name(tensor->type) +
                                              ", which is not a type for weights");
   }
@@ -124,7 +125,7 @@ const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t 
 ggml_tensor* Weights::matrix(const std::string& name, int64_t in, int64_t out) {
   const TensorInfo& info = require(name, in, out);
   if (ggml_get_type_traits_cpu(info.type)->vec_dot == nullptr) {
-    throw Error(code::kUnsupportedModel, file_->path() + ": the tensor \"" + name +
+    throw Error(code::kUnsupportedModel, info.file->path() + ": the tensor \"" + name +
                                              "\" is of type " + ggml_type_name(info.type) +
                                              ", for which ggml has no dot product");
   }
@@ -145,7 +146,7 @@ ggml_tensor* Weights::vector(const std::string& name, int64_t length) {
 }
 
 ggml_tensor* Weights::optionalBias(const std::string& name, int64_t length) {
-  if (file_->findTensor(name) == nullptr) {
+  if (files_->findTensor(name) == nullptr) {
     absentBiases_.insert(name);
     return nullptr;
   }
@@ -167,10 +168,10 @@ LayerNorm Weights::norm(const std::string& name) {
 
 void Weights::countParameters() {
   std::map<ggml_type, size_t> bytesOfType;
-  for (const TensorInfo& tensor : file_->tensors()) {
-    if (absentBiases_.count(tensor.name) != 0) continue;
-    parameterCount_ += tensor.shape[0] * tensor.shape[1];
-    if (tensor.dimensionCount > 1) bytesOfType[tensor.type] += tensor.byteSize;
+  for (const TensorInfo* tensor : files_->tensors()) {
+    if (absentBiases_.count(tensor->name) != 0) continue;
+    parameterCount_ += tensor->shape[0] * tensor->shape[1];
+    if (tensor->dimensionCount > 1) bytesOfType[tensor->type] += tensor->byteSize;
   }
   dominantType_ =
       std::max_element(bytesOfType.begin(), bytesOfType.end(), [](const auto& a, const auto& b) {
@@ -178,16 +179,22 @@ void Weights::countParameters() {
       })->first;
 }
 
-void Weights::upload(const Device& device, const CancelFlag* cancelled) {
-  requireMemory(1024);  // for what describes a buffer
-  if (!mapped_.empty()) {
-    const FileMap& bytes = file_->bytes();
-    mappedBuffer_.reset(
+// The bytes of a mapped file, as ggml knows them.
+ggml_backend_buffer* Weights::mappedBuffer(const GgufFile& file) {
+  BufferPtr& buffer = mappedBuffers_[&file];
+  if (!buffer) {
+    requireMemory(1024);  // for what describes a buffer
+    const FileMap& bytes = file.bytes();
+    buffer.reset(
         ggml_backend_cpu_buffer_from_ptr(const_cast<uint8_t*>(bytes.data()), bytes.size()));
-    if (!mappedBuffer_) throw Error(code::kOutOfMemory, "no memory to describe the mapped file");
-    for (const auto& [tensor, info] : mapped_) {
-      ggml_backend_tensor_alloc(mappedBuffer_.get(), tensor, const_cast<uint8_t*>(info->data));
-    }
+    if (!buffer) throw Error(code::kOutOfMemory, "no memory to describe the mapped file");
+  }
+  return buffer.get();
+}
+
+void Weights::upload(const Device& device, const CancelFlag* cancelled) {
+  for (const auto& [tensor, info] : mapped_) {
+    ggml_backend_tensor_alloc(mappedBuffer(*info->file), tensor, const_cast<uint8_t*>(info->data));
   }
   copiedBuffer_ = device.allocate(copiedTensors_->get());
   std::vector<float> widened;
@@ -204,7 +211,7 @@ void Weights::upload(const Device& device, const CancelFlag* cancelled) {
 }
 
 size_t Weights::anonymousBytes() const noexcept {
-  return ggml_backend_buffer_get_size(copiedBuffer_.get()) + file_->bytes().anonymousBytes();
+  return ggml_backend_buffer_get_size(copiedBuffer_.get()) + files_->anonymousBytes();
 }
 
 }  // namespace gpt2

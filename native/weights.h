@@ -4,12 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "device.h"
-#include "gguf_file.h"
 #include "hyperparameters.h"
+#include "model_files.h"
 #include "tensor_context.h"
 
 namespace gpt2 {
@@ -51,16 +52,16 @@ class EmbeddingTable {
   size_t rowBytes_ = 0;
 };
 
-// A model's weights, bound to its file: on the CPU the matrices stay where they are mapped, on a
+// A model's weights, bound to its files: on the CPU the matrices stay where they are mapped, on a
 // GPU they are copied to it. Vectors (biases, norms) are widened to f32.
 class Weights {
  public:
   // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones
   // and for types without a dot product on this device; and ABORTED.
-  Weights(std::shared_ptr<const GgufFile> file, const Device& device,
+  Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
           const CancelFlag* cancelled = nullptr);
 
-  const GgufFile& file() const noexcept { return *file_; }
+  const ModelFiles& files() const noexcept { return *files_; }
   const Hyperparameters& hyperparameters() const noexcept { return hyperparameters_; }
   const EmbeddingTable& tokenEmbedding() const noexcept { return tokenEmbedding_; }
   const EmbeddingTable& positionEmbedding() const noexcept { return positionEmbedding_; }
@@ -74,8 +75,8 @@ class Weights {
   ggml_type dominantType() const noexcept { return dominantType_; }
   // Names of the biases that the checkpoint did not have (written as zeros, left out of the graph).
   const std::unordered_set<std::string>& absentBiases() const noexcept { return absentBiases_; }
-  // Memory beside the mapped file: widened vectors, copies, or the file itself when it is not
-  // mapped.
+  // Memory beside the mapped files: widened vectors, copies, or the files themselves when they are
+  // not mapped.
   size_t anonymousBytes() const noexcept;
 
  private:
@@ -86,16 +87,18 @@ class Weights {
   LayerNorm norm(const std::string& name);
   const TensorInfo& require(const std::string& name, int64_t in, int64_t out);
   void countParameters();
+  ggml_backend_buffer* mappedBuffer(const GgufFile& file);
   void upload(const Device& device, const CancelFlag* cancelled);
 
-  std::shared_ptr<const GgufFile> file_;
+  std::shared_ptr<const ModelFiles> files_;
   Hyperparameters hyperparameters_;
   std::unordered_set<std::string> absentBiases_;
   std::unordered_set<std::string> used_;
   std::optional<TensorContext> mappedTensors_;  // matrices that are used where they are mapped
   std::optional<TensorContext> copiedTensors_;  // vectors, and what else needs the device's memory
   std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
-  BufferPtr mappedBuffer_, copiedBuffer_;
+  std::unordered_map<const GgufFile*, BufferPtr> mappedBuffers_;
+  BufferPtr copiedBuffer_;
   EmbeddingTable tokenEmbedding_, positionEmbedding_;
   std::vector<Layer> layers_;
   LayerNorm outputNorm_{};

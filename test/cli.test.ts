@@ -174,6 +174,7 @@ describe('gpt2 convert and gpt2 inspect', () => {
     expect(byteSize).toBe(JSON.parse(converted.stdout).byteSize);
     expect(metadata['gpt2.embedding_length']).toBe(256);
     expect(tensors).toContainEqual({
+      part: 0,
       offset: expect.any(Number),
       name: 'blk.1.ffn_down.weight',
       type: 'q8_0',

@@ -18,6 +18,7 @@ import {
 } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
 import { mostGrowth, peakGrowth } from './memory-peak.js';
+import { splitGguf } from './split-gguf.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
@@ -67,6 +68,7 @@ function writeFolder(folder: string, files: Files): string {
 let whole: Files;
 let sharded: Files;
 let gguf: Buffer;
+let parts: [path: string, bytes: Buffer][];
 
 beforeAll(async () => {
   whole = readFolder(writeSmallCheckpoint(freshFolder(root)));
@@ -76,6 +78,7 @@ beforeAll(async () => {
   const path = join(root, 'model.gguf');
   await convert(folder, path, { type: 'q8_0' });
   gguf = readFileSync(path);
+  parts = splitGguf(path, freshFolder(root), 3).map((part) => [part, readFileSync(part)]);
 });
 
 type Damage =
@@ -191,5 +194,35 @@ test('a GGUF file', { timeout: fuzzTimeout }, () =>
       },
     ),
     fuzzRuns(200),
+  ),
+);
+
+test('a part of a split GGUF file', { timeout: fuzzTimeout }, () =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.nat(2),
+      fc.array(byteDamage, { minLength: 1, maxLength: 4 }),
+      fc.boolean(),
+      async (index, changes, mmap) => {
+        const [path, bytes] = parts[index] as [string, Buffer];
+        const [first] = parts[0] as [string, Buffer];
+        const damaged = changes.reduce(damageBytes, bytes);
+        const size = damaged.length + 2 * bytes.length;
+        writeFileSync(path, damaged);
+        const target = join(root, 'from-damaged-parts.gguf');
+        const opened = await unlessRefused(size, () => loadModel(first, { mmap, threads: 1 }));
+        await opened?.dispose();
+        if (opened) await expectToCompute(first, { mmap });
+        await addon.inspectGguf(first).catch(({ code }) => expect(refusals).toContain(code));
+        const converted = await unlessRefused(size, async () => {
+          await convert(first, target, { type: 'f16' });
+          return true;
+        });
+        if (converted && opened) await expectToCompute(target);
+        rmSync(target, { force: true });
+        writeFileSync(path, bytes);
+      },
+    ),
+    fuzzRuns(300),
   ),
 );

@@ -17,6 +17,8 @@ export interface GgufTensor {
 export interface GgufFile {
   version: number;
   metadata: Map<string, unknown>;
+  /** as they stand in the file, key after key */
+  metadataBytes: Buffer;
   tensors: Map<string, GgufTensor>;
   /** where the data starts in the file */
   dataStart: number;
@@ -54,7 +56,9 @@ export function readGguf(path: string): GgufFile {
   const tensorCount = uint64();
   const metadataCount = uint64();
   const metadata = new Map<string, unknown>();
+  const metadataStart = at;
   for (let i = 0; i < metadataCount; i++) metadata.set(string(), value(uint32()));
+  const metadataBytes = file.subarray(metadataStart, at);
 
   const described = Array.from({ length: tensorCount }, () => ({
     name: string(),
@@ -74,7 +78,7 @@ export function readGguf(path: string): GgufFile {
       bytes: file.subarray(start, start + byteSize(type, count)),
     });
   }
-  return { version, metadata, tensors, dataStart };
+  return { version, metadata, metadataBytes, tensors, dataStart };
 }
 
 /** The names of the types of plain numbers in safetensors, by ggml's numbers. */

@@ -34,8 +34,12 @@ function toJson({ metadata, ...rest }: GgufDescription): object {
   return { ...rest, metadata: Object.fromEntries(metadata) };
 }
 
-function toText(file: string, { version, byteSize, metadata, tensors }: GgufDescription): string {
-  const lines = [`${file}: GGUF version ${version}, ${formatBytes(byteSize)}`, ''];
+function toText(
+  file: string,
+  { version, byteSize, parts, metadata, tensors }: GgufDescription,
+): string {
+  const split = parts.length > 1 ? ` in ${parts.length} files` : '';
+  const lines = [`${file}: GGUF version ${version}, ${formatBytes(byteSize)}${split}`, ''];
   const keyWidth = Math.max(0, ...metadata.map(([key]) => key.length));
   for (const [key, value] of metadata) {
     lines.push(`${key.padEnd(keyWidth)}  ${valueText(value)}`);

@@ -12,7 +12,10 @@ import { WeightFile } from './weight-file.js';
 // Behind "GGUF", the version and the two counts.
 const metadataStart = 24;
 
-/** Writes a GGUF file of GPT-2 in another type. All else that it says stays as it is. */
+/**
+ * Writes a GGUF file of GPT-2, or one that is split, as a single file of another type. All else that it says
+ * stays as it is.
+ */
 export async function requantize(
   source: string,
   target: string,
@@ -22,30 +25,27 @@ export async function requantize(
 ): Promise<void> {
   const description = await callNative(signal, () => addon.inspectGguf(source));
   const values = gpt2Metadata(source, description);
-  if (Number(values.get('split.count') ?? 1) > 1) {
-    throw new Gpt2Error('UNSUPPORTED_MODEL', `${source}: it is one of several files of a model`);
+  const invalid = (reason: string) => new Gpt2Error('INVALID_FILE', `${source}: ${reason}`);
+  const layerCount = values.get('gpt2.block_count');
+  if (typeof layerCount !== 'number' || !Number.isInteger(layerCount) || layerCount < 1) {
+    throw invalid(`expected gpt2.block_count to be a whole number but found ${show(layerCount)}`);
   }
-  const file = await WeightFile.open(source, signal);
+  if (description.tensors.length === 0) throw invalid('it holds no tensors');
+  const files: WeightFile[] = [];
   try {
-    const layerCount = values.get('gpt2.block_count');
-    if (typeof layerCount !== 'number' || !Number.isInteger(layerCount) || layerCount < 1) {
-      throw file.invalid(
-        `expected gpt2.block_count to be a whole number but found ${show(layerCount)}`,
-      );
-    }
-    if (description.tensors.length === 0) throw file.invalid('it holds no tensors');
+    for (const path of description.parts) files.push(await WeightFile.open(path, signal));
     const tensors = description.tensors.map((tensor) =>
-      planTensor(source, file, tensor, type, layerCount),
+      planTensor(files[tensor.part] as WeightFile, tensor, type, layerCount),
     );
     const changes = new Map([['general.file_type', fileTypeNumber(tensors, type)]]);
     if (tensors.some((tensor) => isQuantized(tensor.type))) {
       changes.set('general.quantization_version', 2);
     }
     if (values.has('general.alignment')) changes.set('general.alignment', 32);
-    const metadata = await changedMetadata(file, description, changes);
+    const metadata = await changedMetadata(files[0] as WeightFile, description.metadata, changes);
     await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
   } finally {
-    file.close();
+    for (const file of files) file.close();
   }
 }
 
@@ -54,7 +54,6 @@ const matrixName =
 const vectorName = /^(output_norm|blk\.\d+\.\w+)\.(weight|bias)$/;
 
 function planTensor(
-  source: string,
   file: WeightFile,
   { name, type: own, shape, byteSize, offset }: GgufDescription['tensors'][number],
   type: WeightType,
@@ -67,7 +66,7 @@ function planTensor(
   if ((!isMatrix && !isVector) || others.some((extent) => extent !== 1)) {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
-      `${source}: the tensor ${show(name)} of the shape [${shape.join(', ')}] is not part of a GPT-2`,
+      `${file.path}: the tensor ${show(name)} of the shape [${shape.join(', ')}] is not part of a GPT-2`,
     );
   }
   return {
@@ -83,29 +82,37 @@ const uint32Type = 4;
 // A vocabulary of 50,257 tokens takes two megabytes.
 const mostMetadata = 100_000_000;
 
-/** The metadata of a file with some whole numbers changed in place, or added. */
+/**
+ * The metadata of a file with some whole numbers changed in place, or added, and without what it says about
+ * the parts of a split file.
+ */
 async function changedMetadata(
   file: WeightFile,
-  { metadata, metadataEnd }: GgufDescription,
+  metadata: GgufDescription['metadata'],
   changes: ReadonlyMap<string, number>,
 ): Promise<EncodedMetadata> {
-  if (metadataEnd > mostMetadata) {
-    throw file.invalid(
-      `expected at most ${mostMetadata} bytes of metadata but found ${metadataEnd}`,
-    );
+  const byteSize = metadata.at(-1)?.[2] ?? metadataStart;
+  if (byteSize > mostMetadata) {
+    throw file.invalid(`expected at most ${mostMetadata} bytes of metadata but found ${byteSize}`);
   }
-  const bytes = await file.read(metadataStart, metadataEnd - metadataStart);
-  const added = new Map<string, GgufValue>();
-  for (const [key, number] of changes) {
-    const [, value, offset, type] = metadata.find(([name]) => name === key) ?? [];
-    if (offset === undefined) {
-      added.set(key, { type: 'uint32', value: number });
-    } else if (type !== uint32Type || typeof value !== 'number') {
-      throw file.invalid(`expected ${key} to be a whole number of 32 bits`);
-    } else {
-      bytes.writeUInt32LE(number, offset - metadataStart);
+  const bytes = await file.read(0, byteSize);
+  const kept: Buffer[] = [];
+  const added = new Map<string, GgufValue>(
+    [...changes].map(([key, value]) => [key, { type: 'uint32', value }]),
+  );
+  let start = metadataStart;
+  for (const [key, value, end, type] of metadata) {
+    const number = changes.get(key);
+    if (number !== undefined) {
+      if (type !== uint32Type || typeof value !== 'number') {
+        throw file.invalid(`expected ${key} to be a whole number of 32 bits`);
+      }
+      bytes.writeUInt32LE(number, end - 4);
+      added.delete(key);
     }
+    if (!key.startsWith('split.')) kept.push(bytes.subarray(start, end));
+    start = end;
   }
   const more = await encodeMetadata(added);
-  return { count: metadata.length + more.count, bytes: Buffer.concat([bytes, more.bytes]) };
+  return { count: kept.length + more.count, bytes: Buffer.concat([...kept, more.bytes]) };
 }

@@ -9,12 +9,13 @@
 #include <string_view>
 
 #include "error.h"
-#include "gguf_file.h"
 #include "memory_file.h"
+#include "model_files.h"
 #include "vocabulary.h"
 
 using gpt2::GgufFile;
 using gpt2::MetadataValue;
+using gpt2::ModelFiles;
 using gpt2::TensorInfo;
 
 namespace {
@@ -25,7 +26,8 @@ uint64_t sum(const Bytes& bytes) {
 }
 
 // A line for everything that the file gives out.
-std::string visit(const GgufFile& file) {
+std::string visit(const ModelFiles& files) {
+  const GgufFile& file = files.first();
   std::string text;
   for (const auto& [key, value] : file.metadata()) {
     if (file.find(key) != &value) std::abort();
@@ -35,7 +37,7 @@ std::string visit(const GgufFile& file) {
     text += "\n";
   }
   for (const TensorInfo& tensor : file.tensors()) {
-    if (file.findTensor(tensor.name) != &tensor) std::abort();
+    if (files.findTensor(tensor.name) != &tensor) std::abort();
     const std::string_view bytes(reinterpret_cast<const char*>(tensor.data), tensor.byteSize);
     text += tensor.name + " " + ggml_type_name(tensor.type) + " " + std::to_string(sum(bytes));
     text += "\n";
@@ -53,7 +55,7 @@ std::string visit(const GgufFile& file) {
 
 std::string outcome(const std::string& path, bool map) {
   try {
-    return visit(GgufFile(path, map));
+    return visit(ModelFiles(path, map));
   } catch (const gpt2::Error& error) {
     if (std::strcmp(error.code(), gpt2::code::kInvalidFile) != 0) throw;
     return error.what();

@@ -15,8 +15,8 @@
 #include "random_numbers.h"
 #include "reference_model.h"
 
-using gpt2::GgufFile;
 using gpt2::Hyperparameters;
+using gpt2::ModelFiles;
 using gpt2::test::GgufBuilder;
 using gpt2::test::LoadedModel;
 using gpt2::test::RandomNumbers;
@@ -101,7 +101,7 @@ void checkAccepted(const Draft& draft) {
 TEST(readsThem) {
   const Draft draft;
   const TemporaryFile path(draft.bytes());
-  const Hyperparameters h = Hyperparameters::read(GgufFile(path.path(), true));
+  const Hyperparameters h = Hyperparameters::read(ModelFiles(path.path(), true));
   CHECK_EQUAL(h.vocabSize, 61);
   CHECK_EQUAL(h.contextLength, 48);
   CHECK_EQUAL(h.embeddingLength, 24);
@@ -126,8 +126,6 @@ TEST(acceptsWhatSaysTheSame) {
   checkAccepted(with("gpt2.attention.key_length", number(3U)));
   checkAccepted(with("gpt2.attention.value_length", number(3U)));
   checkAccepted(with("gpt2.vocab_size", number(61U)));
-  checkAccepted(with("split.count", number(1U)));
-  checkAccepted(with("split.count", {2, raw<uint16_t>(0)}));  // parts that were put together again
   checkAccepted(with("general.name", text("any")));
   checkAccepted(with("gpt2_other.key", number(1U)));
 }
@@ -149,7 +147,6 @@ TEST(refusesSettingsThatItDoesNotKnow) {
         "gpt2.context_length2", "gpt2.attention.sliding_window"}) {
     checkRefused(with(key, number(1U)), code::kUnsupportedModel, "\"" + key + "\"");
   }
-  checkRefused(with("split.count", number(2U)), code::kUnsupportedModel, "split");
 }
 
 TEST(refusesWhatGpt2DoesNotHave) {

@@ -39,6 +39,13 @@ class TemporaryFolder {
   TemporaryFile name_;
 };
 
+inline void writeFile(const std::string& path, const std::string& bytes) {
+  std::ofstream file(std::filesystem::u8path(path), std::ios::binary | std::ios::trunc);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (!file) throw std::runtime_error("cannot write " + path);
+}
+
 inline std::string readFile(const std::string& path) {
   std::ifstream file(std::filesystem::u8path(path), std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
