@@ -15,6 +15,7 @@ import { isCheckpointFile } from './conversion/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
 import { Gpt2Error } from './errors.js';
 import { Model } from './model.js';
+import { sizeWithParts } from './model-size.js';
 import { findModel } from './model-source.js';
 import { callNative } from './native-call.js';
 import { type WeightType, weightTypes } from './tensor-types.js';
@@ -82,10 +83,11 @@ export const loadOptionNames = [
 const mostThreads = 512;
 
 /**
- * Opens a model: a GGUF file, or a checkpoint, as its folder or as the file with its weights, which is
- * converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's (docs/checkpoints.md); or
- * the name of one on the Hugging Face hub, which is fetched once: `gpt2`, `gpt2-medium`, `gpt2-large`, `gpt2-xl`,
- * `distilgpt2`, or `owner/name`, each also with `@revision`. What there is under a path is never taken for a name.
+ * Opens a model: a GGUF file (of a split one, the first part), or a checkpoint, as its folder or as the file with
+ * its weights, which is converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's
+ * (docs/checkpoints.md); or the name of one on the Hugging Face hub, which is fetched once: `gpt2`, `gpt2-medium`,
+ * `gpt2-large`, `gpt2-xl`, `distilgpt2`, or `owner/name`, each also with `@revision`. What there is under a path is
+ * never taken for a name.
  * Without a source it is the small model that comes with the package, for trying things out.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
@@ -172,7 +174,7 @@ export async function findModelFile(
   const model = await findModel(source, options);
   const found = await unlessAborted(signal, stat(model.path));
   if (found.isFile() && !(await isCheckpointFile(model.path, signal))) {
-    return { path: model.path, size: found.size };
+    return { path: model.path, size: await sizeWithParts(model.path, found.size) };
   }
   if (!found.isFile() && !found.isDirectory()) {
     throw new Gpt2Error('FILE_UNREADABLE', `${model.path}: neither a file nor a folder`);

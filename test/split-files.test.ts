@@ -4,7 +4,7 @@ import { copyFileSync, readFileSync, renameSync, rmSync, statSync } from 'node:f
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { addon } from '../dist/addon.js';
-import { convert, type ErrorCode, loadModel } from '../dist/index.js';
+import { convert, type ErrorCode, type LoadProgress, loadModel } from '../dist/index.js';
 import { failure } from './failure.js';
 import { readGguf } from './gguf-reader.js';
 import { fixtureFolder, readGolden } from './golden.js';
@@ -50,6 +50,18 @@ describe('a split model', () => {
         expect(model.config).toEqual(one.config);
       }
     }
+  });
+
+  test('tells the size of all its parts as it is loaded', async () => {
+    const paths = split(whole);
+    const heard: LoadProgress[] = [];
+    const model = await loadModel(paths[0], { onProgress: (progress) => heard.push(progress) });
+    await model.dispose();
+    const total = sizeOf(paths);
+    expect(heard).toEqual([
+      { stage: 'load', done: 0, total },
+      { stage: 'load', done: total, total },
+    ]);
   });
 
   test.each(['q4_k', 'f16'] as const)('is written as one file in %s', async (type) => {
