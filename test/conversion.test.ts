@@ -1064,6 +1064,8 @@ describe('a GGUF file as the source', () => {
     const { metadata } = readGguf(again);
     expect(metadata.get('general.name')).toBe(readGguf(own).metadata.get('general.name'));
     expect(metadata.get('general.file_type')).toBe(0);
+    expect(readGguf(small).metadata.has('general.quantization_version')).toBe(true);
+    expect(metadata.has('general.quantization_version')).toBe(false);
     await using before = await loadModel(small);
     await using after = await loadModel(again, { cacheType: 'f16' });
     const { tokens } = readGolden('wide');

@@ -11,13 +11,14 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { convert, type LoadOptions, type LoadProgress, loadModel } from '../dist/index.js';
 import { splitWeights, writeSmallCheckpoint, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
 import { HubStandIn, type Misbehaviour } from './hub-stand-in.js';
 import { runNode, runProcess } from './node-process.js';
+import { splitGguf } from './split-gguf.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const folder = temporaryFolder();
@@ -234,6 +235,19 @@ describe('a model by its name', () => {
     expect(message).toMatch('x-F16.gguf');
     expect(await logitsOf('two/files')).toEqual(await logitsOf(two)); // the one that is there
   });
+});
+
+test('of a GGUF file that is split all parts are fetched', async () => {
+  const whole = join(folder, 'whole.gguf');
+  await convert(small, whole);
+  const parts = splitGguf(whole, freshFolder(folder), 3);
+  const files = Object.fromEntries(parts.map((path) => [basename(path), readFileSync(path)]));
+  hub.push('in/parts', undefined, { files: { ...files, 'other-Q4_0.gguf': '' } });
+  const logits = await logitsOf(whole);
+  await failure('INVALID_ARGUMENT', () => logitsOf('in/parts'));
+  hub.push('in/parts', undefined, { files });
+  expect(await logitsOf('in/parts')).toEqual(logits);
+  expect(await logitsOf('in/parts', { offline: true })).toEqual(logits);
 });
 
 describe('a connection that', () => {

@@ -82,9 +82,15 @@ const uint32Type = 4;
 // A vocabulary of 50,257 tokens takes two megabytes.
 const mostMetadata = 100_000_000;
 
+/** Whether what a file says is not true of the one that is made of it. */
+function isOutOfDate(key: string, changes: ReadonlyMap<string, number>): boolean {
+  const version = 'general.quantization_version';
+  return key.startsWith('split.') || (key === version && !changes.has(version));
+}
+
 /**
- * The metadata of a file with some whole numbers changed in place, or added, and without what it says about
- * the parts of a split file.
+ * The metadata of a file with some whole numbers changed in place, or added, and without what is out of
+ * date.
  */
 async function changedMetadata(
   file: WeightFile,
@@ -110,7 +116,7 @@ async function changedMetadata(
       bytes.writeUInt32LE(number, end - 4);
       added.delete(key);
     }
-    if (!key.startsWith('split.')) kept.push(bytes.subarray(start, end));
+    if (!isOutOfDate(key, changes)) kept.push(bytes.subarray(start, end));
     start = end;
   }
   const more = await encodeMetadata(added);
