@@ -298,6 +298,12 @@ describe('a connection that', () => {
     expect(message).toMatch('ECONNREFUSED');
   });
 
+  test('has nowhere to go is an error', async () => {
+    vi.stubEnv('HF_ENDPOINT', 'http://no-such-host.invalid');
+    const { message } = await failure('HUB_UNAVAILABLE', () => loadModel('some/model'));
+    expect(message).toMatch('no-such-host.invalid');
+  });
+
   test('gives no parts gives the whole again', async () => {
     hub.push('no/parts', checkpoint);
     onWeights({ cutAfter: 500_000 }, { wholeFile: true });

@@ -59,7 +59,8 @@ export async function requestFromHub<T>(
       if (!(error instanceof Interruption)) throw error;
       failures++;
       const { pause = 0 } = error;
-      if (failures >= mostAttempts || pause > longestPause) throw unavailable(request.url, error);
+      const isHopeless = pause > longestPause || isUnknownHost(error);
+      if (failures >= mostAttempts || isHopeless) throw unavailable(request.url, error);
       await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
     }
   }
@@ -117,6 +118,12 @@ async function fromNetwork<T>(stop: LinkedSignal, step: () => Promise<T>): Promi
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** No name server knows the host: mostly there is no network. */
+function isUnknownHost({ cause }: Interruption): boolean {
+  const reason = cause instanceof Error ? cause.cause : undefined;
+  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ENOTFOUND';
 }
 
 /** fetch() says "fetch failed"; why stands in the cause. */
