@@ -8,7 +8,7 @@ import {
   type PlannedTensor,
   writeModelFile,
 } from './conversion/model-file.js';
-import { gpt2Vocabulary } from './conversion/vocabulary.js';
+import { paddedGpt2Vocabulary } from './conversion/vocabulary.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
@@ -135,7 +135,7 @@ export async function writeUntrained(
       headIsTied: true,
       endOfText: undefined,
     },
-    vocabulary: await gpt2Vocabulary(vocab_size),
+    vocabulary: await paddedGpt2Vocabulary(vocab_size),
     absentBiases: qkv_bias
       ? []
       : Array.from({ length: n_layers }, (_, i) => `blk.${i}.attn_qkv.bias`),

@@ -1,13 +1,12 @@
 import { stat } from 'node:fs/promises';
+import { ggufParts } from './gguf-parts.js';
 
-/** Bytes of a model file, and of the other parts where its name is that of the first of several. */
+/** Bytes of a model file, and of the other parts where it is the first of several. */
 export async function sizeWithParts(path: string, size: number): Promise<number> {
-  const [end, count] = /-00001-of-(\d{5})\.gguf$/.exec(path) ?? [];
-  if (end === undefined) return size;
-  const prefix = path.slice(0, -end.length);
+  const [first, ...others] = ggufParts(path);
+  if (path !== first) return size;
   let sum = size;
-  for (let number = 2; number <= Number(count); number++) {
-    const part = `${prefix}-${String(number).padStart(5, '0')}-of-${count}.gguf`;
+  for (const part of others) {
     const found = await stat(part).catch(() => undefined);
     if (!found) break; // the engine says what that means
     sum += found.size;

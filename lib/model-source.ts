@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { lstat, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { unlessAborted } from './abort.js';
 import { fileError } from './conversion/files.js';
@@ -33,7 +33,9 @@ export async function findModel(
     ),
   );
   if (!error) return { path };
-  if (error.code !== 'FILE_NOT_FOUND') throw error;
+  // A link that leads nowhere is there too.
+  const isThere = await lstat(path).catch(() => undefined);
+  if (isThere || error.code !== 'FILE_NOT_FOUND') throw error;
   const name = source === undefined ? undefined : parseModelName(source);
   if (name) return await hub().findHubModel(name, options);
   const expected =

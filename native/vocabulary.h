@@ -27,11 +27,10 @@ struct VocabularySummary {
   std::optional<std::vector<AddedToken>> added;
 };
 
-// At most so many tokens are handed over, and so many bytes of them: as many as a converter fills
-// an embedding up with, and 16 bytes for each. JavaScript takes them in one step, which that keeps
-// short.
-inline constexpr size_t kMostAddedTokens = 65'536;
-inline constexpr size_t kMostAddedBytes = 1'048'576;
+// At most so many tokens are handed over, and so many bytes of them, 16 for each: JavaScript takes
+// them in one step, which that keeps short.
+inline constexpr size_t kMostAddedTokens = 16'384;
+inline constexpr size_t kMostAddedBytes = 262'144;
 
 // Of the first `vocabSize` tokens in a file's metadata, which are those that the model has; nothing
 // if it names none. Throws INVALID_FILE where what it says of their kinds is not of the format.

@@ -73,6 +73,19 @@ test.skipIf(!hasDisk).each([
   expect(files.filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
 
+test.skipIf(!hasDisk)('a disk that becomes full in the middle of a download', async () => {
+  const call = `loadModel('some/model', {
+    onProgress: ({ done }) => {
+      if (done > 1_500_000) {
+        try { require('node:fs').writeFileSync(disk + '/filler', Buffer.alloc(8_000_000)); } catch {}
+      }
+    },
+  })`;
+  const { error, files } = await onSmallDisk(7, call);
+  expect(error).toMatch(/^FILE_UNWRITABLE .*the disk is full/);
+  expect(files.filter((name) => /safetensors$|refs/.test(name))).toEqual([]);
+});
+
 test.skipIf(!hasDisk)('there is room for all of it on a larger one', async () => {
   const { error } = await onSmallDisk(20, 'loadModel("some/model")');
   expect(error).toBe('none');

@@ -1,6 +1,7 @@
 // Models by name: a hub on the loopback interface that cuts, stalls, lies and refuses.
 
 import {
+  appendFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -17,11 +18,14 @@ import { convert, type LoadOptions, type LoadProgress, loadModel } from '../dist
 import { splitWeights, writeSmallCheckpoint, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
 import { HubStandIn, type Misbehaviour } from './hub-stand-in.js';
-import { runNode, runProcess } from './node-process.js';
+import { type ProcessResult, runNode, runProcess } from './node-process.js';
+import { readSafetensors } from './safetensors-file.js';
 import { splitGguf } from './split-gguf.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
+import { tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
 const folder = temporaryFolder();
+const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
 let checkpoint: string; // of 1.6 MB of weights
 let small: string; // of a few kilobytes
 let hub: HubStandIn;
@@ -133,6 +137,30 @@ describe('a model by its name', () => {
     await model.dispose();
   });
 
+  test('what another program fetched is used where the hub does not answer', async () => {
+    const commit = hub.push('openai-community/gpt2', small);
+    // As transformers' from_pretrained('gpt2') calls it.
+    for (const name of ['gpt2', 'some/lonely']) {
+      const at = repositoryFolder(name);
+      mkdirSync(join(at, 'snapshots', commit), { recursive: true });
+      mkdirSync(join(at, 'refs'));
+      writeFileSync(join(at, 'refs', 'main'), commit);
+      for (const file of ['config.json', weights]) {
+        writeFileSync(join(at, 'snapshots', commit, file), readFileSync(join(small, file)));
+      }
+    }
+    expect(await logitsOf('gpt2')).toEqual(await logitsOf(small));
+    expect(hub.requests).toEqual([]);
+    hub.misbehave = () => ({ status: 404 });
+    expect(await logitsOf('some/lonely')).toEqual(await logitsOf(small));
+    const pulled = await runProcess([command, 'list', '--json']);
+    expect(
+      JSON.parse(pulled.stdout).map((model: { repository: string }) => model.repository),
+    ).toEqual(['gpt2', 'some/lonely']);
+    expect((await runProcess([command, 'rm', 'gpt2'])).exitCode).toBe(0);
+    expect(existsSync(repositoryFolder('gpt2'))).toBe(false);
+  });
+
   test.each([
     ['gpt2', 'openai-community/gpt2'],
     ['gpt2-medium', 'openai-community/gpt2-medium'],
@@ -234,7 +262,48 @@ describe('a model by its name', () => {
     );
     expect(message).toMatch('x-F16.gguf');
     expect(await logitsOf('two/files')).toEqual(await logitsOf(two)); // the one that is there
+    const three = join(folder, 'three.gguf');
+    await convert(small, three, { type: 'bf16' });
+    const more = { ...files, 'x-BF16.gguf': readFileSync(three), 'imatrix.bin': 'no model' };
+    hub.push('three/files', undefined, { files: more });
+    for (const type of ['f16', 'f32', 'bf16'] as const) await logitsOf('three/files', { type });
+    expect(hub.fetches('x-BF16.gguf')).toHaveLength(1);
+    const target = join(freshFolder(folder), 'out.gguf');
+    await convert('three/files', target, { type: 'f16' });
+    expect(await logitsOf(target)).toEqual(await logitsOf(two));
   });
+});
+
+test('an interrupted model is never taken for a whole one', async () => {
+  const whole = join(folder, 'interrupted.gguf');
+  await convert(small, whole);
+  const parts = splitGguf(whole, freshFolder(folder), 2);
+  const files = Object.fromEntries(parts.map((path) => [basename(path), readFileSync(path)]));
+  const commit = hub.push('half/split', undefined, { files });
+  hub.misbehave = ({ file }) =>
+    file === basename(parts[1] as string) ? { status: 404 } : undefined;
+  await failure('MODEL_NOT_FOUND', () => logitsOf(`half/split@${commit}`));
+  await failure('MODEL_NOT_FOUND', () => logitsOf(`half/split@${commit}`, { offline: true }));
+  hub.misbehave = () => undefined;
+  expect(await logitsOf(`half/split@${commit}`)).toEqual(await logitsOf(whole));
+
+  const tensorflow = freshFolder(folder);
+  writeTensorflow(
+    join(tensorflow, 'model.ckpt'),
+    new Map(
+      [...readSafetensors(join(small, weights))].map(([name, tensor]) => [
+        tensorflowName(name),
+        tensor,
+      ]),
+    ),
+  );
+  const hparams = { n_vocab: 5, n_ctx: 8, n_embd: 8, n_head: 2, n_layer: 1 };
+  writeFileSync(join(tensorflow, 'hparams.json'), JSON.stringify(hparams));
+  const other = hub.push('half/tensorflow', tensorflow);
+  hub.misbehave = ({ file }) => (file?.includes('.index') ? { status: 404 } : undefined);
+  await failure('MODEL_NOT_FOUND', () => logitsOf(`half/tensorflow@${other}`));
+  hub.misbehave = () => undefined;
+  expect(await logitsOf(`half/tensorflow@${other}`)).toEqual(await logitsOf(tensorflow));
 });
 
 test('of a GGUF file that is split all parts are fetched', async () => {
@@ -304,6 +373,12 @@ describe('a connection that', () => {
     expect(message).toMatch('no-such-host.invalid');
   });
 
+  test('has not the part that is missing gives the whole again', async () => {
+    hub.push('no/ranges', checkpoint);
+    onWeights({ cutAfter: 500_000 }, { status: 416 });
+    expect(await logitsOf('no/ranges')).toEqual(await logitsOf(checkpoint));
+  });
+
   test('gives no parts gives the whole again', async () => {
     hub.push('no/parts', checkpoint);
     onWeights({ cutAfter: 500_000 }, { wholeFile: true });
@@ -323,7 +398,7 @@ describe('wrong bytes', () => {
     hub.misbehave = ({ kind }) => (kind === 'content' ? wrong() : undefined);
     const { message } = await failure('CHECKSUM_MISMATCH', () => logitsOf('wrong/bytes'));
     expect(message).toMatch(weights);
-    expect(blobs('wrong/bytes').filter((blob) => blob.length > 40)).toEqual([]);
+    expect(blobs('wrong/bytes').filter((blob) => blob.length === 64)).toEqual([]);
     expect(readdirSync(conversions)).toEqual([]);
     hub.misbehave = () => undefined;
     expect(await logitsOf('wrong/bytes')).toEqual(await logitsOf(checkpoint));
@@ -392,7 +467,7 @@ describe('the hub', () => {
   test.each([
     ['info', { status: 429, headers: { 'retry-after': '1' } }, 950],
     ['tree', { status: 429, headers: { ratelimit: '"api";r=0;t=1' } }, 950],
-    ['tree', { status: 503 }, 450],
+    ['tree', { status: 503, headers: { ratelimit: '"api";r=499;t=250' } }, 450],
     ['resolve', { status: 500, headers: { 'retry-after': 'soon' } }, 450],
     ['content', { status: 429, headers: { 'retry-after': new Date().toUTCString() } }, 450],
   ] as const)('is asked again when %s is answered with %j', async (kind, misbehaviour, least) => {
@@ -469,6 +544,37 @@ describe('the hub', () => {
     expect(hub.requests.length).toBeLessThan(20);
   });
 
+  test('lists pages without end', async () => {
+    const link = `<${hub.url}/api/models/some/model/tree/${'a'.repeat(40)}>; rel="next"`;
+    hub.push('some/model', small);
+    hub.misbehave = ({ kind }) => (kind === 'tree' ? { text: '[]', headers: { link } } : undefined);
+    await failure('HUB_UNAVAILABLE', () => loadModel('some/model'));
+    expect(hub.requests.length).toBeLessThan(200);
+  });
+
+  test('lists names that no file should have', async () => {
+    const names = [
+      '\ud800.gguf',
+      '\x1b[2Ja.gguf',
+      'a\nb.gguf',
+      'c:x.gguf',
+      `${'n'.repeat(300)}.gguf`,
+    ];
+    const text = JSON.stringify(names.map((path) => ({ ...entry, path })));
+    hub.push('some/model', small);
+    hub.misbehave = ({ kind }) => (kind === 'tree' ? { text } : undefined);
+    const { message } = await failure('MODEL_NOT_FOUND', () => loadModel('some/model'));
+    expect(message).toMatch(/^[\x20-\x7e]+$/);
+  });
+
+  test('is not asked by a pull offline', async () => {
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    const { exitCode, stderr } = await runProcess([command, 'pull', 'some/model']);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch('HF_HUB_OFFLINE');
+    expect(hub.requests).toEqual([]);
+  });
+
   test('is not touched offline', async () => {
     hub.push('some/model', small);
     for (const [options, variable] of [
@@ -488,13 +594,15 @@ describe('the hub', () => {
   test.each([
     ['HF_ENDPOINT', 'ftp://example.org'],
     ['HF_ENDPOINT', 'nonsense'],
+    ['HF_ENDPOINT', 'http://user:two@127.0.0.1'],
+    ['HF_ENDPOINT', 'http://127.0.0.1/?two'],
     ['HF_TOKEN', 'two\nlines'],
     ['HF_HUB_DOWNLOAD_TIMEOUT', 'soon'],
   ])('is set up wrongly by %s=%j', async (name, value) => {
     vi.stubEnv(name, value);
     const { message } = await failure('INVALID_ARGUMENT', () => loadModel('some/model'));
     expect(message).toMatch(name);
-    if (name === 'HF_TOKEN') expect(message).not.toMatch('two');
+    expect(message).not.toMatch('two');
   });
 });
 
@@ -529,7 +637,7 @@ describe('a download', () => {
     hub.push('some/model', checkpoint);
     const loading = loadModel('some/model', {
       onProgress: () => {
-        throw new Error('of the host');
+        throw Object.assign(new Error('of the host'), { syscall: 'open', code: 'ENOENT' });
       },
     });
     await expect(loading).rejects.toThrow('of the host');
@@ -569,6 +677,43 @@ describe('a download', () => {
     expect(hub.fetches(weights).at(-1)?.range).toMatch(/^bytes=[1-9]/);
   });
 
+  test('keeps the cache from being removed', async () => {
+    hub.push('remove/it', checkpoint);
+    onWeights({ stallAfter: 800_000 });
+    const stop = new AbortController();
+    let removal: Promise<ProcessResult> | undefined;
+    const loading = loadModel('remove/it', {
+      signal: stop.signal,
+      onProgress: ({ done }) => {
+        if (done < 1_500_000 || removal) return;
+        removal = runProcess([command, 'rm', 'remove/it']);
+        removal.then(() => stop.abort());
+      },
+    });
+    await expect(loading).rejects.toThrow(/abort/);
+    expect((await removal)?.stderr).toMatch(/somebody is fetching it \[FILE_UNWRITABLE\]/);
+    expect((await runProcess([command, 'rm', 'remove/it'])).exitCode).toBe(0);
+    expect(existsSync(repositoryFolder('remove/it'))).toBe(false);
+  });
+
+  test('into a file that others write to is not taken for whole', async () => {
+    hub.push('two/writers', checkpoint);
+    onWeights({ cutAfter: 800_000 });
+    let isWritten = false;
+    const loading = loadModel('two/writers', {
+      onProgress: ({ done }) => {
+        const [name] = incomplete('two/writers');
+        if (done < 2_000_000 || isWritten || !name) return;
+        isWritten = true;
+        appendFileSync(join(repositoryFolder('two/writers'), 'blobs', name), 'more');
+      },
+    });
+    const { message } = await failure('FILE_UNWRITABLE', () => loading);
+    expect(message).toMatch('another process writes to it');
+    expect(blobs('two/writers').filter((blob) => blob.length === 64)).toEqual([]);
+    expect(await logitsOf('two/writers')).toEqual(await logitsOf(checkpoint));
+  });
+
   test('that cannot be written is an error', async () => {
     hub.push('some/model', small);
     const file = join(folder, 'a-file');
@@ -577,8 +722,6 @@ describe('a download', () => {
     await failure('FILE_UNWRITABLE', () => loadModel('some/model'));
   });
 });
-
-const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
 
 describe('gpt2', () => {
   const gpt2 = (...args: string[]) => runProcess([command, ...args]);
@@ -612,7 +755,15 @@ describe('gpt2', () => {
     const { stdout } = await gpt2('list');
     expect(stdout).toMatch(new RegExp(`^some/model {2}main {2}${commit.slice(0, 12)} {2}`, 'm'));
 
-    const removed = await gpt2('rm', `some/model@${old}`);
+    mkdirSync(join(cache, 'models--odd--one', 'snapshots', old), { recursive: true });
+    const odd = join(cache, 'models--odd--one', 'snapshots', old);
+    writeFileSync(join(odd, 'config.json'), '{"model_type":"gpt2"}');
+    for (const name of ['a.pt', 'b.pt']) writeFileSync(join(odd, name), '');
+    expect((await gpt2('list')).stdout).toMatch(/odd\/one .* without its weights/);
+    const own = join(conversions, 'some--model@mine-own-0123456789abcdef.gguf');
+    writeFileSync(own, ''); // of a folder that happens to be called so
+
+    const removed = await gpt2('rm', `some/model@${old.slice(0, 12)}`);
     expect(removed).toMatchObject({ exitCode: 0, stderr: '' });
     expect(removed.stdout).toMatch(/some\/model@\w+: removed, .*B freed/);
     expect(await logitsOf('some/model', { offline: true })).toEqual(await logitsOf(other));
@@ -622,8 +773,11 @@ describe('gpt2', () => {
     expect((await gpt2('rm', 'some/model')).exitCode).toBe(0);
     expect(readdirSync(cache)).toEqual(expect.arrayContaining(['models--some--bert']));
     expect(existsSync(repositoryFolder('some/model'))).toBe(false);
-    expect(readdirSync(conversions).filter((name) => name.startsWith('some--model@'))).toEqual([]);
+    expect(readdirSync(conversions).filter((name) => name.startsWith('some--model@'))).toEqual([
+      basename(own),
+    ]);
     expect((await gpt2('rm', 'some/model')).stderr).toMatch('[MODEL_NOT_FOUND]');
+    await gpt2('rm', 'odd/one');
     expect((await gpt2('list')).stdout).toBe('');
   });
 

@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { downloadModel } from '../hub/hub-model.js';
+import { isOfflineByDefault } from '../hub/hub-settings.js';
 import { expectModelName } from '../hub/model-name.js';
+import { Gpt2Error } from '../index.js';
 import type { WeightType } from '../tensor-types.js';
 import { typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';
@@ -24,6 +26,9 @@ export function pullCommand(): Command {
 
 async function run(text: string, { type, json }: Flags): Promise<void> {
   const name = expectModelName(text);
+  if (isOfflineByDefault()) {
+    throw new Gpt2Error('INVALID_ARGUMENT', 'Expected HF_HUB_OFFLINE not to be set for a pull');
+  }
   const bar = new ProgressBar();
   try {
     const { path } = await downloadModel(name, { type, onProgress: (done) => bar.show(done) });

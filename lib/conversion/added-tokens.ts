@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { readJsonObject } from './files.js';
 
 /** Tokens that were added to a vocabulary, such as those of a dialogue's roles. */
-export interface AddedTokens {
+export interface AddedTokenList {
   /** ids by token; not yet checked */
   ids: ReadonlyMap<string, unknown>;
   /** those of them, and of the vocabulary, that are no text */
@@ -14,7 +14,7 @@ export interface AddedTokens {
  * tokenizer_config.json, which says of each token whether it is special; or, older, added_tokens.json, of which
  * those are special that have a role.
  */
-export async function readAddedTokens(folder: string): Promise<AddedTokens> {
+export async function readAddedTokens(folder: string): Promise<AddedTokenList> {
   const config = (await readJsonObject(join(folder, 'tokenizer_config.json'))) ?? {};
   const decoder = config.added_tokens_decoder;
   if (typeof decoder === 'object' && decoder !== null) {
@@ -29,7 +29,7 @@ export async function readAddedTokens(folder: string): Promise<AddedTokens> {
 }
 
 /** The tokens of tokenizer.json's added_tokens, or of a list made of what says the same. */
-export function addedTokens(list: readonly unknown[]): AddedTokens {
+export function addedTokens(list: readonly unknown[]): AddedTokenList {
   const ids = new Map<string, unknown>();
   const special = new Set<string>();
   for (const entry of list) {

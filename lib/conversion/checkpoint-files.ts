@@ -13,23 +13,25 @@ export interface CheckpointFiles {
   isTensorflow: boolean;
 }
 
-/** What may stand beside the weights: the config, in three forms, and the vocabulary. */
-export const companionFiles: readonly string[] = [
+/** What may stand beside the weights, of OpenAI's release: the config and the vocabulary. */
+const openAiCompanions: readonly string[] = ['hparams.json', 'encoder.json', 'vocab.bpe'];
+/** And of all others. */
+export const usualCompanions: readonly string[] = [
   'config.json',
-  'hparams.json',
   'vocab.json',
   'merges.txt',
-  'encoder.json',
-  'vocab.bpe',
   'added_tokens.json',
   'special_tokens_map.json',
   'tokenizer_config.json',
   'tokenizer.json',
 ];
+export const companionFiles: readonly string[] = [...usualCompanions, ...openAiCompanions];
 
 const tensorflowIndex = /\.index$/;
 const usualTensorflowIndex = /\.ckpt(-\d+)?\.index$/;
 const pytorchFile = /\.(pt|pth|bin)$/;
+/** A file of PyTorch that has not its usual name. */
+export const loosePytorchFile = /^(?!pytorch_model).*\.(pt|pth|bin)$/;
 
 /** Whether a file is the weights of a checkpoint and no GGUF file, which the engine opens itself. */
 export async function isCheckpointFile(

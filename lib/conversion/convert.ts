@@ -16,7 +16,7 @@ import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkp
 import { isGgufFile } from './checkpoint-files.js';
 import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './model-file.js';
 import { requantize } from './requantize.js';
-import { gpt2Vocabulary, readVocabulary } from './vocabulary.js';
+import { paddedGpt2Vocabulary, readVocabulary } from './vocabulary.js';
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */
@@ -57,7 +57,11 @@ export async function convert(
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
   signal?.throwIfAborted();
-  await convertLocal(await findModel(source, { offline, signal, onProgress }), target, checked);
+  await convertLocal(
+    await findModel(source, { type, offline, signal, onProgress }),
+    target,
+    checked,
+  );
 }
 
 /** Converts what is on this machine. */
@@ -82,7 +86,9 @@ export async function convertLocal(
     // Padded to vocabSize, which is only now known to be no more than the embedding's rows.
     const vocabulary =
       (await unlessAborted(signal, readVocabulary(folder, config.vocabSize))) ??
-      (hasNoVocabulary ? await unlessAborted(signal, gpt2Vocabulary(config.vocabSize)) : undefined);
+      (hasNoVocabulary
+        ? await unlessAborted(signal, paddedGpt2Vocabulary(config.vocabSize))
+        : undefined);
     const description = {
       name: name ?? basename(resolve(source)),
       config,

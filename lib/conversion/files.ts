@@ -25,6 +25,15 @@ export function writeError(path: string, error: unknown): Gpt2Error {
   });
 }
 
+/** What a step that writes gives; what the file system refuses is an error of ours. */
+export async function writing<T>(path: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    throw writeError(path, error);
+  }
+}
+
 /** A name for a file until it is whole; another one every time. */
 export function temporaryName(path: string): string {
   const random = Math.random().toString(36).slice(2);

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
+import { endOfTextToken, gpt2VocabSize } from '../gpt2-vocabulary.js';
 import { tokenKinds } from '../token-kinds.js';
-import { type AddedTokens, addedTokens, readAddedTokens } from './added-tokens.js';
+import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
 import { parseJsonObject, readJsonObject, readText } from './files.js';
 import { gpt2Ranks } from './gpt2-ranks.js';
 
@@ -35,16 +36,14 @@ export async function readVocabulary(
   return source && (await padded(source, vocabSize));
 }
 
-const gpt2VocabSize = 50_257;
 // To a multiple of 128, as training programs do for speed.
 const paddedGpt2VocabSize = 50_304;
-const endOfText = '<|endoftext|>';
 
 /** GPT-2's own vocabulary, padded; undefined for a model of another size. */
-export async function gpt2Vocabulary(vocabSize: number): Promise<Vocabulary | undefined> {
+export async function paddedGpt2Vocabulary(vocabSize: number): Promise<Vocabulary | undefined> {
   if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
   const { tokens, merges } = await gpt2Ranks();
-  const ids = new Map([...tokens, endOfText].map((token, id) => [token, id]));
+  const ids = new Map([...tokens, endOfTextToken].map((token, id) => [token, id]));
   return await padded({ path: 'GPT-2', ids, added: addedTokens([]), merges }, vocabSize);
 }
 
@@ -82,7 +81,7 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   await eventLoopTurn();
   const kinds = Array.from(tokens, (token) => {
     if (token === undefined) return tokenKinds.unused;
-    if (token === endOfText || added.special.has(token)) return tokenKinds.control;
+    if (token === endOfTextToken || added.special.has(token)) return tokenKinds.control;
     return added.ids.has(token) ? tokenKinds.userDefined : tokenKinds.normal;
   });
   await eventLoopTurn();
@@ -95,7 +94,7 @@ interface Source {
   /** by token; not yet checked */
   ids: ReadonlyMap<string, unknown>;
   /** tokens beside these, or instead of them */
-  added: AddedTokens;
+  added: AddedTokenList;
   merges: string[];
 }
 

@@ -3,11 +3,13 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addon } from '../addon.js';
-import { readJsonObject, writeError } from '../conversion/files.js';
+import { fileError, readJsonObject, writing } from '../conversion/files.js';
 import { Gpt2Error } from '../errors.js';
 import { callNative } from '../native-call.js';
+import { chooseFiles, hasAllWeights } from './file-choice.js';
+import { ggufModels } from './gguf-choice.js';
 import { CachedRepository } from './hub-cache.js';
-import { conversionName, hasWeights } from './hub-model.js';
+import { conversionName, namesInCache } from './hub-model.js';
 import { hubCacheFolder } from './hub-settings.js';
 import { type ModelName, showModelName } from './model-name.js';
 
@@ -34,22 +36,19 @@ export interface CachedConversion {
 export async function listCachedModels(conversionFolder: string): Promise<CachedModel[]> {
   const models: CachedModel[] = [];
   for (const folder of (await namesIn(hubCacheFolder())).sort()) {
-    const [, owner, name] = /^models--(.+?)--(.+)$/.exec(folder) ?? [];
-    if (!owner || !name) continue;
-    const repository = new CachedRepository(`${owner}/${name}`);
+    const name = /^models--(.+)$/.exec(folder)?.[1]?.replace('--', '/');
+    if (name === undefined) continue;
+    const repository = new CachedRepository(name);
     for (const commit of await repository.commits()) {
       const files = await repository.filesOf(commit);
       if (!(await isGpt2(repository.snapshot(commit), files))) continue;
       models.push({
-        repository: `${owner}/${name}`,
+        repository: name,
         commit,
         revisions: await repository.revisionsOf(commit),
         byteSize: await sizeOf(files.map((file) => join(repository.snapshot(commit), file))),
         hasWeights: await hasWeights(repository.snapshot(commit), files),
-        conversions: await conversionsOf(
-          conversionFolder,
-          conversionName(`${owner}/${name}`, commit),
-        ),
+        conversions: await conversionsOf(conversionFolder, name, commit),
       });
     }
   }
@@ -62,22 +61,42 @@ async function isGpt2(folder: string, files: readonly string[]): Promise<boolean
     const config = await readJsonObject(join(folder, 'config.json')).catch(() => undefined);
     return config?.model_type === 'gpt2' || config?.emb_dim !== undefined;
   }
-  const gguf = files.filter((file) => file.endsWith('.gguf')).sort()[0];
-  if (!gguf) return false;
-  const described = await callNative(undefined, () => addon.inspectGguf(join(folder, gguf))).catch(
+  const [first] = ggufModels(files).flat();
+  if (first === undefined) return false;
+  const described = await callNative(undefined, () => addon.inspectGguf(join(folder, first))).catch(
     () => undefined,
   );
   return (
-    new Map(described?.metadata.map(([key, value]) => [key, value])).get('general.architecture') ===
-    'gpt2'
+    described?.metadata.some(
+      ([key, value]) => key === 'general.architecture' && value === 'gpt2',
+    ) === true
   );
 }
 
-/** The conversions of a model, or of all its versions if the commit is left out. */
-async function conversionsOf(folder: string, name: string): Promise<CachedConversion[]> {
+/** Whether a folder has the weights of a checkpoint, or of GGUF models. */
+async function hasWeights(folder: string, files: readonly string[]): Promise<boolean> {
+  if (ggufModels(files).length > 0) return true;
+  try {
+    const choice = chooseFiles(folder, files, undefined);
+    return choice !== undefined && (await hasAllWeights(folder, files, choice));
+  } catch {
+    return false; // several, or a damaged index: nothing that opens
+  }
+}
+
+/** The conversions of a version of a model, or of all its versions if the commit is left out. */
+async function conversionsOf(
+  folder: string,
+  repository: string,
+  commit?: string,
+): Promise<CachedConversion[]> {
+  const start = commit ? `${conversionName(repository, commit)}-` : conversionName(repository, '');
   const conversions: CachedConversion[] = [];
   for (const file of (await namesIn(folder)).sort()) {
-    if (!file.startsWith(name) || !file.endsWith('.gguf')) continue;
+    const rest = file.startsWith(start) ? file.slice(start.length) : undefined;
+    // Not those of a folder that happens to be called like that.
+    if (rest === undefined || !/^([0-9a-f]{12}-)?[a-z0-9_]+-[0-9a-f]{16}\.gguf$/.test(rest))
+      continue;
     const path = join(folder, file);
     conversions.push({ path, byteSize: await sizeOf([path]) });
   }
@@ -85,7 +104,8 @@ async function conversionsOf(folder: string, name: string): Promise<CachedConver
 }
 
 /**
- * Removes a model from the cache: all its versions, or the one of a revision, and what was converted from them.
+ * Removes a model from the cache: all its versions, or the one of a revision (of a commit, its first digits are
+ * enough), and what was converted from them.
  *
  * @returns bytes that were freed
  * @throws MODEL_NOT_FOUND, FILE_UNWRITABLE
@@ -94,35 +114,46 @@ export async function removeCachedModel(
   name: ModelName,
   { isOneRevision, conversionFolder }: { isOneRevision: boolean; conversionFolder: string },
 ): Promise<number> {
-  const repository = new CachedRepository(name.repository);
-  const commit = isOneRevision ? await repository.commitOf(name.revision) : undefined;
-  const commits = await repository.commits();
-  if (isOneRevision ? !commit || !commits.includes(commit) : !(await repository.exists())) {
-    throw new Gpt2Error(
-      'MODEL_NOT_FOUND',
-      `${showModelName(name)}: expected it in the cache at ${hubCacheFolder()}, but it is not there`,
-    );
+  let freed: number | undefined;
+  for (const called of namesInCache(name)) {
+    const repository = new CachedRepository(called);
+    const commit = isOneRevision ? await findCommit(repository, name.revision) : undefined;
+    if (isOneRevision ? commit === undefined : !(await repository.exists())) continue;
+    const before = await repository.byteSize();
+    // The only version is all that there is.
+    if (commit && (await repository.commits()).length > 1) await repository.removeCommit(commit);
+    else await repository.remove();
+    freed = (freed ?? 0) + before - (await repository.byteSize());
+    for (const { path, byteSize } of await conversionsOf(conversionFolder, called, commit)) {
+      await writing(path, async () => await rm(path, { force: true }));
+      freed += byteSize;
+    }
   }
-  const before = await repository.byteSize();
-  const conversions = await conversionsOf(
-    conversionFolder,
-    commit ? conversionName(name.repository, commit) : conversionName(name.repository, ''),
+  if (freed !== undefined) return freed;
+  throw new Gpt2Error(
+    'MODEL_NOT_FOUND',
+    `${showModelName(name)}: expected it in the cache at ${hubCacheFolder()}, but it is not there`,
   );
-  let freed = 0;
-  for (const { path, byteSize } of conversions) {
-    await rm(path, { force: true }).catch((error) => {
-      throw writeError(path, error);
-    });
-    freed += byteSize;
-  }
-  // The only version is all that there is.
-  if (commit && commits.length > 1) await repository.removeCommit(commit);
-  else await repository.remove();
-  return freed + before - (await repository.byteSize());
+}
+
+async function findCommit(
+  repository: CachedRepository,
+  revision: string,
+): Promise<string | undefined> {
+  const commits = await repository.commits();
+  const named = await repository.commitOf(revision);
+  if (named !== undefined) return commits.includes(named) ? named : undefined;
+  const fitting = /^[0-9a-f]{7,}$/.test(revision)
+    ? commits.filter((commit) => commit.startsWith(revision))
+    : [];
+  return fitting.length === 1 ? fitting[0] : undefined;
 }
 
 async function namesIn(folder: string): Promise<string[]> {
-  return await readdir(folder).catch(() => []);
+  return await readdir(folder).catch((error) => {
+    if (error.code === 'ENOENT') return [];
+    throw fileError(folder, error);
+  });
 }
 
 async function sizeOf(paths: readonly string[]): Promise<number> {

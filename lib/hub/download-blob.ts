@@ -1,14 +1,14 @@
 import type { Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { waitUnlessAborted } from '../abort.js';
 import { addon } from '../addon.js';
-import { requireSpace, writeError } from '../conversion/files.js';
+import { requireSpace, writing } from '../conversion/files.js';
 import { Gpt2Error } from '../errors.js';
 import { callNative } from '../native-call.js';
 import type { CachedRepository } from './hub-cache.js';
 import type { HubFile, HubHash } from './hub-repository.js';
-import { type HubAnswer, Interruption, requestFromHub } from './hub-request.js';
+import { type HubAnswer, Interruption, rangeRefused, requestFromHub } from './hub-request.js';
 
 export interface BlobRequest {
   url: string;
@@ -41,10 +41,9 @@ export async function downloadBlob(request: BlobRequest): Promise<void> {
 const pollInterval = 100; // milliseconds
 
 async function acquireLock(path: string, signal: AbortSignal | undefined): Promise<() => void> {
-  await mkdir(dirname(path), { recursive: true }).catch((error) => {
-    throw writeError(path, error);
-  });
+  await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
   for (;;) {
+    signal?.throwIfAborted();
     const release = await callNative(undefined, () => addon.lockFile(path));
     if (release) return release;
     await waitUnlessAborted(pollInterval, signal);
@@ -52,40 +51,32 @@ async function acquireLock(path: string, signal: AbortSignal | undefined): Promi
 }
 
 async function downloadInto(path: string, request: BlobRequest): Promise<void> {
-  const { url, file } = request;
+  const { url, file, signal, onBytes } = request;
   // The name that huggingface_hub uses: each continues what the other left.
   const incomplete = `${path}.incomplete`;
+  await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
+  const part = await PartialFile.open(incomplete, file);
   try {
-    await mkdir(dirname(path), { recursive: true });
-    const part = new PartialFile(await open(incomplete, 'a+'), file);
-    try {
-      await part.readWhatIsThere();
-      await requireSpace(dirname(path), file.size - part.size);
-      const wasContinued = part.size > 0;
+    await part.readWhatIsThere(signal, onBytes);
+    await requireSpace(dirname(path), file.size - part.size);
+    const wasContinued = part.size > 0;
+    await complete(part, request);
+    // What was there may have been wrong, rather than what came.
+    if (wasContinued && !part.isRight()) {
+      await part.clear();
       await complete(part, request);
-      // What was there may have been wrong, rather than what came.
-      if (wasContinued && !part.isRight()) {
-        await part.clear();
-        await complete(part, request);
-      }
-    } finally {
-      await part.close();
     }
     if (!part.isRight()) {
-      await rm(incomplete);
+      await part.clear();
       throw new Gpt2Error(
         'CHECKSUM_MISMATCH',
         `${url}: expected ${file.size} bytes with the hash ${file.hash.hex} but received others`,
       );
     }
-    await rename(incomplete, path);
-  } catch (error) {
-    throw isFileSystemError(error) ? writeError(path, error) : error;
+    await part.rename(path);
+  } finally {
+    await part.close();
   }
-}
-
-function isFileSystemError(error: unknown): boolean {
-  return error instanceof Error && 'syscall' in error;
 }
 
 // A connection that is cut more often than every megabyte is not worth its time.
@@ -107,6 +98,10 @@ async function complete(
         ...(part.size > 0 ? { range: `bytes=${part.size}-` } : {}),
       }),
       read: async (answer, progress) => {
+        if (answer.status === rangeRefused) {
+          await part.clear();
+          throw new Interruption('it has no such part');
+        }
         const start = startOf(answer);
         if (start === 0) await part.clear();
         else if (start !== part.size) throw new Interruption('it sent another part');
@@ -135,37 +130,51 @@ const stepSize = 1 << 20;
 
 /** A file that grows, and its hash. */
 class PartialFile {
+  readonly #path: string;
   readonly #handle: FileHandle;
   readonly #file: HubFile;
   #hash: Hash;
   size = 0;
 
-  constructor(handle: FileHandle, file: HubFile) {
+  private constructor(path: string, handle: FileHandle, file: HubFile) {
+    this.#path = path;
     this.#handle = handle;
     this.#file = file;
     this.#hash = startHash(file);
   }
 
-  async readWhatIsThere(): Promise<void> {
-    const { size } = await this.#handle.stat();
+  static async open(path: string, file: HubFile): Promise<PartialFile> {
+    return new PartialFile(path, await writing(path, async () => await open(path, 'a+')), file);
+  }
+
+  /** Hashes what an earlier attempt left; nothing is kept of what is too long. */
+  async readWhatIsThere(
+    signal: AbortSignal | undefined,
+    onBytes: (count: number) => void,
+  ): Promise<void> {
+    const { size } = await this.#do(() => this.#handle.stat());
     if (size > this.#file.size) return await this.clear();
     const buffer = Buffer.alloc(Math.min(size, stepSize));
     while (this.size < size) {
-      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.size);
+      signal?.throwIfAborted();
+      const { bytesRead } = await this.#do(() =>
+        this.#handle.read(buffer, 0, buffer.length, this.size),
+      );
       if (bytesRead === 0) return;
       this.#hash.update(buffer.subarray(0, bytesRead));
       this.size += bytesRead;
+      onBytes(this.size);
     }
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    await this.#handle.appendFile(bytes);
+    await this.#do(() => this.#handle.appendFile(bytes));
     this.#hash.update(bytes);
     this.size += bytes.length;
   }
 
   async clear(): Promise<void> {
-    await this.#handle.truncate();
+    await this.#do(() => this.#handle.truncate());
     this.#hash = startHash(this.#file);
     this.size = 0;
   }
@@ -175,8 +184,26 @@ class PartialFile {
     return this.size === size && this.#hash.copy().digest('hex') === hash.hex;
   }
 
+  /**
+   * Gives the file its final name, if it holds what was hashed: on a file system without locks another process may
+   * have written to it, and the cache may have been removed meanwhile.
+   */
+  async rename(path: string): Promise<void> {
+    await this.#do(async () => {
+      const [own, there] = [await this.#handle.stat(), await stat(this.#path)];
+      if (own.ino !== there.ino || own.size !== this.size) {
+        throw new Error('another process writes to it');
+      }
+      await rename(this.#path, path);
+    });
+  }
+
   async close(): Promise<void> {
     await this.#handle.close();
+  }
+
+  async #do<T>(step: () => Promise<T>): Promise<T> {
+    return await writing(this.#path, step);
   }
 }
 

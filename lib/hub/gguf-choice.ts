@@ -1,37 +1,46 @@
 import { Gpt2Error } from '../errors.js';
+import { ggufParts, wholeName } from '../gguf-parts.js';
 import type { WeightType } from '../tensor-types.js';
 
-// model-00001-of-00003.gguf
-const splitPattern = /-\d{5}-of-\d{5}(?=\.gguf$)/;
+/** The GGUF models among files: the parts of each, the first of them first. What lacks a part is none. */
+export function ggufModels(names: readonly string[]): string[][] {
+  const present = new Set(names);
+  const models: string[][] = [];
+  for (const name of names.filter((one) => one.endsWith('.gguf')).sort()) {
+    const parts: string[] = [];
+    let isWhole = true;
+    for (const part of ggufParts(name)) {
+      isWhole = present.has(part) && (parts.length > 0 || part === name);
+      if (!isWhole) break;
+      parts.push(part);
+    }
+    if (isWhole) models.push(parts);
+  }
+  return models;
+}
 
 /**
- * The GGUF file of a repository, or all files of one that is split, the first of them first; undefined if there
- * is none. Of several it is the one with the type in its name.
+ * The files of the one GGUF model, or of several of the one with the type in its name; undefined if there is
+ * none.
+ * @param place where the files are, for errors
  */
 export function chooseGguf(
   place: string,
   names: readonly string[],
   type: WeightType | undefined,
 ): string[] | undefined {
-  const models = new Map<string, string[]>();
-  for (const name of names.filter((one) => one.endsWith('.gguf')).sort()) {
-    const whole = name.replace(splitPattern, '');
-    models.set(whole, [...(models.get(whole) ?? []), name]);
-  }
-  if (models.size === 0) return undefined;
-  const [only, ...others] = [...models.values()];
-  if (others.length === 0) return only;
-
-  const fitting = [...models].filter(([whole]) => type !== undefined && isNamedFor(whole, type));
-  if (fitting.length === 1) return fitting[0]?.[1];
-  const found = [...models.keys()].slice(0, 20).join(', ');
+  const models = ggufModels(names);
+  if (models.length <= 1) return models[0];
+  const fitting = models.filter(([first = '']) => type !== undefined && isNamedFor(first, type));
+  if (fitting.length === 1) return fitting[0];
+  const found = models.map(([first = '']) => wholeName(first)).slice(0, 20);
   throw new Gpt2Error(
     'INVALID_ARGUMENT',
-    `${place}: expected one GGUF file, or one with the type asked for in its name, but found ${found}`,
+    `${place}: expected one GGUF file, or one with the type asked for in its name, but found ${found.join(', ')}`,
   );
 }
 
 /** Whether a file has a type in its name, as files of several types have. */
 export function isNamedFor(file: string, type: WeightType): boolean {
-  return new RegExp(`(^|[-._])${type}(?=[-._])`, 'i').test(file);
+  return new RegExp(`(^|[-._])${type}(?=[-.])`, 'i').test(wholeName(file));
 }

@@ -1,9 +1,22 @@
 // The cache that programs of all languages share: https://huggingface.co/docs/hub/local-cache
 
 import type { Stats } from 'node:fs';
-import { link, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { temporaryName, writeError, writeWhole } from '../conversion/files.js';
+import {
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { addon } from '../addon.js';
+import { temporaryName, writeError, writeWhole, writing } from '../conversion/files.js';
+import { Gpt2Error } from '../errors.js';
+import { callNative } from '../native-call.js';
 import { hubCacheFolder } from './hub-settings.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;
@@ -28,7 +41,9 @@ export class CachedRepository {
   }
 
   async setCommit(revision: string, commit: string): Promise<void> {
-    if (!commitPattern.test(revision)) await writeWhole(this.#reference(revision), commit);
+    if (commitPattern.test(revision)) return;
+    // A model that is there is of use without it too: a branch "a/b" finds a file of an old branch "a" in its way.
+    await writeWhole(this.#reference(revision), commit).catch(() => {});
   }
 
   /** The branches and tags that lead to a commit. */
@@ -96,14 +111,16 @@ export class CachedRepository {
     const temporary = temporaryName(path);
     try {
       await mkdir(dirname(path), { recursive: true });
-      // Windows lets only some people make symbolic links.
-      await symlink(join('..', '..', 'blobs', hash), temporary).catch(
-        async () => await link(this.blob(hash), temporary),
-      );
+      // Windows lets only some people make symbolic links, and some file systems know none at all.
+      await symlink(join('..', '..', 'blobs', hash), temporary)
+        .catch(async () => await link(this.blob(hash), temporary))
+        .catch(async () => await copyFile(this.blob(hash), temporary));
       await rename(temporary, path);
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {});
       throw writeError(path, error);
+    } finally {
+      // It is still there after a failure, and after renaming a hard link to what it is a link to.
+      await rm(temporary, { force: true }).catch(() => {});
     }
   }
 
@@ -113,41 +130,54 @@ export class CachedRepository {
 
   /** Bytes of all its versions. */
   async byteSize(): Promise<number> {
-    const blobs = await this.#blobs();
-    return [...blobs.values()].reduce((sum, { size }) => sum + size, 0);
-  }
-
-  async #blobs(): Promise<Map<string, Stats>> {
-    return await statAll(join(this.#folder, 'blobs'));
+    const all = await statAll(this.#folder);
+    const sizes = new Map([...all.values()].map(({ ino, size }) => [ino, size]));
+    return [...sizes.values()].reduce((sum, size) => sum + size, 0);
   }
 
   /** Removes all versions. */
   async remove(): Promise<void> {
+    for (const path of (await statAll(join(this.#folder, 'blobs'))).keys()) {
+      if (path.endsWith('.incomplete')) await this.#expectNobodyAt(basename(path, '.incomplete'));
+    }
     await this.#remove(this.#folder);
-    await this.#remove(this.#locks);
   }
 
-  /** Removes one version, and the bytes that no other version has. */
+  /** Refuses while somebody fetches the bytes with a hash. */
+  async #expectNobodyAt(hash: string): Promise<void> {
+    const path = this.lock(hash);
+    await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
+    const release = await callNative(undefined, () => addon.lockFile(path));
+    if (!release) {
+      throw new Gpt2Error('FILE_UNWRITABLE', `${this.blob(hash)}: somebody is fetching it`);
+    }
+    release();
+  }
+
+  /** Removes one version, and those of its bytes that no other version has. */
   async removeCommit(commit: string): Promise<void> {
+    const own = await this.#inodesOf(commit);
     for (const revision of await this.revisionsOf(commit)) {
       await this.#remove(this.#reference(revision));
     }
     await this.#remove(this.snapshot(commit));
     await this.#remove(this.#absences(commit));
-    // By what the links lead to, symbolic or not.
-    const inUse = new Set<number>();
     for (const other of await this.commits()) {
-      for (const { ino } of (await statAll(this.snapshot(other))).values()) inUse.add(ino);
+      for (const inode of await this.#inodesOf(other)) own.delete(inode);
     }
-    for (const [path, { ino }] of await this.#blobs()) {
-      if (!inUse.has(ino) && !path.endsWith('.incomplete')) await this.#remove(path);
+    for (const [path, { ino }] of await statAll(join(this.#folder, 'blobs'))) {
+      if (own.has(ino)) await this.#remove(path);
     }
   }
 
+  /** What a version's links lead to, symbolic or not. */
+  async #inodesOf(commit: string): Promise<Set<number>> {
+    const files = await statAll(this.snapshot(commit));
+    return new Set([...files.values()].map(({ ino }) => ino));
+  }
+
   async #remove(path: string): Promise<void> {
-    await rm(path, { recursive: true, force: true }).catch((error) => {
-      throw writeError(path, error);
-    });
+    await writing(path, async () => await rm(path, { recursive: true, force: true }));
   }
 }
 

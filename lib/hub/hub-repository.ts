@@ -28,6 +28,7 @@ export interface HubRepository {
 // A listing of 1,000 files takes 200 kB.
 const mostBytes = 10_000_000;
 const mostFiles = 10_000;
+const mostRequests = 100;
 
 /** Asks the hub what a repository holds. */
 export async function readHubRepository(
@@ -76,8 +77,10 @@ function hub(): typeof import('@huggingface/hub') {
 
 /** A fetch() for the package, with our retries, time limits, token and errors. */
 function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
-  return async (input, init = {}) =>
-    await requestFromHub(
+  let requests = 0;
+  return async (input, init = {}) => {
+    if (++requests > mostRequests) throw new Error(`it has more than ${mostRequests} pages`);
+    return await requestFromHub(
       {
         url: String(input),
         headers: () => init.headers as Record<string, string>,
@@ -95,6 +98,7 @@ function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
       },
       signal,
     );
+  };
 }
 
 function toHubFile({
@@ -123,6 +127,7 @@ function expectHex(value: unknown, digits: number): string {
   throw new Error(`expected ${digits} hexadecimal digits but found ${show(value)}`);
 }
 
+/** Names that all file systems and terminals bear; others are none of a model's. */
 function isPlainName(path: unknown): path is string {
-  return typeof path === 'string' && /^[^/\\\0]+$/.test(path) && path !== '.' && path !== '..';
+  return typeof path === 'string' && /^[\w+@()-][\w.+ @()-]{0,199}$/.test(path);
 }

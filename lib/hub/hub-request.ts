@@ -10,7 +10,7 @@ export interface HubRequest<T> {
   /** made anew for every attempt */
   headers?: () => Record<string, string>;
   /**
-   * Reads an answer of status 2xx. To call `progress` says that the attempt was of use, so that a connection
+   * Reads an answer of status 2xx, or 416. To call `progress` says that the attempt was of use, so that a connection
    * that is cut may be made again as often as the first time.
    */
   read(answer: HubAnswer, progress: () => void): Promise<T>;
@@ -21,6 +21,9 @@ export interface HubAnswer {
   headers: Headers;
   body: AsyncIterable<Uint8Array>;
 }
+
+/** The status of an answer that has not the range that was asked for. */
+export const rangeRefused = 416;
 
 /** A failure that another attempt may not meet; `read` may throw it too. */
 export class Interruption extends Error {
@@ -45,8 +48,10 @@ export async function requestFromHub<T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   let failures = 0;
+  let wasOfUse = false;
   const progress = () => {
     failures = 0;
+    wasOfUse = true;
   };
   for (;;) {
     signal?.throwIfAborted();
@@ -59,7 +64,7 @@ export async function requestFromHub<T>(
       if (!(error instanceof Interruption)) throw error;
       failures++;
       const { pause = 0 } = error;
-      const isHopeless = pause > longestPause || isUnknownHost(error);
+      const isHopeless = pause > longestPause || (!wasOfUse && isUnknownHost(error));
       if (failures >= mostAttempts || isHopeless) throw unavailable(request.url, error);
       await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
     }
@@ -76,7 +81,7 @@ async function attempt<T>(
     signal: stop.signal,
   };
   const answer = await fromNetwork(stop, () => fetch(url, init));
-  if (!answer.ok) throw failureOf(url, answer);
+  if (!answer.ok && answer.status !== rangeRefused) throw failureOf(url, answer);
   return await read(
     { status: answer.status, headers: answer.headers, body: partsOf(answer, stop) },
     progress,
@@ -140,7 +145,9 @@ function failureOf(url: string, { status, headers }: Response): Error {
   const said = headers.get('x-error-message')?.slice(0, 200);
   const reason = said ? `${status}: ${said}` : String(status);
   if (temporaryStatuses.includes(status)) {
-    return new Interruption(`it answered with status ${reason}`, { pause: pauseOf(headers) });
+    return new Interruption(`it answered with status ${reason}`, {
+      pause: pauseOf(status, headers),
+    });
   }
   const refuse = (code: ErrorCode, what: string) =>
     new Gpt2Error(code, `${withoutQuery(url)}: ${what} (status ${reason})`);
@@ -157,10 +164,14 @@ function failureOf(url: string, { status, headers }: Response): Error {
   return refuse('HUB_UNAVAILABLE', 'the hub refused');
 }
 
-/** Retry-After: seconds or a date. RateLimit, of the hub: `"api";r=0;t=55`, where t is in seconds. */
-function pauseOf(headers: Headers): number | undefined {
+/**
+ * Retry-After: seconds or a date. RateLimit, of the hub: `"api";r=0;t=55`, where t is the seconds until requests
+ * are counted anew.
+ */
+function pauseOf(status: number, headers: Headers): number | undefined {
   const after = headers.get('retry-after');
-  const limit = /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1];
+  const limit =
+    status === 429 ? /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1] : undefined;
   const given = after ?? limit;
   if (given === undefined) return undefined;
   const seconds = /^\d+$/.test(given) ? Number(given) : (Date.parse(given) - Date.now()) / 1000;

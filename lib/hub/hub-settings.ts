@@ -10,8 +10,10 @@ import { Gpt2Error } from '../errors.js';
 export function hubEndpoint(): string {
   const given = process.env.HF_ENDPOINT || 'https://huggingface.co';
   const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (!url || !['http:', 'https:'].includes(url.protocol)) {
-    throw wrongSetting('HF_ENDPOINT', 'an address such as https://huggingface.co', show(given));
+  const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
+  if (!isPlain || !['http:', 'https:'].includes(url.protocol)) {
+    // Without what it is: there may be a password in it.
+    throw wrongSetting('HF_ENDPOINT', 'an address such as https://huggingface.co', 'another');
   }
   return given.replace(/\/+$/, '');
 }
@@ -29,9 +31,9 @@ export function hubToken(): string | undefined {
 export function hubCacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
   const cache = XDG_CACHE_HOME || join(homedir(), '.cache');
-  return resolve(
-    HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache, 'huggingface'), 'hub'),
-  );
+  const folder =
+    HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache, 'huggingface'), 'hub');
+  return resolve(folder.replace(/^~(?=[/\\]|$)/, homedir())); // as Python has it
 }
 
 /** HF_HUB_OFFLINE: whether the network is not to be touched. */

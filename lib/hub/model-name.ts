@@ -4,6 +4,8 @@ import { invalidArgument } from '../arguments.js';
 export interface ModelName {
   /** owner/name */
   repository: string;
+  /** without its owner, if it was called so */
+  shortName?: string;
   /** a branch, a tag or a commit */
   revision: string;
 }
@@ -29,14 +31,16 @@ const filePattern = /\.(gguf|safetensors|bin|pt|pth|index|json)$/i;
  */
 export function parseModelName(text: string): ModelName | undefined {
   const [short = '', revision = defaultRevision, ...more] = text.split('@');
-  const repository = Object.hasOwn(shortNames, short) ? (shortNames[short] as string) : short;
+  const isShort = Object.hasOwn(shortNames, short);
+  const repository = isShort ? (shortNames[short] as string) : short;
   const fits =
     more.length === 0 &&
     repositoryPattern.test(repository) &&
     !filePattern.test(repository) &&
     revision.length <= 200 &&
     revisionPattern.test(revision);
-  return fits ? { repository, revision } : undefined;
+  if (!fits) return undefined;
+  return isShort ? { repository, shortName: short, revision } : { repository, revision };
 }
 
 /** @throws INVALID_ARGUMENT */

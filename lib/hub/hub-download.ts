@@ -1,0 +1,105 @@
+import { readConfigFile } from '../conversion/checkpoint-config.js';
+import { companionFiles, knownForms, readShardIndex } from '../conversion/checkpoint-files.js';
+import { Gpt2Error } from '../errors.js';
+import { downloadBlob } from './download-blob.js';
+import { chooseFiles, type FileChoice } from './file-choice.js';
+import { CachedRepository } from './hub-cache.js';
+import type { HubModelOptions } from './hub-model.js';
+import { fileUrl, type HubFile, type HubRepository, readHubRepository } from './hub-repository.js';
+import { type ModelName, showModelName } from './model-name.js';
+
+/** Fetches what the cache does not hold of a model's newest version. */
+export async function fetchModel(
+  name: ModelName,
+  { type, signal, onProgress }: HubModelOptions,
+): Promise<{ commit: string; choice: FileChoice }> {
+  const listed = await readHubRepository(name, signal);
+  const names = listed.files.map((file) => file.name);
+  const choice = chooseFiles(showModelName(name), names, type);
+  if (!choice) {
+    throw new Gpt2Error(
+      'MODEL_NOT_FOUND',
+      `${showModelName(name)}: expected weights in this repository (${knownForms}, or .gguf) but found ${names.length} other files`,
+    );
+  }
+  await new Download(name, listed, signal, onProgress).fetchAll(choice);
+  return { commit: listed.commit, choice };
+}
+
+/** One commit on its way into the cache. */
+class Download {
+  readonly #name: ModelName;
+  readonly #commit: string;
+  readonly #files: ReadonlyMap<string, HubFile>;
+  readonly #repository: CachedRepository;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onProgress: HubModelOptions['onProgress'];
+  /** bytes of each file that is wanted */
+  readonly #done = new Map<string, number>();
+
+  constructor(
+    name: ModelName,
+    { commit, files }: HubRepository,
+    signal: AbortSignal | undefined,
+    onProgress: HubModelOptions['onProgress'],
+  ) {
+    this.#name = name;
+    this.#commit = commit;
+    this.#files = new Map(files.map((file) => [file.name, file]));
+    this.#repository = new CachedRepository(name.repository);
+    this.#signal = signal;
+    this.#onProgress = onProgress;
+  }
+
+  /** The weights last, and the revision's commit after them: whoever finds that finds a whole model. */
+  async fetchAll({ form, shardIndex, weights }: FileChoice): Promise<void> {
+    const folder = this.#repository.snapshot(this.#commit);
+    let all = weights;
+    if (shardIndex) {
+      await this.#fetch(shardIndex); // before anything is told, since it tells how much there is
+      all = await readShardIndex(folder, shardIndex);
+    }
+    const companions =
+      form === 'gguf' ? [] : companionFiles.filter((file) => this.#files.has(file));
+    for (const file of [...companions, ...all]) this.#done.set(file, 0);
+    for (const file of companions) await this.#fetch(file);
+    if (form !== 'gguf') {
+      for (const file of companionFiles) {
+        if (!this.#files.has(file)) await this.#repository.setAbsent(this.#commit, file);
+      }
+      // Not to find out after gigabytes that it is another architecture.
+      await readConfigFile(folder, form === 'tensorflow');
+    }
+    for (const file of all) await this.#fetch(file);
+    await this.#repository.setCommit(this.#name.revision, this.#commit);
+  }
+
+  async #fetch(name: string): Promise<void> {
+    const file = this.#files.get(name);
+    if (!file) {
+      throw new Gpt2Error(
+        'MODEL_NOT_FOUND',
+        `${showModelName(this.#name)}: the file ${name}, which belongs to the model, is not there`,
+      );
+    }
+    await downloadBlob({
+      url: fileUrl(this.#name, this.#commit, name),
+      file,
+      repository: this.#repository,
+      signal: this.#signal,
+      onBytes: (count) => this.#report(name, count),
+    });
+    await this.#repository.addFile(this.#commit, name, file.hash.hex);
+  }
+
+  #report(name: string, count: number): void {
+    if (!this.#done.has(name)) return;
+    this.#done.set(name, count);
+    let [done, total] = [0, 0];
+    for (const [file, bytes] of this.#done) {
+      done += bytes;
+      total += this.#files.get(file)?.size ?? 0;
+    }
+    this.#onProgress?.({ stage: 'download', done, total });
+  }
+}
