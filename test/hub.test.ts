@@ -191,24 +191,20 @@ describe('a model by its name', () => {
   });
 
   test.each([
-    ...[
-      'nothing-here',
-      './some/model',
-      '/some/model',
-      'a/b/c',
-      '../model',
-
-      'a/b@..',
-    ],
-    ...[
-      'some/model.gguf',
-      'some/model.safetensors',
-      'a--b/c',
-      'a/b@c@d',
-      'a/b@/c',
-      'a b/c',
-      '@main',
-    ],
+    'nothing-here',
+    './some/model',
+    '/some/model',
+    'a/b/c',
+    '../model',
+    'a/b@',
+    'a/b@..',
+    'some/model.gguf',
+    'some/model.safetensors',
+    'a--b/c',
+    'a/b@c@d',
+    'a/b@/c',
+    'a b/c',
+    '@main',
   ])('%s is not a name', async (source) => {
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(source));
     expect(message).toMatch(/Expected the path .* but there is nothing at/);
