@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <iterator>
 #include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "damage_bytes.h"
 #include "gguf_builder.h"
 #include "gguf_file.h"
 #include "random_numbers.h"
@@ -19,6 +19,7 @@
 
 using gpt2::GgufFile;
 using gpt2::TensorInfo;
+using gpt2::test::damagedBytes;
 using gpt2::test::GgufBuilder;
 using gpt2::test::RandomNumbers;
 using gpt2::test::raw;
@@ -321,39 +322,12 @@ TEST(rejectsLongTensorNames) {
 // whole.
 TEST(survivesChangedBytes) {
   const std::string valid = sample().bytes();
-  const uint64_t kEdges[] = {0,          1,          0x7f,       0x80,  0xff,
-                             0x7fffffff, 0x80000000, 0xffffffff, kMost, uint64_t{1} << 63U};
   RandomNumbers random(2024);
   const TemporaryFile path;
   int opened = 0;
   constexpr int kCopies = 3000;
   for (int i = 0; i < kCopies; ++i) {
-    std::string bytes = valid;
-    for (uint64_t change = 1 + random.below(3); change > 0; --change) {
-      const size_t at = random.below(bytes.size());
-      switch (random.below(4)) {
-        case 0:
-          bytes[at] = static_cast<char>(random.below(256));
-          break;
-        case 1:
-          bytes[at] = static_cast<char>(bytes[at] ^ (1 << random.below(8)));
-          break;
-        case 2: {  // a number at the edges of its type
-          const std::string edge = raw(kEdges[random.below(std::size(kEdges))]);
-          const size_t size = std::min<size_t>(random.below(2) == 0 ? 4 : 8, bytes.size() - at);
-          bytes.replace(at, size, edge, 0, size);
-          break;
-        }
-        default:  // bytes lost or doubled
-          if (random.below(2) == 0) {
-            bytes.erase(at, 1 + random.below(16));
-          } else {
-            bytes.insert(at, bytes.substr(at, 1 + random.below(16)));
-          }
-      }
-      if (bytes.empty()) break;
-    }
-    path.write(bytes);
+    path.write(damagedBytes(valid, random));
     const bool map = i % 2 == 0;
     try {
       const GgufFile file(path.path(), map);

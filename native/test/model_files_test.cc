@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "changing_file.h"
+#include "damage_bytes.h"
 #include "random_numbers.h"
 #include "session_checks.h"
 #include "split_draft.h"
@@ -21,6 +22,7 @@ using gpt2::ModelFiles;
 using gpt2::ModelOptions;
 using gpt2::OperatorSet;
 using gpt2::test::cpuOptions;
+using gpt2::test::damagedBytes;
 using gpt2::test::GgufBuilder;
 using gpt2::test::LoadedModel;
 using gpt2::test::RandomNumbers;
@@ -381,24 +383,7 @@ TEST(survivesChangedBytes) {
   constexpr int kCopies = 1000;
   for (int i = 0; i < kCopies; ++i) {
     const size_t part = random.below(4) == 0 ? 0 : 1;
-    std::string bytes = draft.bytes(part);
-    for (uint64_t change = 1 + random.below(3); change > 0; --change) {
-      const size_t at = random.below(bytes.size());
-      switch (random.below(4)) {
-        case 0:
-          bytes[at] = static_cast<char>(random.below(256));
-          break;
-        case 1:
-          bytes[at] = static_cast<char>(bytes[at] ^ (1 << random.below(8)));
-          break;
-        case 2:
-          bytes.erase(at, 1 + random.below(16));
-          break;
-        default:
-          bytes.insert(at, bytes.substr(at, 1 + random.below(16)));
-      }
-    }
-    writeFile(draft.path(folder, part), bytes);
+    writeFile(draft.path(folder, part), damagedBytes(draft.bytes(part), random));
     ModelOptions options = cpuOptions();
     options.map = i % 2 == 0;
     try {
