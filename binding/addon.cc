@@ -3,14 +3,14 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "base/logger.h"
+#include "base/processor.h"
 #include "cancellation.h"
 #include "conversion.h"
 #include "file_object.h"
 #include "gguf_object.h"
 #include "lock_file.h"
-#include "logger.h"
 #include "model_object.h"
-#include "processor.h"
 #include "session_object.h"
 
 namespace gpt2::binding {

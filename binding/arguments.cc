@@ -1,7 +1,7 @@
 #include "arguments.h"
 
+#include "base/tensor_type.h"
 #include "cancellation.h"
-#include "tensor_type.h"
 
 namespace gpt2::binding {
 

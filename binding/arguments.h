@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cancel_flag.h"
+#include "base/cancel_flag.h"
 
 // JavaScript values in, C++ values out. lib/ has validated them; what does not fit here is a
 // mistake of ours, and throws a TypeError.

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "cancel_flag.h"
+#include "base/cancel_flag.h"
 
 namespace gpt2::binding {
 

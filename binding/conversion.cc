@@ -6,7 +6,7 @@
 #include "addon_data.h"
 #include "arguments.h"
 #include "file_object.h"
-#include "write_gguf.h"
+#include "gguf/write_gguf.h"
 
 namespace gpt2::binding {
 

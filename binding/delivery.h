@@ -7,9 +7,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine.h"
-#include "error.h"
-#include "scheduler.h"
+#include "base/error.h"
+#include "serving/engine.h"
+#include "serving/scheduler.h"
 
 namespace gpt2::binding {
 

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "input_file.h"
+#include "io/input_file.h"
 
 namespace gpt2::binding {
 

@@ -2,8 +2,8 @@
 
 #include "addon_data.h"
 #include "arguments.h"
-#include "model_files.h"
-#include "tensor_type.h"
+#include "base/tensor_type.h"
+#include "gguf/model_files.h"
 
 namespace gpt2::binding {
 

@@ -4,7 +4,7 @@
 
 #include "addon_data.h"
 #include "arguments.h"
-#include "file_lock.h"
+#include "io/file_lock.h"
 
 namespace gpt2::binding {
 

@@ -5,9 +5,9 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "base/tensor_type.h"
+#include "gguf/vocabulary.h"
 #include "session_object.h"
-#include "tensor_type.h"
-#include "vocabulary.h"
 
 namespace gpt2::binding {
 

@@ -7,10 +7,10 @@
 #include <optional>
 #include <unordered_set>
 
-#include "engine.h"
 #include "external_bytes.h"
-#include "scheduler.h"
-#include "vocabulary.h"
+#include "gguf/vocabulary.h"
+#include "serving/engine.h"
+#include "serving/scheduler.h"
 
 namespace gpt2::binding {
 

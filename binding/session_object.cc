@@ -5,8 +5,8 @@
 
 #include "addon_data.h"
 #include "arguments.h"
-#include "evaluate_request.h"
-#include "generate_request.h"
+#include "serving/evaluate_request.h"
+#include "serving/generate_request.h"
 
 namespace gpt2::binding {
 

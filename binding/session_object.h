@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "external_bytes.h"
+#include "model/session.h"
 #include "model_object.h"
-#include "session.h"
 
 namespace gpt2::binding {
 

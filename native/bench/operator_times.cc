@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "evaluate_request.h"
-#include "generate_request.h"
-#include "model.h"
+#include "model/model.h"
+#include "serving/evaluate_request.h"
+#include "serving/generate_request.h"
 
 namespace {
 

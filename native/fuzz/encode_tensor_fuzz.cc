@@ -10,9 +10,9 @@
 #include <cstring>
 #include <vector>
 
-#include "encode_tensor.h"
-#include "error.h"
-#include "tensor_type.h"
+#include "base/error.h"
+#include "base/tensor_type.h"
+#include "gguf/encode_tensor.h"
 
 using gpt2::SourceTensor;
 

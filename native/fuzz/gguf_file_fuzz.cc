@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 
-#include "error.h"
+#include "base/error.h"
+#include "gguf/model_files.h"
+#include "gguf/vocabulary.h"
 #include "memory_file.h"
-#include "model_files.h"
-#include "vocabulary.h"
 
 using gpt2::GgufFile;
 using gpt2::MetadataValue;

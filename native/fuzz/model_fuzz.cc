@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "../test/carry_out.h"
-#include "error.h"
+#include "base/error.h"
 #include "memory_file.h"
-#include "model.h"
+#include "model/model.h"
 
 using gpt2::Model;
 namespace code = gpt2::code;

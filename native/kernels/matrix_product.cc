@@ -1,9 +1,9 @@
-#include "matrix_product.h"
+#include "kernels/matrix_product.h"
 
 #include <algorithm>
 
-#include "simd.h"
-#include "widen_row.h"
+#include "kernels/simd.h"
+#include "kernels/widen_row.h"
 
 namespace gpt2 {
 

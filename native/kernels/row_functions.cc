@@ -1,9 +1,9 @@
-#include "row_functions.h"
+#include "kernels/row_functions.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "simd.h"
+#include "kernels/simd.h"
 
 namespace gpt2 {
 

@@ -1,6 +1,6 @@
-#include "transpose.h"
+#include "kernels/transpose.h"
 
-#include "simd.h"
+#include "kernels/simd.h"
 
 namespace gpt2 {
 

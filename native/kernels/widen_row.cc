@@ -1,9 +1,9 @@
-#include "widen_row.h"
+#include "kernels/widen_row.h"
 
 #include <cstring>
 
-#include "simd.h"
-#include "tensor_type.h"
+#include "base/tensor_type.h"
+#include "kernels/simd.h"
 
 namespace gpt2 {
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "evaluate_request.h"
-#include "generate_request.h"
+#include "serving/evaluate_request.h"
+#include "serving/generate_request.h"
 
 namespace gpt2::test {
 

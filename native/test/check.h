@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
+#include "base/error.h"
 
 // A test framework in one header: TEST(name) { … CHECK(…) … }. Include it in one file of a program;
 // its main runs every test and ends with "N passed, N failed". The first check that fails ends its

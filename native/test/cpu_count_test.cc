@@ -1,4 +1,4 @@
-#include "cpu_count.h"
+#include "base/cpu_count.h"
 
 #include "check.h"
 

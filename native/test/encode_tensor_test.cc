@@ -1,4 +1,4 @@
-#include "encode_tensor.h"
+#include "gguf/encode_tensor.h"
 
 #include <ggml.h>
 

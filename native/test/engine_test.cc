@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "serving/engine.h"
 
 #include <chrono>
 #include <future>

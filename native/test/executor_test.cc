@@ -1,6 +1,6 @@
 // Threads that work through steps.
 
-#include "executor.h"
+#include "base/executor.h"
 
 #include <atomic>
 #include <chrono>

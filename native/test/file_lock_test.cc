@@ -1,4 +1,4 @@
-#include "file_lock.h"
+#include "io/file_lock.h"
 
 #include <string>
 

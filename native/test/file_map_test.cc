@@ -1,4 +1,4 @@
-#include "file_map.h"
+#include "io/file_map.h"
 
 #include <cstdint>
 #include <filesystem>

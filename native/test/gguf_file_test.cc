@@ -1,4 +1,4 @@
-#include "gguf_file.h"
+#include "gguf/gguf_file.h"
 
 #include <gguf.h>
 
@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/tensor_context.h"
 #include "check.h"
 #include "gguf_builder.h"
 #include "temporary_file.h"
-#include "tensor_context.h"
 
 using gpt2::GgufFile;
 using gpt2::GgufType;

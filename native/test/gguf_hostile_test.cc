@@ -8,8 +8,8 @@
 
 #include "check.h"
 #include "damage_bytes.h"
+#include "gguf/gguf_file.h"
 #include "gguf_builder.h"
-#include "gguf_file.h"
 #include "random_numbers.h"
 #include "temporary_file.h"
 

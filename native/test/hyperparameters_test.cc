@@ -1,6 +1,6 @@
 // Which files are models that the engine computes, and which it must refuse.
 
-#include "hyperparameters.h"
+#include "model/hyperparameters.h"
 
 #include <cmath>
 #include <filesystem>

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "carry_out.h"
-#include "model.h"
+#include "model/model.h"
 #include "temporary_file.h"
 
 namespace gpt2::test {

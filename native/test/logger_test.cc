@@ -1,6 +1,6 @@
 // Whose lines they are, and that they are whole.
 
-#include "logger.h"
+#include "base/logger.h"
 
 #include <ggml.h>
 #include <gguf.h>
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "engine.h"
+#include "serving/engine.h"
 #include "temporary_file.h"
 
 #ifndef _WIN32

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/tensor_context.h"
 #include "session_checks.h"
-#include "tensor_context.h"
 
 using gpt2::CancelFlag;
 using gpt2::test::checkSame;

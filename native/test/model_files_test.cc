@@ -1,7 +1,7 @@
 // Models in one file and in several: the parts of a split one give what the whole file gives, and
 // parts that do not belong together are refused.
 
-#include "model_files.h"
+#include "gguf/model_files.h"
 
 #include <gguf.h>
 
@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "base/tensor_context.h"
 #include "changing_file.h"
 #include "damage_bytes.h"
 #include "random_numbers.h"
 #include "session_checks.h"
 #include "split_draft.h"
-#include "tensor_context.h"
 
 using gpt2::Model;
 using gpt2::ModelFiles;

@@ -1,4 +1,4 @@
-#include "normal_numbers.h"
+#include "gguf/normal_numbers.h"
 
 #include <cmath>
 #include <vector>

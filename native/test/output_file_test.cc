@@ -1,4 +1,4 @@
-#include "output_file.h"
+#include "io/output_file.h"
 
 #include <cstdint>
 #include <filesystem>

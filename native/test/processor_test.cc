@@ -1,4 +1,4 @@
-#include "processor.h"
+#include "base/processor.h"
 
 #include "check.h"
 

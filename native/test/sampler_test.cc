@@ -1,4 +1,4 @@
-#include "sampler.h"
+#include "serving/sampling/sampler.h"
 
 #include <algorithm>
 #include <cmath>

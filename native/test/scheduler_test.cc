@@ -1,6 +1,6 @@
 // Requests that come together share passes, give what they give alone, and do not harm each other.
 
-#include "scheduler.h"
+#include "serving/scheduler.h"
 
 #include <algorithm>
 #include <cmath>

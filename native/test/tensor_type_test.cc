@@ -1,4 +1,4 @@
-#include "tensor_type.h"
+#include "base/tensor_type.h"
 
 #include <set>
 #include <string>

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "check.h"
-#include "device.h"
-#include "engine.h"
+#include "ops/device.h"
+#include "serving/engine.h"
 
 #ifdef __linux__
 

@@ -1,6 +1,6 @@
 // What a file says of its tokens, told apart as GPT-2's own and what was added to them.
 
-#include "vocabulary.h"
+#include "gguf/vocabulary.h"
 
 #include <functional>
 #include <optional>

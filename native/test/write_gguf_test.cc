@@ -1,4 +1,4 @@
-#include "write_gguf.h"
+#include "gguf/write_gguf.h"
 
 #include <ggml.h>
 
@@ -17,8 +17,8 @@
 
 #include "check.h"
 #include "decode.h"
+#include "gguf/normal_numbers.h"
 #include "gguf_builder.h"
-#include "normal_numbers.h"
 #include "random_numbers.h"
 #include "reference_model.h"
 #include "temporary_folder.h"

@@ -1,0 +1,34 @@
+#include "base/tensor_type.h"
+
+#include <cstring>
+
+namespace gpt2 {
+
+std::string typeName(ggml_type type) {
+  std::string name = ggml_type_name(type);
+  if (name.back() == 'K') name.back() = 'k';
+  return name;
+}
+
+std::optional<ggml_type> typeFromName(std::string_view name) {
+  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
+    const auto type = static_cast<ggml_type>(i);
+    // Numbers of types that ggml has dropped have no block.
+    if (ggml_blck_size(type) > 0 && typeName(type) == name) return type;
+  }
+  return std::nullopt;
+}
+
+bool canWiden(ggml_type type) {
+  return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr;
+}
+
+void widen(ggml_type type, const void* from, float* to, int64_t count) {
+  if (type == GGML_TYPE_F32) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+  } else {
+    ggml_get_type_traits(type)->to_float(from, to, count);
+  }
+}
+
+}  // namespace gpt2

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ggml.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/cancel_flag.h"
+#include "io/input_file.h"
+
+namespace gpt2 {
+
+// Numbers that lie in a file: a matrix of `rows` rows of `columns` numbers.
+struct TensorPart {
+  std::shared_ptr<const InputFile> file;
+  uint64_t offset;
+  ggml_type type;  // one that can be widened
+  int64_t rows;
+  int64_t columns;
+  bool transpose;  // columns become rows
+};
+
+// Numbers that a seed decides (normal_numbers.h).
+struct DrawnNumbers {
+  uint64_t seed;
+  uint64_t stream;  // one of many independent sequences of the seed
+  double deviation;
+  int64_t rows;
+  int64_t columns;
+};
+
+// The same number, so many times, in f32.
+struct EqualNumbers {
+  float value;
+  int64_t count;
+};
+
+struct TensorTarget {
+  std::string name;
+  ggml_type type;
+  // Parts of files have rows that follow each other.
+  std::variant<std::vector<TensorPart>, DrawnNumbers, EqualNumbers> numbers;
+};
+
+// Writes a GGUF file under a temporary name that becomes `path` when it is whole.
+// header: the file up to the first tensor; then the tensors follow, each padded to 32 bytes, which
+// the header must say. onProgress hears how many bytes are done, of parts as they lie in their
+// files and of what is drawn in f32. Throws FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE for
+// numbers that a type cannot hold, INVALID_ARGUMENT, OUT_OF_MEMORY or ABORTED.
+void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
+               const std::vector<TensorTarget>& tensors,
+               const std::function<void(uint64_t)>& onProgress, const CancelFlag* cancelled);
+
+}  // namespace gpt2

@@ -1,0 +1,63 @@
+#include "io/file_lock.h"
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/error.h"
+
+#ifdef _WIN32
+#include "io/windows_path.h"
+#else
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace gpt2 {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& path, const std::string& reason) {
+  throw Error(code::kFileUnwritable, path + ": cannot be locked (" + reason + ")");
+}
+
+}  // namespace
+
+#ifdef _WIN32
+
+// A file that is opened without sharing is a lock already.
+std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
+  if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
+  const FileHandle handle = CreateFileW(toWindowsPath(path).c_str(), GENERIC_WRITE, 0, nullptr,
+                                        OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (handle != INVALID_HANDLE_VALUE) return std::unique_ptr<FileLock>(new FileLock(handle));
+  const DWORD error = GetLastError();
+  if (error == ERROR_SHARING_VIOLATION) return nullptr;
+  fail(path, windowsReason(error));
+}
+
+FileLock::~FileLock() { CloseHandle(handle_); }
+
+#else
+
+std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
+  if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
+  constexpr int kMode = 0666;
+  const int handle = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, kMode);
+  if (handle < 0) fail(path, std::generic_category().message(errno));
+  std::unique_ptr<FileLock> lock(new FileLock(handle));
+  if (flock(handle, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return nullptr;
+  // Any other failure means a file system without locks, on which there is nothing to wait for.
+
+  // Who held the lock may have removed its file: a lock on that keeps nobody out any more.
+  struct stat status {};
+  if (fstat(handle, &status) == 0 && status.st_nlink == 0) return nullptr;
+  return lock;
+}
+
+FileLock::~FileLock() { close(handle_); }
+
+#endif
+
+}  // namespace gpt2

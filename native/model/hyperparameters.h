@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+
+#include "gguf/model_files.h"
+
+namespace gpt2 {
+
+// The numbers that shape a GPT-2 model. Names as in Hugging Face's config.json in the comments.
+struct Hyperparameters {
+  int64_t vocabSize;          // vocab_size
+  int64_t contextLength;      // n_positions
+  int64_t embeddingLength;    // n_embd: the width
+  int64_t headCount;          // n_head
+  int64_t layerCount;         // n_layer
+  int64_t feedForwardLength;  // n_inner, 4 × n_embd in OpenAI's models
+  float layerNormEpsilon;     // layer_norm_epsilon
+
+  int64_t headSize() const { return embeddingLength / headCount; }
+
+  // Throws INVALID_FILE if one is missing or impossible, and UNSUPPORTED_MODEL if the file asks for
+  // a model that this engine would compute wrongly.
+  static Hyperparameters read(const ModelFiles& files);
+};
+
+}  // namespace gpt2

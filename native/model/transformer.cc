@@ -1,0 +1,32 @@
+#include "model/transformer.h"
+
+namespace gpt2 {
+
+// GPT-2 (Radford et al. 2019): the norms stand before attention and feed-forward, the residual
+// stream passes by both, and a last norm stands before the head.
+ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings) {
+  ggml_tensor* hidden = embeddings;
+  for (size_t i = 0; i < weights.layers().size(); ++i) {
+    const Layer& layer = weights.layers()[i];
+
+    ggml_tensor* x = ops.norm(hidden, layer.attentionNorm);
+    x = ops.linear(x, layer.attentionQkv, Activation::kNone, nullptr);
+    // After the last attention, tokens whose hidden states nobody asked for are of no use.
+    const bool isLast = i + 1 == weights.layers().size();
+    x = ops.attention(x, i, isLast ? Rows::kAskedFor : Rows::kAll);
+    if (isLast) hidden = ops.askedFor(hidden);
+    hidden = ops.linear(x, layer.attentionOutput, Activation::kNone, hidden);
+
+    x = ops.norm(hidden, layer.feedForwardNorm);
+    x = ops.linear(x, layer.feedForwardUp, Activation::kGelu, nullptr);
+    hidden = ops.linear(x, layer.feedForwardDown, Activation::kNone, hidden);
+  }
+  return hidden;
+}
+
+ggml_tensor* head(Ops& ops, const Weights& weights, ggml_tensor* hidden) {
+  ggml_tensor* x = ops.norm(hidden, weights.outputNorm());
+  return ops.linear(x, weights.head(), Activation::kNone, nullptr);
+}
+
+}  // namespace gpt2

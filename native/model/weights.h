@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/tensor_context.h"
+#include "gguf/model_files.h"
+#include "model/hyperparameters.h"
+#include "ops/device.h"
+
+namespace gpt2 {
+
+// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` numbers; bias:
+// [out] in f32, or null where the model has none.
+struct Linear {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+};
+
+// Scale and shift after normalising. weight: [width] in f32; bias: [width] in f32 or null.
+struct LayerNorm {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+};
+
+struct Layer {
+  LayerNorm attentionNorm;
+  Linear attentionQkv;     // [width, 3 × width]: queries, keys, values
+  Linear attentionOutput;  // [width, width]
+  LayerNorm feedForwardNorm;
+  Linear feedForwardUp;    // [width, inner]
+  Linear feedForwardDown;  // [inner, width]
+};
+
+// A table whose rows are looked up on the host; stays in the file's bytes and the file's type.
+class EmbeddingTable {
+ public:
+  EmbeddingTable() = default;
+  explicit EmbeddingTable(const TensorInfo& tensor);
+  // Writes row `index`, widened to f32, to out[0 … row length).
+  void copyRow(int64_t index, float* out) const;
+
+ private:
+  const uint8_t* data_ = nullptr;
+  ggml_type type_ = GGML_TYPE_F32;
+  int64_t rowLength_ = 0;
+  size_t rowBytes_ = 0;
+};
+
+// A model's weights, bound to its files: on the CPU the matrices stay where they are mapped, on a
+// GPU they are copied to it. Vectors (biases, norms) are widened to f32.
+class Weights {
+ public:
+  // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones
+  // and for types without a dot product on this device; and ABORTED.
+  Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
+          const CancelFlag* cancelled = nullptr);
+
+  const ModelFiles& files() const noexcept { return *files_; }
+  const Hyperparameters& hyperparameters() const noexcept { return hyperparameters_; }
+  const EmbeddingTable& tokenEmbedding() const noexcept { return tokenEmbedding_; }
+  const EmbeddingTable& positionEmbedding() const noexcept { return positionEmbedding_; }
+  const std::vector<Layer>& layers() const noexcept { return layers_; }
+  const LayerNorm& outputNorm() const noexcept { return outputNorm_; }
+  const Linear& head() const noexcept { return head_; }  // [width, vocabulary], no bias
+
+  bool headIsTied() const noexcept { return headIsTied_; }
+  int64_t parameterCount() const noexcept { return parameterCount_; }
+  // The type that most bytes of the matrices have.
+  ggml_type dominantType() const noexcept { return dominantType_; }
+  // Names of the biases that the checkpoint did not have (written as zeros, left out of the graph).
+  const std::unordered_set<std::string>& absentBiases() const noexcept { return absentBiases_; }
+  // Memory beside the mapped files: widened vectors, copies, or the files themselves when they are
+  // not mapped.
+  size_t anonymousBytes() const noexcept;
+
+ private:
+  ggml_tensor* matrix(const std::string& name, int64_t in, int64_t out);
+  ggml_tensor* vector(const std::string& name, int64_t length);
+  ggml_tensor* optionalBias(const std::string& name, int64_t length);
+  Linear linear(const std::string& name, int64_t in, int64_t out);
+  LayerNorm norm(const std::string& name);
+  const TensorInfo& require(const std::string& name, int64_t in, int64_t out);
+  void countParameters();
+  ggml_backend_buffer* mappedBuffer(const GgufFile& file);
+  void upload(const Device& device, const CancelFlag* cancelled);
+
+  std::shared_ptr<const ModelFiles> files_;
+  Hyperparameters hyperparameters_;
+  std::unordered_set<std::string> absentBiases_;
+  std::unordered_set<std::string> used_;
+  std::optional<TensorContext> mappedTensors_;  // matrices that are used where they are mapped
+  std::optional<TensorContext> copiedTensors_;  // vectors, and what else needs the device's memory
+  std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
+  std::unordered_map<const GgufFile*, BufferPtr> mappedBuffers_;
+  BufferPtr copiedBuffer_;
+  EmbeddingTable tokenEmbedding_, positionEmbedding_;
+  std::vector<Layer> layers_;
+  LayerNorm outputNorm_{};
+  Linear head_{};
+  bool headIsTied_ = true;
+  bool onCpu_;
+  int64_t parameterCount_ = 0;
+  ggml_type dominantType_ = GGML_TYPE_F32;
+};
+
+}  // namespace gpt2

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <ggml-alloc.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cancel_flag.h"
+#include "base/executor.h"
+
+namespace gpt2 {
+
+struct BackendDeleter {
+  void operator()(ggml_backend_t backend) const { ggml_backend_free(backend); }
+};
+struct BufferDeleter {
+  void operator()(ggml_backend_buffer_t buffer) const { ggml_backend_buffer_free(buffer); }
+};
+struct AllocatorDeleter {
+  void operator()(ggml_gallocr_t allocator) const { ggml_gallocr_free(allocator); }
+};
+using BackendPtr = std::unique_ptr<ggml_backend, BackendDeleter>;
+using BufferPtr = std::unique_ptr<ggml_backend_buffer, BufferDeleter>;
+using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
+
+// Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
+class Device {
+ public:
+  // name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "metal" or "vulkan".
+  // Throws DEVICE_UNAVAILABLE or OUT_OF_MEMORY.
+  Device(std::string name, int threads);
+
+  const std::string& name() const noexcept { return name_; }
+  int threads() const noexcept { return threads_; }
+  bool isCpu() const noexcept { return executor_ != nullptr; }
+  // Of the CPU.
+  Executor& executor() const noexcept { return *executor_; }
+
+  // The names of the devices that can be asked for on this machine with this build.
+  static std::vector<std::string> available();
+
+  // Throws OUT_OF_MEMORY.
+  BufferPtr allocate(ggml_context* tensors) const;
+
+  // Memory for the graphs' own tensors, kept from graph to graph. Throws OUT_OF_MEMORY.
+  AllocatorPtr makeAllocator() const;
+
+  // Gives a graph's tensors their memory. Throws OUT_OF_MEMORY.
+  void allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const;
+
+  // Runs a graph of ggml's own operations. Throws ABORTED when `cancelled` was set meanwhile,
+  // OUT_OF_MEMORY, and DEVICE_UNAVAILABLE for an operation that a GPU backend does not have.
+  void compute(ggml_cgraph* graph, const CancelFlag* cancelled);
+
+ private:
+  void checkSupported(ggml_cgraph* graph) const;
+
+  std::string name_;
+  int threads_;
+  std::unique_ptr<Executor> executor_;
+  BackendPtr backend_;
+  std::vector<uint8_t> work_;  // the CPU backend's scratch
+};
+
+}  // namespace gpt2

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "ops/kv_cache.h"
+#include "ops/ops.h"
+
+namespace gpt2 {
+
+// The operators in ggml's own nodes: runs on every backend, and is the reference for faster sets.
+class StockOps final : public Ops {
+ public:
+  // Adds nodes to `graph`, whose tensors live in `context`, for positions from `start` on.
+  // mask: [start + tokens, tokens], 0 where a token may attend and −∞ elsewhere; null for a single
+  // token, which may attend to all. rows: [rows] in i32, the tokens asked for.
+  StockOps(ggml_context* context, ggml_cgraph* graph, const Hyperparameters& hyperparameters,
+           const KvCache* cache, int64_t start, ggml_tensor* mask, ggml_tensor* rows)
+      : context_(context),
+        graph_(graph),
+        hyperparameters_(hyperparameters),
+        cache_(cache),
+        start_(start),
+        mask_(mask),
+        rows_(rows) {}
+
+  ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
+  ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
+                      ggml_tensor* residual) override;
+  ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
+  ggml_tensor* askedFor(ggml_tensor* x) override;
+
+ private:
+  ggml_tensor* gelu(ggml_tensor* x);
+
+  ggml_context* context_;
+  ggml_cgraph* graph_;
+  const Hyperparameters& hyperparameters_;
+  const KvCache* cache_;
+  int64_t start_;
+  ggml_tensor* mask_;
+  ggml_tensor* rows_;
+};
+
+}  // namespace gpt2

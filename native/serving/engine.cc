@@ -1,0 +1,90 @@
+#include "serving/engine.h"
+
+#include <new>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gpt2 {
+
+Engine::Engine(Logger logger) : logger_(std::move(logger)) {
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::exception&) {
+    throw Error(code::kOutOfMemory, "the system does not grant another thread");
+  }
+}
+
+Engine::~Engine() { join(); }
+
+void Engine::join() {
+  stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) throw Error(code::kDisposed, "the model was disposed");
+    waiting_.push_back({std::move(cancelled), std::move(job)});
+  }
+  changed_.notify_one();
+}
+
+void Engine::release(std::shared_ptr<void> object) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return;
+    try {
+      waiting_.push_back({std::make_shared<CancelFlag>(false), [object](const CancelFlag&) {}});
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+    object.reset();  // the job holds it now
+  }
+  changed_.notify_one();
+}
+
+void Engine::close() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+  }
+  changed_.notify_one();
+}
+
+bool Engine::stop(std::function<void()> last) {
+  bool stops = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stops = !closed_;
+    if (stops) last_ = std::move(last);
+    closed_ = true;
+    if (running_) *running_ = true;
+    for (const Entry& entry : waiting_) *entry.cancelled = true;
+  }
+  changed_.notify_one();
+  return stops;
+}
+
+void Engine::work() {
+  const LogScope log(logger_);
+  for (;;) {
+    Entry entry;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      running_.reset();
+      changed_.wait(lock, [this] { return closed_ || !waiting_.empty(); });
+      if (waiting_.empty()) break;
+      entry = std::move(waiting_.front());
+      waiting_.pop_front();
+      running_ = entry.cancelled;
+    }
+    entry.job(*entry.cancelled);
+  }
+  if (last_) last_();
+  last_ = nullptr;
+  ended_ = true;
+}
+
+}  // namespace gpt2

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "serving/request.h"
+
+namespace gpt2 {
+
+// Appends tokens (at least one) to a session and gives out logits.
+class EvaluateRequest final : public Request {
+ public:
+  // positions: whole numbers in [0, tokens.size()); out: [vocabulary, positions.size()], the logits
+  // of the distribution that follows each of these tokens, there until the request is finished.
+  EvaluateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+                  std::vector<uint32_t> tokens, const std::vector<int64_t>& positions, float* out);
+
+  void begin() override;
+  bool isFinished() const override { return session().evaluated() == session().length(); }
+  const std::vector<int64_t>& asked() const override { return asked_; }
+
+ private:
+  void hear(int64_t position, const float* logits) override;
+
+  struct Row {
+    int64_t position;  // in `tokens`; from begin() on, in the session
+    size_t index;      // of the row in `out`
+  };
+
+  std::vector<Row> rows_;  // in the order of their positions
+  std::vector<int64_t> asked_;
+  float* out_;
+};
+
+}  // namespace gpt2

@@ -1,0 +1,64 @@
+#include "serving/generate_request.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gpt2 {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double millisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+GenerateRequest::GenerateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+                                 std::vector<uint32_t> prompt, const GenerateOptions& options,
+                                 OnToken onToken)
+    : Request(model, std::move(session), keep, std::move(prompt)),
+      options_(options),
+      onToken_(std::move(onToken)),
+      sampler_(options.sampling) {}
+
+void GenerateRequest::begin() {
+  start_ = Clock::now();
+  Request::begin();
+  if (session().length() == 0) throw Error(code::kInvalidArgument, "Expected at least one token");
+  // The last token's hidden state is needed, and the cache does not hold it.
+  session().markEvaluated(std::min(session().evaluated(), session().length() - 1));
+  generation_.promptTokens = session().length();
+  generation_.cachedTokens = session().evaluated();
+  askForNext();
+  generation_.totalMilliseconds = millisecondsSince(start_);
+}
+
+void GenerateRequest::hear(int64_t /*position*/, const float* logits) {
+  const bool isFirst = generation_.completionTokens == 0;
+  if (isFirst) generation_.promptMilliseconds = millisecondsSince(start_);
+  const uint32_t token = sampler_.sample(logits, vocabSize());
+  if (isFirst) generation_.firstTokenMilliseconds = millisecondsSince(start_);
+  if (token == model().endOfText()) {
+    generation_.finishReason = FinishReason::kEndOfText;
+    isFinished_ = true;
+  } else {
+    session().append(token);
+    session().cache().reserve(session().length(), session().evaluated());
+    ++generation_.completionTokens;
+    onToken_(token);
+    askForNext();
+  }
+  generation_.totalMilliseconds = millisecondsSince(start_);
+}
+
+void GenerateRequest::askForNext() {
+  asked_.assign(1, session().length() - 1);
+  isFinished_ = generation_.completionTokens >= options_.maxTokens ||
+                session().length() >= model().contextLength();
+}
+
+}  // namespace gpt2

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "serving/request.h"
+#include "serving/sampling/sampler.h"
+
+namespace gpt2 {
+
+struct GenerateOptions {
+  int64_t maxTokens = 0;
+  SamplingOptions sampling;
+};
+
+enum class FinishReason { kLength, kEndOfText };
+
+struct Generation {
+  FinishReason finishReason = FinishReason::kLength;
+  int64_t promptTokens = 0;  // the session's length before the first new token
+  int64_t cachedTokens = 0;  // those of them that needed no evaluating
+  int64_t completionTokens = 0;
+  double promptMilliseconds = 0;      // until the logits after the prompt were there
+  double firstTokenMilliseconds = 0;  // until the first token was drawn
+  double totalMilliseconds = 0;
+};
+
+// Appends tokens (possibly none, if something is kept) to a session, then draws token by token.
+class GenerateRequest final : public Request {
+ public:
+  using OnToken = std::function<void(uint32_t)>;
+  GenerateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+                  std::vector<uint32_t> prompt, const GenerateOptions& options, OnToken onToken);
+
+  void begin() override;
+  bool isFinished() const override { return isFinished_; }
+  const std::vector<int64_t>& asked() const override { return asked_; }
+  const Generation& generation() const noexcept { return generation_; }
+
+ private:
+  // Throws NOT_FINITE or OUT_OF_MEMORY.
+  void hear(int64_t position, const float* logits) override;
+  void askForNext();
+
+  GenerateOptions options_;
+  OnToken onToken_;
+  Sampler sampler_;
+  std::chrono::steady_clock::time_point start_;
+  std::vector<int64_t> asked_;  // the last position
+  bool isFinished_ = false;
+  Generation generation_;
+};
+
+}  // namespace gpt2

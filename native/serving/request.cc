@@ -1,0 +1,50 @@
+#include "serving/request.h"
+
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gpt2 {
+
+Request::Request(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+                 std::vector<uint32_t> tokens)
+    : model_(model), session_(std::move(session)), keep_(keep), tokens_(std::move(tokens)) {}
+
+size_t Request::vocabSize() const noexcept {
+  return static_cast<size_t>(model_.weights().hyperparameters().vocabSize);
+}
+
+void Request::begin() {
+  if (keep_ < 0 || keep_ > session_->length()) {
+    throw Error(code::kInternal, "the session is shorter than the caller believes");
+  }
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (tokens_[i] >= vocabSize()) {
+      throw Error(code::kTokenOutOfRange,
+                  "Expected token ids below " + std::to_string(vocabSize()) + " but received " +
+                      std::to_string(tokens_[i]) + " at index " + std::to_string(i));
+    }
+  }
+  const int64_t length = keep_ + tokenCount();
+  if (length > model_.contextLength()) {
+    throw Error(code::kContextOverflow,
+                "Expected at most " + std::to_string(model_.contextLength()) +
+                    " tokens, the context length, but received " + std::to_string(tokenCount()) +
+                    (keep_ == 0 ? "" : " after " + std::to_string(keep_)));
+  }
+  session_->rewind(keep_);
+  session_->append(tokens_);
+  session_->cache().reserve(length, session_->evaluated());
+}
+
+void Request::tell(int64_t position, const float* logits) noexcept {
+  if (failure_) return;
+  try {
+    hear(position, logits);
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+}
+
+}  // namespace gpt2

@@ -1,0 +1,146 @@
+#include "serving/scheduler.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gpt2 {
+
+namespace {
+
+int64_t pending(const Request& request) {
+  return request.session().length() - request.session().evaluated();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<Model> model, Engine& engine)
+    : model_(std::move(model)), engine_(engine) {}
+
+void Scheduler::submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request,
+                       OnEnd onEnd) {
+  Entry entry{std::move(cancelled), std::move(request), std::move(onEnd)};
+  engine_.post(entry.cancelled, [this, entry](const CancelFlag&) { begin(entry); });
+}
+
+void Scheduler::begin(const Entry& entry) {
+  // A session whose call was aborted may have been given its next one.
+  failAborted();
+  endDone();
+  Request& request = *entry.request;
+  try {
+    throwIfCancelled(entry.cancelled.get());
+    for (const Entry& other : entries_) {
+      if (&other.request->session() == &request.session()) {
+        throw Error(code::kInternal, "two requests on one session");
+      }
+    }
+    request.begin();
+    if (!request.isFinished()) {
+      entries_.push_back(entry);
+      try {
+        postPass();
+        return;
+      } catch (...) {
+        entries_.pop_back();
+        throw;
+      }
+    }
+  } catch (...) {
+    request.fail(std::current_exception());
+  }
+  entry.onEnd(request);
+}
+
+// The flag of a request that is alone stops its pass: one that others have joined meanwhile is done
+// again. Otherwise a request that is stopped ends after the pass.
+void Scheduler::postPass() {
+  if (passIsPosted_) return;
+  engine_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
+               [this](const CancelFlag& cancelled) { pass(cancelled); });
+  passIsPosted_ = true;
+}
+
+void Scheduler::pass(const CancelFlag& cancelled) {
+  passIsPosted_ = false;
+  failAborted();
+  endDone();
+  std::vector<Request*> requests;
+  try {
+    requests = nextPass();
+    if (!cancelled && !requests.empty()) model_->advance(requests, &cancelled);
+  } catch (const Error& error) {
+    // What was stopped is done again, for those that remain.
+    if (std::string_view(error.code()) != code::kAborted) failAll(requests);
+  } catch (...) {
+    failAll(requests);
+  }
+  failAborted();
+  endDone();
+  if (entries_.empty()) return;
+  try {
+    postPass();
+  } catch (...) {
+    failAll({});
+    endDone();
+  }
+}
+
+void Scheduler::failAll(const std::vector<Request*>& requests) noexcept {
+  const std::exception_ptr failure = std::current_exception();
+  for (Request* request : requests) request->fail(failure);
+  if (!requests.empty()) return;
+  for (Entry& entry : entries_) {
+    if (!entry.request->failure() && !entry.request->isFinished()) entry.request->fail(failure);
+  }
+}
+
+std::vector<Request*> Scheduler::nextPass() {
+  std::vector<Request*> few;
+  int64_t fewTokens = 0;
+  Request* many = nullptr;
+  auto leftOut = entries_.end();
+  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+    const int64_t count = pending(*entry->request);
+    if (count > ForwardPass::kFewTokens) {
+      if (many == nullptr) many = entry->request.get();
+    } else if (fewTokens + count <= ForwardPass::kSliceLength) {
+      few.push_back(entry->request.get());
+      fewTokens += count;
+    } else if (leftOut == entries_.end()) {
+      leftOut = entry;
+    }
+  }
+  const bool isManysTurn = many != nullptr && (few.empty() || lastWasFew_);
+  lastWasFew_ = !isManysTurn;
+  if (isManysTurn) return {many};
+  // Those that did not fit come first next time.
+  if (leftOut != entries_.end()) std::rotate(entries_.begin(), leftOut, entries_.end());
+  return few;
+}
+
+void Scheduler::failAborted() {
+  for (Entry& entry : entries_) {
+    if (entry.request->failure() || entry.request->isFinished()) continue;
+    try {
+      throwIfCancelled(entry.cancelled.get());
+    } catch (...) {
+      entry.request->fail(std::current_exception());
+    }
+  }
+}
+
+void Scheduler::endDone() {
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    if (entry->request->failure() || entry->request->isFinished()) {
+      entry->onEnd(*entry->request);
+      entry = entries_.erase(entry);
+    } else {
+      ++entry;
+    }
+  }
+}
+
+}  // namespace gpt2
