@@ -1,19 +1,14 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
-import { requireSpace, writeError } from './conversion/files.js';
-import {
-  equalNumbers,
-  matrixType,
-  type PlannedTensor,
-  writeModelFile,
-} from './conversion/model-file.js';
-import { paddedGpt2Vocabulary } from './conversion/vocabulary.js';
+import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
+import { requireSpace, writeError } from './files.js';
+import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
+import { type ModelTensor, modelTensors } from './gguf/model-tensors.js';
+import { byteSize, type WeightType } from './gguf/tensor-types.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
-import { type ModelTensor, modelTensors } from './model-tensors.js';
-import { byteSize, type WeightType } from './tensor-types.js';
 
 export interface CreateOptions extends LoadOptions {
   /** Decides the weights. Default: a new one for every call. */

@@ -1,8 +1,12 @@
-import { LinkedSignal } from './abort.js';
-import type { NativeCancellation, NativeGenerateOptions, NativeGeneration } from './addon.js';
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
-import { callNative } from './native-call.js';
-import { TextStreamDecoder, type Tokenizer } from './tokenizer.js';
+import { LinkedSignal } from './native/abort.js';
+import type {
+  NativeCancellation,
+  NativeGenerateOptions,
+  NativeGeneration,
+} from './native/addon.js';
+import { callNative } from './native/native-call.js';
+import { TextStreamDecoder, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface GenerateOptions {
   /** New tokens at most. Default 128. The context length bounds them too. */

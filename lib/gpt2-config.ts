@@ -6,7 +6,7 @@ import {
   checkOptions,
   invalidArgument,
 } from './arguments.js';
-import type { ModelSizes } from './model-tensors.js';
+import type { ModelSizes } from './gguf/model-tensors.js';
 
 /** A GPT-2 as "Build a Large Language Model (From Scratch)" configures it. */
 export interface Gpt2Config {

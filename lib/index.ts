@@ -1,5 +1,4 @@
-export { type Logger, type LogLevel, version } from './addon.js';
-export { type ConvertOptions, convert } from './conversion/convert.js';
+export { type ConvertOptions, convert } from './convert.js';
 export { type CreateOptions, createModel } from './create-model.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
 export type {
@@ -7,6 +6,7 @@ export type {
   Generation,
   GenerationPart,
 } from './generation.js';
+export type { TensorType, WeightType } from './gguf/tensor-types.js';
 export type { Gpt2Config, PresetName } from './gpt2-config.js';
 export type { Input } from './input.js';
 export {
@@ -16,6 +16,6 @@ export {
 } from './load-model.js';
 export type { Logits, Positions } from './logits.js';
 export type { Model, ModelConfig } from './model.js';
+export { type Logger, type LogLevel, version } from './native/addon.js';
 export type { EvaluateOptions, Session } from './session.js';
-export type { TensorType, WeightType } from './tensor-types.js';
-export type { EncodeOptions, Tokenizer } from './tokenizer.js';
+export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js';

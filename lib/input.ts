@@ -1,6 +1,6 @@
 import { invalidArgument, show } from './arguments.js';
 import { Gpt2Error } from './errors.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer/tokenizer.js';
 
 /** Text, or token ids. The empty text means: start from `<|endoftext|>`. */
 export type Input = string | readonly number[] | Uint32Array | Int32Array;

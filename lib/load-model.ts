@@ -1,7 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { unlessAborted } from './abort.js';
-import { addon, type Logger } from './addon.js';
 import {
   checkBoolean,
   checkFunction,
@@ -11,15 +9,17 @@ import {
   checkSignal,
   checkString,
 } from './arguments.js';
-import { isCheckpointFile } from './conversion/checkpoint-files.js';
-import { cachedConversion, defaultCacheFolder } from './conversion/conversion-cache.js';
+import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
+import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
 import { Gpt2Error } from './errors.js';
+import { sizeWithParts } from './gguf/model-size.js';
+import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { Model } from './model.js';
-import { sizeWithParts } from './model-size.js';
 import { findModel } from './model-source.js';
-import { callNative } from './native-call.js';
-import { type WeightType, weightTypes } from './tensor-types.js';
-import { tokenizerFor } from './tokenizer.js';
+import { unlessAborted } from './native/abort.js';
+import { addon, type Logger } from './native/addon.js';
+import { callNative } from './native/native-call.js';
+import { tokenizerFor } from './tokenizer/tokenizer.js';
 
 export interface LoadProgress {
   stage: 'download' | 'convert' | 'load';

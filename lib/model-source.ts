@@ -1,11 +1,11 @@
 import { lstat, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { unlessAborted } from './abort.js';
-import { fileError } from './conversion/files.js';
 import { defaultModel } from './default-model.js';
 import { Gpt2Error } from './errors.js';
+import { fileError } from './files.js';
 import type { HubModelOptions } from './hub/hub-model.js';
 import { parseModelName } from './hub/model-name.js';
+import { unlessAborted } from './native/abort.js';
 
 /** A model on this machine. */
 export interface LocalModel {

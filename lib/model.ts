@@ -1,12 +1,12 @@
-import type { Logger, NativeModel, NativeModelDescription } from './addon.js';
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
-import { callNative, callNativeNow } from './native-call.js';
+import type { Logger, NativeModel, NativeModelDescription } from './native/addon.js';
+import { callNative, callNativeNow } from './native/native-call.js';
 import { type EvaluateOptions, Session } from './session.js';
-import { Gpt2Tokenizer, type Tokenizer } from './tokenizer.js';
+import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 /** What a model is made of. */
 export interface ModelConfig {

@@ -1,5 +1,3 @@
-import { LinkedSignal, unlessAborted } from './abort.js';
-import type { NativeSession } from './addon.js';
 import { checkInteger, checkOptions, checkSignal } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
@@ -19,7 +17,9 @@ import {
   positionIndices,
 } from './logits.js';
 import type { Model } from './model.js';
-import { callNative, callNativeNow } from './native-call.js';
+import { LinkedSignal, unlessAborted } from './native/abort.js';
+import type { NativeSession } from './native/addon.js';
+import { callNative, callNativeNow } from './native/native-call.js';
 import { StreamTurn } from './stream-turn.js';
 
 export interface EvaluateOptions {

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module';
 
-const { gpt2Ranks } = createRequire(import.meta.url)('../dist/conversion/gpt2-ranks.js');
+const { gpt2Ranks } = createRequire(import.meta.url)('../dist/tokenizer/gpt2-ranks.js');
 const { tokens, merges } = await gpt2Ranks();
 
 /** vocab.json as an object, and the lines of merges.txt after its first. */

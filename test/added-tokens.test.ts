@@ -5,7 +5,6 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { NativeVocabulary } from '../dist/addon.js';
 import {
   convert,
   type GenerationPart,
@@ -13,8 +12,9 @@ import {
   type Model,
   type Tokenizer,
 } from '../dist/index.js';
-import { TokenSearch } from '../dist/token-search.js';
-import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer.js';
+import type { NativeVocabulary } from '../dist/native/addon.js';
+import { TokenSearch } from '../dist/tokenizer/token-search.js';
+import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import {
   f32Tensor,
   uniformNumbers,

@@ -13,7 +13,7 @@ import {
 import { basename, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { readSortedTable } from '../dist/conversion/sorted-table.js';
+import { readSortedTable } from '../dist/checkpoint/sorted-table.js';
 import { convert, type Gpt2Error, loadModel } from '../dist/index.js';
 import {
   type Config,

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { matrixType } from '../dist/conversion/model-file.js';
+import { matrixType } from '../dist/gguf/model-file.js';
 import {
   convert,
   type ErrorCode,

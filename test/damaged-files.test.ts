@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { addon } from '../dist/addon.js';
 import { convert, Gpt2Error, loadModel } from '../dist/index.js';
+import { addon } from '../dist/native/addon.js';
 import { splitWeights, writeSmallCheckpoint } from './checkpoint-folder.js';
 import {
   type ByteDamage,

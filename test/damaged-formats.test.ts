@@ -5,8 +5,8 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PickleError, PickleReader } from '../dist/conversion/pickle.js';
-import { readSortedTable } from '../dist/conversion/sorted-table.js';
+import { PickleError, PickleReader } from '../dist/checkpoint/pickle.js';
+import { readSortedTable } from '../dist/checkpoint/sorted-table.js';
 import { convert, Gpt2Error } from '../dist/index.js';
 import { writeSmallCheckpoint } from './checkpoint-folder.js';
 import { byteDamage, damageBytes } from './damage.js';

@@ -3,8 +3,8 @@
 
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { addon } from '../dist/addon.js';
 import { convert, type LoadOptions, loadModel, type TensorType } from '../dist/index.js';
+import { addon } from '../dist/native/addon.js';
 import {
   type FixtureName,
   fixtureFolder,

@@ -3,8 +3,8 @@
 import { copyFileSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { addon } from '../dist/addon.js';
 import { convert, type ErrorCode, type LoadProgress, loadModel } from '../dist/index.js';
+import { addon } from '../dist/native/addon.js';
 import { failure } from './failure.js';
 import { readGguf } from './gguf-reader.js';
 import { fixtureFolder, readGolden } from './golden.js';

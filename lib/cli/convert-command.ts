@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
+import type { WeightType } from '../gguf/tensor-types.js';
 import { convert } from '../index.js';
-import type { WeightType } from '../tensor-types.js';
 import { formatBytes } from './format-bytes.js';
 import { modelForms, offlineOption, typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';

@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import { addon, type GgufDescription } from '../addon.js';
-import { gpt2Metadata } from '../conversion/gpt2-metadata.js';
-import { matrixType } from '../conversion/model-file.js';
+import { gpt2Metadata } from '../gguf/gpt2-metadata.js';
+import { matrixType } from '../gguf/model-file.js';
+import { type ModelSizes, modelTensors } from '../gguf/model-tensors.js';
+import { byteSize, type WeightType, weightTypes } from '../gguf/tensor-types.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
-import { type ModelSizes, modelTensors } from '../model-tensors.js';
-import { callNative } from '../native-call.js';
-import { byteSize, type WeightType, weightTypes } from '../tensor-types.js';
+import { addon, type GgufDescription } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { formatBytes } from './format-bytes.js';
 import {
   findFile,

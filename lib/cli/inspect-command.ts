@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { addon, type GgufDescription } from '../addon.js';
-import { callNative } from '../native-call.js';
+import { addon, type GgufDescription } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { formatBytes } from './format-bytes.js';
 import { findFile, modelForms, offlineOption, tellOfDefaultModel } from './model-options.js';
 

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { defaultCacheFolder } from '../conversion-cache.js';
 import { type CachedModel, listCachedModels } from '../hub/cached-models.js';
 import { hubCacheFolder } from '../hub/hub-settings.js';
 import { formatBytes } from './format-bytes.js';

@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { defaultCacheFolder } from '../conversion-cache.js';
+import { weightTypes } from '../gguf/tensor-types.js';
 import { type LoadOptions, type LoadProgress, loadModel, type Model } from '../index.js';
 import type { Input } from '../input.js';
 import { findModelFile } from '../load-model.js';
-import { weightTypes } from '../tensor-types.js';
 import { ProgressBar } from './progress-bar.js';
 
 export interface ModelFlags {

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
+import type { WeightType } from '../gguf/tensor-types.js';
 import { downloadModel } from '../hub/hub-model.js';
 import { isOfflineByDefault } from '../hub/hub-settings.js';
 import { expectModelName } from '../hub/model-name.js';
 import { Gpt2Error } from '../index.js';
-import type { WeightType } from '../tensor-types.js';
 import { typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';
 

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { addon } from '../addon.js';
+import type { WeightType } from '../gguf/tensor-types.js';
 import { convert } from '../index.js';
-import { callNative } from '../native-call.js';
-import type { WeightType } from '../tensor-types.js';
+import { addon } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { formatBytes } from './format-bytes.js';
 import { modelForms, offlineOption, typeOption } from './model-options.js';
 import { ProgressBar } from './progress-bar.js';

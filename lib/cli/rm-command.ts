@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { defaultCacheFolder } from '../conversion/conversion-cache.js';
+import { defaultCacheFolder } from '../conversion-cache.js';
 import { removeCachedModel } from '../hub/cached-models.js';
 import { expectModelName, showModelName } from '../hub/model-name.js';
 import { formatBytes } from './format-bytes.js';

@@ -2,10 +2,10 @@
 
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { addon } from '../addon.js';
-import { fileError, readJsonObject, writing } from '../conversion/files.js';
 import { Gpt2Error } from '../errors.js';
-import { callNative } from '../native-call.js';
+import { fileError, readJsonObject, writing } from '../files.js';
+import { addon } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { chooseFiles, hasAllWeights } from './file-choice.js';
 import { ggufModels } from './gguf-choice.js';
 import { CachedRepository } from './hub-cache.js';

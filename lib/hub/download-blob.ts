@@ -1,11 +1,11 @@
 import type { Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { waitUnlessAborted } from '../abort.js';
-import { addon } from '../addon.js';
-import { requireSpace, writing } from '../conversion/files.js';
 import { Gpt2Error } from '../errors.js';
-import { callNative } from '../native-call.js';
+import { requireSpace, writing } from '../files.js';
+import { waitUnlessAborted } from '../native/abort.js';
+import { addon } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import type { CachedRepository } from './hub-cache.js';
 import type { HubFile, HubHash } from './hub-repository.js';
 import { type HubAnswer, Interruption, rangeRefused, requestFromHub } from './hub-request.js';

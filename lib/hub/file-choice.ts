@@ -3,8 +3,8 @@ import {
   loosePytorchFile,
   readShardIndex,
   tensorflowData,
-} from '../conversion/checkpoint-files.js';
-import type { WeightType } from '../tensor-types.js';
+} from '../checkpoint/checkpoint-files.js';
+import type { WeightType } from '../gguf/tensor-types.js';
 import { chooseGguf, ggufModels } from './gguf-choice.js';
 
 /** The files of a repository that hold a model's weights. */

@@ -1,6 +1,6 @@
 import { Gpt2Error } from '../errors.js';
-import { ggufParts, wholeName } from '../gguf-parts.js';
-import type { WeightType } from '../tensor-types.js';
+import { ggufParts, wholeName } from '../gguf/gguf-parts.js';
+import type { WeightType } from '../gguf/tensor-types.js';
 
 /** The GGUF models among files: the parts of each, the first of them first. What lacks a part is none. */
 export function ggufModels(names: readonly string[]): string[][] {

@@ -13,10 +13,10 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { addon } from '../addon.js';
-import { temporaryName, writeError, writeWhole, writing } from '../conversion/files.js';
 import { Gpt2Error } from '../errors.js';
-import { callNative } from '../native-call.js';
+import { temporaryName, writeError, writeWhole, writing } from '../files.js';
+import { addon } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { hubCacheFolder } from './hub-settings.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;

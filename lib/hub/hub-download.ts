@@ -1,5 +1,5 @@
-import { readConfigFile } from '../conversion/checkpoint-config.js';
-import { companionFiles, knownForms, readShardIndex } from '../conversion/checkpoint-files.js';
+import { readConfigFile } from '../checkpoint/checkpoint-config.js';
+import { companionFiles, knownForms, readShardIndex } from '../checkpoint/checkpoint-files.js';
 import { Gpt2Error } from '../errors.js';
 import { downloadBlob } from './download-blob.js';
 import { chooseFiles, type FileChoice } from './file-choice.js';

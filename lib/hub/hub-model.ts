@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { companionFiles, usualCompanions } from '../conversion/checkpoint-files.js';
+import { companionFiles, usualCompanions } from '../checkpoint/checkpoint-files.js';
 import { Gpt2Error } from '../errors.js';
+import type { WeightType } from '../gguf/tensor-types.js';
 import type { LoadProgress } from '../load-model.js';
 import type { LocalModel } from '../model-source.js';
-import type { WeightType } from '../tensor-types.js';
 import { chooseFiles, type FileChoice, hasAllWeights } from './file-choice.js';
 import { isNamedFor } from './gguf-choice.js';
 import { CachedRepository } from './hub-cache.js';

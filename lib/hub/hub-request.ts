@@ -1,8 +1,8 @@
 // Requests to the hub: sent again where that may help, and refused with one of our errors where not.
 
-import { LinkedSignal, waitUnlessAborted } from '../abort.js';
-import { version } from '../addon.js';
 import { type ErrorCode, Gpt2Error } from '../errors.js';
+import { LinkedSignal, waitUnlessAborted } from '../native/abort.js';
+import { version } from '../native/addon.js';
 import { hubEndpoint, hubTimeout, hubToken } from './hub-settings.js';
 
 export interface HubRequest<T> {

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-const { Gpt2Tokenizer } = createRequire(import.meta.url)('../../dist/tokenizer.js');
+const { Gpt2Tokenizer } = createRequire(import.meta.url)('../../dist/tokenizer/tokenizer.js');
 
 export async function textsToTokens(folder, output) {
   const tokenizer = new Gpt2Tokenizer();

@@ -1,8 +1,8 @@
 // Calls of the addon: they reject with our errors, and an AbortSignal stops them.
 
+import { type ErrorCode, Gpt2Error } from '../errors.js';
 import { onAbort, unlessAborted } from './abort.js';
 import { addon, isNativeError, type NativeCancellation } from './addon.js';
-import { type ErrorCode, Gpt2Error } from './errors.js';
 
 /**
  * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with

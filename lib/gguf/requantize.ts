@@ -1,13 +1,13 @@
-import { addon, type GgufDescription } from '../addon.js';
 import { show } from '../arguments.js';
+import { WeightFile } from '../checkpoint/weight-file.js';
 import { Gpt2Error } from '../errors.js';
 import type { LoadProgress } from '../load-model.js';
-import { callNative } from '../native-call.js';
-import { isQuantized, type WeightType } from '../tensor-types.js';
+import { addon, type GgufDescription } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 import { type EncodedMetadata, encodeMetadata, type GgufValue, ggufHeader } from './gguf-header.js';
 import { gpt2Metadata } from './gpt2-metadata.js';
 import { fileTypeNumber, matrixType, type PlannedTensor, writeTensors } from './model-file.js';
-import { WeightFile } from './weight-file.js';
+import { isQuantized, type WeightType } from './tensor-types.js';
 
 // Behind "GGUF", the version and the two counts.
 const metadataStart = 24;

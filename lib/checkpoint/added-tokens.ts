@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readJsonObject } from './files.js';
+import { readJsonObject } from '../files.js';
 
 /** Tokens that were added to a vocabulary, such as those of a dialogue's roles. */
 export interface AddedTokenList {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { unlessAborted } from '../abort.js';
 import { Gpt2Error } from '../errors.js';
+import { unlessAborted } from '../native/abort.js';
 import {
   type CheckpointConfig,
   configOfShapes,

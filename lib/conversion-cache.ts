@@ -1,13 +1,17 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { unlessAborted } from '../abort.js';
-import { Gpt2Error } from '../errors.js';
-import type { LocalModel } from '../model-source.js';
-import type { WeightType } from '../tensor-types.js';
-import { companionFiles, findCheckpointFiles, tensorflowData } from './checkpoint-files.js';
+import {
+  companionFiles,
+  findCheckpointFiles,
+  tensorflowData,
+} from './checkpoint/checkpoint-files.js';
 import { type ConvertOptions, convertLocal } from './convert.js';
+import { Gpt2Error } from './errors.js';
 import { fileError } from './files.js';
+import type { WeightType } from './gguf/tensor-types.js';
+import type { LocalModel } from './model-source.js';
+import { unlessAborted } from './native/abort.js';
 
 // Raised whenever the same checkpoint would be written differently.
 const formatVersion = 3;

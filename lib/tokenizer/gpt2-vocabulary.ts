@@ -1,5 +1,5 @@
 import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
-import { eventLoopTurn } from './event-loop.js';
+import { eventLoopTurn } from '../event-loop.js';
 
 export const gpt2VocabSize = 50_257;
 export const gpt2MergeCount = 50_000;

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { fileError, readJsonObject } from './files.js';
+import { fileError, readJsonObject } from '../files.js';
 import { pytorchStarts } from './pytorch.js';
 import { WeightFile } from './weight-file.js';
 

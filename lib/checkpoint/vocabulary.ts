@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
-import { endOfTextToken, gpt2VocabSize } from '../gpt2-vocabulary.js';
-import { tokenKinds } from '../token-kinds.js';
+import { parseJsonObject, readJsonObject, readText } from '../files.js';
+import { gpt2Ranks } from '../tokenizer/gpt2-ranks.js';
+import { endOfTextToken, gpt2VocabSize } from '../tokenizer/gpt2-vocabulary.js';
+import { tokenKinds } from '../tokenizer/token-kinds.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
-import { parseJsonObject, readJsonObject, readText } from './files.js';
-import { gpt2Ranks } from './gpt2-ranks.js';
 
 // Embeddings are padded to a round number of rows, or for tokens to come; more is a mistake.
 const mostPadding = 65_536;

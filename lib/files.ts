@@ -1,9 +1,9 @@
 import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { addon, type NativeFile } from '../addon.js';
-import { Gpt2Error } from '../errors.js';
-import { eventLoopTurn } from '../event-loop.js';
-import { callNative } from '../native-call.js';
+import { Gpt2Error } from './errors.js';
+import { eventLoopTurn } from './event-loop.js';
+import { addon, type NativeFile } from './native/addon.js';
+import { callNative } from './native/native-call.js';
 
 /** An error of the file system on reading, as ours. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {

@@ -1,6 +1,6 @@
-import { addon, type NativeFile } from '../addon.js';
 import { Gpt2Error } from '../errors.js';
-import { callNative } from '../native-call.js';
+import { addon, type NativeFile } from '../native/addon.js';
+import { callNative } from '../native/native-call.js';
 
 /** Bytes of an element, by safetensors' names. GPT-2's weights are F32, F16 or BF16; others are not read. */
 export const elementBytes: Readonly<Record<string, number>> = {

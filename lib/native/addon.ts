@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Gpt2Error } from './errors.js';
-import type { TensorType } from './tensor-types.js';
+import { Gpt2Error } from '../errors.js';
+import type { TensorType } from '../gguf/tensor-types.js';
 
 export interface NativeModelOptions {
   device: string;
@@ -187,7 +187,7 @@ export interface Addon {
   stopEngines(): void;
 }
 
-const root = join(__dirname, '..');
+const root = join(__dirname, '..', '..');
 const path = join(root, 'build', 'Release', 'gpt2_native.node');
 
 /** The version in package.json. */

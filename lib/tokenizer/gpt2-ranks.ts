@@ -1,5 +1,5 @@
-import { spellBytes } from '../byte-spelling.js';
 import { forEachInTurns } from '../event-loop.js';
+import { spellBytes } from './byte-spelling.js';
 
 /**
  * GPT-2's 50,256 tokens of text by id, as files spell them, and the merges that make them, as `left right` in

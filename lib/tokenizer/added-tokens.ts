@@ -1,4 +1,4 @@
-import type { NativeAddedTokens } from './addon.js';
+import type { NativeAddedTokens } from '../native/addon.js';
 import { spelledBytes } from './byte-spelling.js';
 import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';
 import { tokenKinds } from './token-kinds.js';

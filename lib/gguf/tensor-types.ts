@@ -1,4 +1,4 @@
-import { addon } from './addon.js';
+import { addon } from '../native/addon.js';
 
 /**
  * The types in which the weights of a converted checkpoint can be kept: plain numbers of 32 or 16 bits,

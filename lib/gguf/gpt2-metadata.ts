@@ -1,6 +1,6 @@
-import type { GgufDescription } from '../addon.js';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import type { GgufDescription } from '../native/addon.js';
 
 /** The metadata of a GGUF file by key; a file of another architecture than GPT-2's is refused. */
 export function gpt2Metadata(

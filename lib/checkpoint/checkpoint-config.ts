@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import { readJsonObject } from './files.js';
+import { readJsonObject } from '../files.js';
 
 /** What a checkpoint says about its model. */
 export interface CheckpointConfig {

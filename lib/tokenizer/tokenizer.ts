@@ -1,8 +1,8 @@
+import { checkOptions, invalidArgument, show } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
+import type { NativeAddedTokens, NativeVocabulary } from '../native/addon.js';
 import { AddedTokens } from './added-tokens.js';
-import type { NativeAddedTokens, NativeVocabulary } from './addon.js';
-import { checkOptions, invalidArgument, show } from './arguments.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
-import { Gpt2Error } from './errors.js';
 import {
   endOfTextId,
   gpt2MergeCount,

@@ -1,5 +1,4 @@
 import { basename, resolve } from 'node:path';
-import { unlessAborted } from '../abort.js';
 import {
   checkBoolean,
   checkFunction,
@@ -7,16 +6,17 @@ import {
   checkOptions,
   checkSignal,
   checkString,
-} from '../arguments.js';
-import { Gpt2Error } from '../errors.js';
-import type { LoadProgress } from '../load-model.js';
-import { findModel, type LocalModel } from '../model-source.js';
-import { type TensorType, type WeightType, weightTypes } from '../tensor-types.js';
-import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint.js';
-import { isGgufFile } from './checkpoint-files.js';
-import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './model-file.js';
-import { requantize } from './requantize.js';
-import { paddedGpt2Vocabulary, readVocabulary } from './vocabulary.js';
+} from './arguments.js';
+import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint/checkpoint.js';
+import { isGgufFile } from './checkpoint/checkpoint-files.js';
+import { paddedGpt2Vocabulary, readVocabulary } from './checkpoint/vocabulary.js';
+import { Gpt2Error } from './errors.js';
+import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
+import { requantize } from './gguf/requantize.js';
+import { type TensorType, type WeightType, weightTypes } from './gguf/tensor-types.js';
+import type { LoadProgress } from './load-model.js';
+import { findModel, type LocalModel } from './model-source.js';
+import { unlessAborted } from './native/abort.js';
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */

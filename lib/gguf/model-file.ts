@@ -1,7 +1,10 @@
-import { LinkedSignal } from '../abort.js';
-import { addon, type NativeTensor } from '../addon.js';
+import type { CheckpointConfig } from '../checkpoint/checkpoint-config.js';
+import type { Vocabulary } from '../checkpoint/vocabulary.js';
 import type { LoadProgress } from '../load-model.js';
-import { callNativeToItsEnd } from '../native-call.js';
+import { LinkedSignal } from '../native/abort.js';
+import { addon, type NativeTensor } from '../native/addon.js';
+import { callNativeToItsEnd } from '../native/native-call.js';
+import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
 import {
   byteSize,
   fileTypeNumbers,
@@ -9,10 +12,7 @@ import {
   isQuantized,
   type TensorType,
   type WeightType,
-} from '../tensor-types.js';
-import type { CheckpointConfig } from './checkpoint-config.js';
-import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
-import type { Vocabulary } from './vocabulary.js';
+} from './tensor-types.js';
 
 /** What a GGUF file says about its model, beside the tensors. */
 export interface ModelDescription {
