@@ -27,9 +27,9 @@ Napi::Value blockSize(const Napi::CallbackInfo& info) {
 }
 
 // Node frees no environment at process.exit(), so that no cleanup hook runs; exit() then destroys
-// the static objects that the engines' threads are using.
-void stopEngines(const Napi::CallbackInfo& info) {
-  AddonData::of(info.Env()).delivery.stopEngines();
+// the static objects that the workers' threads are using.
+void stopWorkers(const Napi::CallbackInfo& info) {
+  AddonData::of(info.Env()).delivery.stopWorkers();
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
@@ -55,7 +55,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("lockFile", Napi::Function::New<lockFile>(env));
   exports.Set("writeGguf", Napi::Function::New<writeGguf>(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
-  exports.Set("stopEngines", Napi::Function::New<stopEngines>(env));
+  exports.Set("stopWorkers", Napi::Function::New<stopWorkers>(env));
   return exports;
 }
 

@@ -47,31 +47,31 @@ Delivery::Delivery(Napi::Env env)
     : env_(env), channel_(Channel::New(env, "gpt2-native", 0, 1, nullptr)) {
   channel_.Unref(env);
   // Hooks run in the reverse order of their registration: this one before the channel's own, so
-  // that the engines are at rest when the channel closes.
+  // that the workers are at rest when the channel closes.
   // Releasing the channel from its own finalizer or later would deadlock.
   env.AddCleanupHook(
       [](Delivery* delivery) {
-        delivery->stopEngines();
+        delivery->stopWorkers();
         delivery->channel_.Release();
       },
       this);
 }
 
-void Delivery::stopEngines() {
-  for (const auto& engine : engines_) engine->stop();
-  for (const auto& engine : engines_) engine->join();
+void Delivery::stopWorkers() {
+  for (const auto& worker : workers_) worker->stop();
+  for (const auto& worker : workers_) worker->join();
 }
 
-std::shared_ptr<Engine> Delivery::startEngine(Logger logger) {
-  engines_.erase(std::remove_if(engines_.begin(), engines_.end(),
+std::shared_ptr<WorkerThread> Delivery::startWorker(Logger logger) {
+  workers_.erase(std::remove_if(workers_.begin(), workers_.end(),
                                 [](const auto& other) { return other->ended(); }),
-                 engines_.end());
+                 workers_.end());
   try {
-    engines_.push_back(std::make_shared<Engine>(std::move(logger)));
+    workers_.push_back(std::make_shared<WorkerThread>(std::move(logger)));
   } catch (const Error& error) {
     throw toJavaScript(env_, error);
   }
-  return engines_.back();
+  return workers_.back();
 }
 
 uint64_t Delivery::begin(std::unique_ptr<Task> task) {
@@ -132,12 +132,12 @@ void Delivery::deliver(uint64_t task, double number) {
   });
 }
 
-Napi::Promise Delivery::run(Engine& engine, std::unique_ptr<Task> task,
+Napi::Promise Delivery::run(WorkerThread& worker, std::unique_ptr<Task> task,
                             std::shared_ptr<CancelFlag> cancelled, Work work) {
   const Napi::Promise promise = task->promise.Promise();
   const uint64_t number = begin(std::move(task));
   try {
-    engine.post(std::move(cancelled),
+    worker.post(std::move(cancelled),
                 [this, number, work = std::move(work)](const CancelFlag& flag) {
                   try {
                     throwIfCancelled(&flag);
@@ -175,17 +175,17 @@ Napi::Promise Delivery::run(Scheduler& scheduler, std::unique_ptr<Task> task,
 
 Napi::Promise Delivery::runApart(std::unique_ptr<Task> task, std::shared_ptr<CancelFlag> cancelled,
                                  Work work) {
-  const std::shared_ptr<Engine> engine = startEngine();
-  Napi::Promise promise = run(*engine, std::move(task), std::move(cancelled), std::move(work));
-  engine->close();
+  const std::shared_ptr<WorkerThread> worker = startWorker();
+  Napi::Promise promise = run(*worker, std::move(task), std::move(cancelled), std::move(work));
+  worker->close();
   return promise;
 }
 
-Napi::Promise Delivery::stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
-                             const Result& onStopped) {
+Napi::Promise Delivery::stop(WorkerThread& worker, std::unique_ptr<Task> task,
+                             std::function<void()> last, const Result& onStopped) {
   const Napi::Promise promise = task->promise.Promise();
   const uint64_t number = begin(std::move(task));
-  const bool stops = engine.stop([this, number, last = std::move(last), onStopped] {
+  const bool stops = worker.stop([this, number, last = std::move(last), onStopped] {
     last();
     resolve(number, onStopped);
   });

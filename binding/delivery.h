@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "serving/engine.h"
 #include "serving/scheduler.h"
+#include "serving/worker_thread.h"
 
 namespace gpt2::binding {
 
@@ -20,14 +20,14 @@ struct Task {
 
   Napi::Promise::Deferred promise;
   Napi::FunctionReference listener;         // hears of the work's progress
-  std::vector<Napi::ObjectReference> kept;  // what the engine works on must not be collected
+  std::vector<Napi::ObjectReference> kept;  // what the worker works on must not be collected
   std::shared_ptr<void> owned;              // … or destroyed
 
   void keep(const Napi::Object& object) { kept.push_back(Napi::Persistent(object)); }
 };
 
 // What one JavaScript environment (the main thread, a worker) has of this addon: the way back to
-// its thread, the calls under way, and the engines to stop before the environment goes.
+// its thread, the calls under way, and the workers to stop before the environment goes.
 //
 // One ThreadSafeFunction serves all calls. It keeps the event loop alive only while calls are under
 // way.
@@ -41,33 +41,33 @@ class Delivery {
   Delivery(const Delivery&) = delete;
   Delivery& operator=(const Delivery&) = delete;
 
-  // The work of a task, on an engine's thread; `task` is its number. Throws Error.
+  // The work of a task, on a worker thread; `task` is its number. Throws Error.
   using Work = std::function<Result(uint64_t task, const CancelFlag& cancelled)>;
 
-  // On the JavaScript thread: has `engine` do the work, and settles the task's promise with its
+  // On the JavaScript thread: has `worker` do the work, and settles the task's promise with its
   // result or its error. Work whose flag is set before its turn comes is not begun.
-  Napi::Promise run(Engine& engine, std::unique_ptr<Task> task,
+  Napi::Promise run(WorkerThread& worker, std::unique_ptr<Task> task,
                     std::shared_ptr<CancelFlag> cancelled, Work work);
   // The same for a request on a model; `task` is its number. A request that fails rejects with its
-  // failure, else `onEnd` makes the result, on the engine's thread.
+  // failure, else `onEnd` makes the result, on the worker thread.
   using MakeRequest = std::function<std::shared_ptr<Request>(uint64_t task)>;
   using OnEnd = std::function<Result(Request&)>;
   Napi::Promise run(Scheduler& scheduler, std::unique_ptr<Task> task,
                     std::shared_ptr<CancelFlag> cancelled, const MakeRequest& makeRequest,
                     OnEnd onEnd);
-  // The same for work that belongs to no model: on an engine that ends with it.
+  // The same for work that belongs to no model: on a worker that ends with it.
   Napi::Promise runApart(std::unique_ptr<Task> task, std::shared_ptr<CancelFlag> cancelled,
                          Work work);
-  // Stops an engine, whose last job is `last`; then `onStopped` makes the result, on the JavaScript
+  // Stops a worker, whose last job is `last`; then `onStopped` makes the result, on the JavaScript
   // thread.
-  Napi::Promise stop(Engine& engine, std::unique_ptr<Task> task, std::function<void()> last,
+  Napi::Promise stop(WorkerThread& worker, std::unique_ptr<Task> task, std::function<void()> last,
                      const Result& onStopped);
-  // An engine that is kept until its thread has ended, so that nobody has to wait for that. Throws
+  // An worker that is kept until its thread has ended, so that nobody has to wait for that. Throws
   // a JavaScript error if the system grants no thread.
-  std::shared_ptr<Engine> startEngine(Logger logger = {});
+  std::shared_ptr<WorkerThread> startWorker(Logger logger = {});
 
-  // Stops all engines of this environment, and waits until they are at rest.
-  void stopEngines();
+  // Stops all workers of this environment, and waits until they are at rest.
+  void stopWorkers();
 
   // From any thread, before the task is settled: its listener hears a number.
   void deliver(uint64_t task, double number);
@@ -88,7 +88,7 @@ class Delivery {
   Channel channel_;
   std::unordered_map<uint64_t, std::unique_ptr<Task>> tasks_;
   uint64_t nextTask_ = 0;
-  std::vector<std::shared_ptr<Engine>> engines_;
+  std::vector<std::shared_ptr<WorkerThread>> workers_;
 };
 
 Napi::Error toJavaScript(Napi::Env env, const Error& error);

@@ -89,7 +89,7 @@ Logger toLogger(Delivery& delivery, const Napi::Value& function,
 
 RunningModel::~RunningModel() {
   bytes.tell(env, 0);
-  if (engine) engine->stop(farewell());
+  if (worker) worker->stop(farewell());
 }
 
 std::function<void()> RunningModel::farewell() {
@@ -110,12 +110,12 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const ModelOptions options = toModelOptions(info[1].As<Napi::Object>());
   Delivery& delivery = AddonData::of(env).delivery;
   auto running = std::make_shared<RunningModel>(env);
-  running->engine = delivery.startEngine(toLogger(delivery, info[2], running));
+  running->worker = delivery.startWorker(toLogger(delivery, info[2], running));
   auto task = std::make_unique<Task>(env);
   task->owned = running;
   if (info[2].IsFunction()) task->keep(info[2].As<Napi::Object>());
   return delivery.run(
-      *running->engine, std::move(task), toCancelFlag(info[3]),
+      *running->worker, std::move(task), toCancelFlag(info[3]),
       [path, options](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
         auto model = std::make_shared<Model>(path, options, &cancelled);
         const Weights& weights = model->weights();
@@ -123,7 +123,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
             weights.files().first(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
         return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
           auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
-          opened->scheduler = std::make_shared<Scheduler>(model, *opened->engine);
+          opened->scheduler = std::make_shared<Scheduler>(model, *opened->worker);
           opened->vocabulary = vocabulary;
           return AddonData::of(result).modelConstructor.New(
               {Napi::External<std::shared_ptr<RunningModel>>::New(result, &opened)});
@@ -173,7 +173,7 @@ Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   while (!running_->sessions.empty()) (*running_->sessions.begin())->release(env);
   auto task = std::make_unique<Task>(env);
   task->keep(Value());
-  return AddonData::of(env).delivery.stop(*running_->engine, std::move(task), running_->farewell(),
+  return AddonData::of(env).delivery.stop(*running_->worker, std::move(task), running_->farewell(),
                                           [this](Napi::Env result, Task&) -> Napi::Value {
                                             running_.reset();
                                             return result.Undefined();

@@ -9,27 +9,27 @@
 
 #include "external_bytes.h"
 #include "gguf/vocabulary.h"
-#include "serving/engine.h"
 #include "serving/scheduler.h"
+#include "serving/worker_thread.h"
 
 namespace gpt2::binding {
 
 class SessionObject;
 
 // A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the
-// scheduler and its model by a plain pointer: letting go of it is the engine's last job.
+// scheduler and its model by a plain pointer: letting go of it is the worker's last job.
 struct RunningModel {
   explicit RunningModel(Napi::Env environment) : env(environment) {}
   ~RunningModel();
-  // What the engine's last job has to do.
+  // What the worker's last job has to do.
   std::function<void()> farewell();
 
   Model& model() const { return scheduler->model(); }
 
   Napi::Env env;
   std::shared_ptr<Scheduler> scheduler;         // null once disposed
-  std::optional<VocabularySummary> vocabulary;  // read by the engine, since it pages the file in
-  std::shared_ptr<Engine> engine;
+  std::optional<VocabularySummary> vocabulary;  // read by the worker, since it pages the file in
+  std::shared_ptr<WorkerThread> worker;
   std::unordered_set<SessionObject*> sessions;
   Napi::FunctionReference logger;
   ExternalBytes bytes;

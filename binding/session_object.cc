@@ -51,7 +51,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   session_ = running_->model().createSession();
   if (seed.original) {
     try {
-      running_->engine->post(std::make_shared<CancelFlag>(false),
+      running_->worker->post(std::make_shared<CancelFlag>(false),
                              [from = seed.original, to = session_](const CancelFlag& flag) {
                                if (!flag) to->copyFrom(*from);
                              });
@@ -68,7 +68,7 @@ void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
 void SessionObject::release(Napi::BasicEnv env) {
   if (!running_) return;
   cacheBytes_.tell(env, 0);
-  running_->engine->release(std::move(session_));
+  running_->worker->release(std::move(session_));
   running_->sessions.erase(this);
   running_.reset();
 }

@@ -34,7 +34,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
-  // Both grow with the longest sequence. Read on the engine's thread, told on JavaScript's.
+  // Both grow with the longest sequence. Read on the worker thread, told on JavaScript's.
   struct HeldBytes {
     size_t model, cache;
   };

@@ -158,8 +158,8 @@ describe.runIf(process.platform !== 'win32')(
        console.log(JSON.parse(await readText(args.folder + '/config.json')).n_layer, bytes[0] > 0);
        ${end}`,
         {
-          addon: packageEntry.replace('index.js', 'addon.js'),
-          files: packageEntry.replace('index.js', 'conversion/files.js'),
+          addon: packageEntry.replace('index.js', 'native/addon.js'),
+          files: packageEntry.replace('index.js', 'files.js'),
           folder: fixtureFolder('wide'),
           cacheDir,
         },

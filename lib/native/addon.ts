@@ -184,7 +184,7 @@ export interface Addon {
   /** elements and bytes of one block */
   blockSize(type: TensorType): [elements: number, bytes: number];
   /** Stops the work of this thread's models for good, and waits until it has ended. */
-  stopEngines(): void;
+  stopWorkers(): void;
 }
 
 const root = join(__dirname, '..', '..');
@@ -196,7 +196,7 @@ export const version: string = JSON.parse(readFileSync(join(root, 'package.json'
 export const addon: Addon = load();
 
 // process.exit() must not pull the rug from under threads that compute.
-process.on('exit', () => addon.stopEngines());
+process.on('exit', () => addon.stopWorkers());
 
 function load(): Addon {
   let loaded: Addon;

@@ -29,7 +29,7 @@ struct Total {
 class Times {
  public:
   explicit Times(gpt2::Model& model) {
-    model.device().executor().observe(
+    model.device().threadPool().observe(
         [this](const gpt2::Step& step, std::chrono::nanoseconds time) {
           Total& total = totals_[step.name()];
           total.milliseconds += std::chrono::duration<double, std::milli>(time).count();

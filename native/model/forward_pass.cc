@@ -180,7 +180,7 @@ void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
     ggml_backend_tensor_set(input.tensor, input.data, 0, ggml_nbytes(input.tensor));
   }
   if (operators_ == OperatorSet::kFused) {
-    device_.executor().run(FusedOps::stepsOf(graph), cancelled);
+    device_.threadPool().run(FusedOps::stepsOf(graph), cancelled);
   } else {
     device_.compute(graph, cancelled);
   }

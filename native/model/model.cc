@@ -41,7 +41,7 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       forwardPass_(weights_, device_, options.operators) {}
 
 size_t Model::anonymousBytes() const noexcept {
-  const size_t scratch = device_.isCpu() ? device_.executor().byteSize() : 0;
+  const size_t scratch = device_.isCpu() ? device_.threadPool().byteSize() : 0;
   return weights_.anonymousBytes() + forwardPass_.byteSize() + scratch +
          logits_.capacity() * sizeof(float);
 }

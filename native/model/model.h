@@ -23,7 +23,7 @@ struct ModelOptions {
   OperatorSet operators = OperatorSet::kFused;  // on the CPU; kStock, for tests, has one thread
 };
 
-// A model in memory, ready to compute. Belongs to one thread at a time: the engine's.
+// A model in memory, ready to compute. Belongs to one thread at a time: the worker's.
 class Model {
  public:
   // Throws what Device, ModelFiles and Weights throw, and ABORTED.

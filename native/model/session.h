@@ -10,7 +10,7 @@ namespace gpt2 {
 // A sequence of tokens and the keys and values of those that were evaluated. The last token that
 // was generated has not been: it is evaluated together with what follows.
 //
-// Belongs to the engine's thread: no lock guards it.
+// Belongs to the worker thread: no lock guards it.
 class Session {
  public:
   explicit Session(KvCache cache) : cache_(std::move(cache)) {}

@@ -57,7 +57,7 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
     name_ = "cpu";
   }
 
-  executor_ = std::make_unique<Executor>(threads_);
+  threadPool_ = std::make_unique<ThreadPool>(threads_);
   requireMemory(kAllocatorBytes);
   backend_.reset(ggml_backend_cpu_init());
   if (!backend_) throw Error(code::kOutOfMemory, "no memory for the CPU backend");

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/cancel_flag.h"
-#include "base/executor.h"
+#include "base/thread_pool.h"
 
 namespace gpt2 {
 
@@ -36,9 +36,9 @@ class Device {
 
   const std::string& name() const noexcept { return name_; }
   int threads() const noexcept { return threads_; }
-  bool isCpu() const noexcept { return executor_ != nullptr; }
+  bool isCpu() const noexcept { return threadPool_ != nullptr; }
   // Of the CPU.
-  Executor& executor() const noexcept { return *executor_; }
+  ThreadPool& threadPool() const noexcept { return *threadPool_; }
 
   // The names of the devices that can be asked for on this machine with this build.
   static std::vector<std::string> available();
@@ -61,7 +61,7 @@ class Device {
 
   std::string name_;
   int threads_;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<ThreadPool> threadPool_;
   BackendPtr backend_;
   std::vector<uint8_t> work_;  // the CPU backend's scratch
 };

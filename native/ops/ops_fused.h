@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/executor.h"
+#include "base/thread_pool.h"
 #include "ops/kv_cache.h"
 #include "ops/ops.h"
 
@@ -17,10 +17,10 @@ struct Sequence {
   int64_t tokens;
 };
 
-// The operators as steps for our own executor, for the CPU: each does at once what takes several of
-// ggml's nodes. Sums have one order, however many tokens and threads there are; only with quantised
-// weights does it matter whether linear layers read activations as rows, and then rounded, or
-// packed.
+// The operators as steps for our own thread pool, for the CPU: each does at once what takes several
+// of ggml's nodes. Sums have one order, however many tokens and threads there are; only with
+// quantised weights does it matter whether linear layers read activations as rows, and then
+// rounded, or packed.
 //
 // The graph's nodes are there for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {

@@ -14,7 +14,7 @@ namespace gpt2 {
 // A call on a session that is carried out pass by pass: tokens are evaluated, and logits that
 // follow some of them are heard. Requests on several sessions share passes.
 //
-// Belongs to the engine's thread once it was made.
+// Belongs to the worker thread once it was made.
 class Request {
  public:
   // Keeps the session's first `keep` tokens and appends `tokens`.

@@ -16,13 +16,13 @@ int64_t pending(const Request& request) {
 
 }  // namespace
 
-Scheduler::Scheduler(std::shared_ptr<Model> model, Engine& engine)
-    : model_(std::move(model)), engine_(engine) {}
+Scheduler::Scheduler(std::shared_ptr<Model> model, WorkerThread& worker)
+    : model_(std::move(model)), worker_(worker) {}
 
 void Scheduler::submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request,
                        OnEnd onEnd) {
   Entry entry{std::move(cancelled), std::move(request), std::move(onEnd)};
-  engine_.post(entry.cancelled, [this, entry](const CancelFlag&) { begin(entry); });
+  worker_.post(entry.cancelled, [this, entry](const CancelFlag&) { begin(entry); });
 }
 
 void Scheduler::begin(const Entry& entry) {
@@ -58,7 +58,7 @@ void Scheduler::begin(const Entry& entry) {
 // again. Otherwise a request that is stopped ends after the pass.
 void Scheduler::postPass() {
   if (passIsPosted_) return;
-  engine_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
+  worker_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
                [this](const CancelFlag& cancelled) { pass(cancelled); });
   passIsPosted_ = true;
 }

@@ -7,24 +7,24 @@
 #include <vector>
 
 #include "model/model.h"
-#include "serving/engine.h"
 #include "serving/request.h"
+#include "serving/worker_thread.h"
 
 namespace gpt2 {
 
 // Carries out the requests on one model, all that are there at the same time: a pass evaluates the
 // few tokens that each has to go on with (as many as fit a slice, in turns), or a slice of the
-// first one that has many. Between two passes the engine does the jobs that have come meanwhile.
+// first one that has many. Between two passes the worker does the jobs that have come meanwhile.
 class Scheduler {
  public:
-  Scheduler(std::shared_ptr<Model> model, Engine& engine);
+  Scheduler(std::shared_ptr<Model> model, WorkerThread& worker);
 
   Model& model() const noexcept { return *model_; }
 
-  // Hears, on the engine's thread, that a request has ended: request.failure() says how.
+  // Hears, on the worker thread, that a request has ended: request.failure() says how.
   using OnEnd = std::function<void(Request&)>;
-  // From any thread; one request at a time for a session. Throws DISPOSED when the engine takes no
-  // more. The scheduler must be there until the engine has ended.
+  // From any thread; one request at a time for a session. Throws DISPOSED when the worker takes no
+  // more. The scheduler must be there until the worker has ended.
   void submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request, OnEnd onEnd);
 
  private:
@@ -34,7 +34,7 @@ class Scheduler {
     OnEnd onEnd;
   };
 
-  // All of these on the engine's thread.
+  // All of these on the worker thread.
   void begin(const Entry& entry);
   void postPass();
   void pass(const CancelFlag& cancelled);
@@ -46,7 +46,7 @@ class Scheduler {
   void failAborted();
 
   std::shared_ptr<Model> model_;
-  Engine& engine_;
+  WorkerThread& worker_;
   std::deque<Entry> entries_;  // in the order they came
   bool passIsPosted_ = false;
   bool lastWasFew_ = false;

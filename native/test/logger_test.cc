@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "check.h"
-#include "serving/engine.h"
+#include "serving/worker_thread.h"
 #include "temporary_file.h"
 
 #ifndef _WIN32
@@ -25,11 +25,11 @@
 #endif
 
 using gpt2::CancelFlag;
-using gpt2::Engine;
 using gpt2::Logger;
 using gpt2::LogLevel;
 using gpt2::LogScope;
 using gpt2::redirectLog;
+using gpt2::WorkerThread;
 using gpt2::test::TemporaryFile;
 
 namespace {
@@ -174,16 +174,16 @@ TEST(aThreadWithoutAScopeIsNotHeardNorSeen) {
 }
 #endif
 
-TEST(anEngineHearsWhatGgmlWritesInItsJobs) {
+TEST(aWorkerHearsWhatGgmlWritesInItsJobs) {
   redirectLog();
   Lines lines;
   Lines others;
-  Engine other(others.logger());
+  WorkerThread other(others.logger());
   {
-    Engine engine(lines.logger());
+    WorkerThread worker(lines.logger());
     const TemporaryFile missing;
     std::promise<void> done;
-    engine.post(std::make_shared<CancelFlag>(false), [&](const CancelFlag&) {
+    worker.post(std::make_shared<CancelFlag>(false), [&](const CancelFlag&) {
       gguf_init_from_file(missing.path().c_str(), {true, nullptr});
       write(GGML_LOG_LEVEL_WARN, "the last line\n");
       done.set_value();
@@ -197,12 +197,12 @@ TEST(anEngineHearsWhatGgmlWritesInItsJobs) {
   CHECK(others.heard.empty());
 }
 
-TEST(anEngineHearsWhatItsObjectsWriteWhenTheyGo) {
+TEST(aWorkerHearsWhatItsObjectsWriteWhenTheyGo) {
   redirectLog();
   Lines lines;
   {
-    Engine engine(lines.logger());
-    engine.release(std::shared_ptr<void>(
+    WorkerThread worker(lines.logger());
+    worker.release(std::shared_ptr<void>(
         &lines, [](void*) { write(GGML_LOG_LEVEL_INFO, "the model is gone\n"); }));
   }
   CHECK(lines.heard == Heard{"I the model is gone"});

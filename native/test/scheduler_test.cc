@@ -16,7 +16,6 @@
 #include "session_checks.h"
 
 using gpt2::CancelFlag;
-using gpt2::Engine;
 using gpt2::EvaluateRequest;
 using gpt2::GenerateRequest;
 using gpt2::Model;
@@ -25,6 +24,7 @@ using gpt2::OperatorSet;
 using gpt2::Request;
 using gpt2::Scheduler;
 using gpt2::Session;
+using gpt2::WorkerThread;
 using gpt2::test::cpuOptions;
 using gpt2::test::greedy;
 using gpt2::test::kVocabulary;
@@ -40,17 +40,17 @@ const ReferenceModel& reference() {
   return model;
 }
 
-// A model, its engine, and the requests' ends.
+// A model, its worker, and the requests' ends.
 class Service {
  public:
   explicit Service(const std::string& bytes, const ModelOptions& options = cpuOptions(2))
       : file_(bytes),
         model_(std::make_shared<Model>(file_.path(), options)),
-        scheduler_(std::make_unique<Scheduler>(model_, engine_)) {}
-  ~Service() { engine_.join(); }
+        scheduler_(std::make_unique<Scheduler>(model_, worker_)) {}
+  ~Service() { worker_.join(); }
 
   Model& model() { return *model_; }
-  Engine& engine() { return engine_; }
+  WorkerThread& worker() { return worker_; }
   std::shared_ptr<Session> newSession() { return model_->createSession(); }
 
   // What a request has come to, once it has ended.
@@ -84,11 +84,11 @@ class Service {
                                                 }));
   }
 
-  // Holds the engine until the returned promise is set, so that what is submitted meanwhile begins
+  // Holds the worker until the returned promise is set, so that what is submitted meanwhile begins
   // together.
   std::promise<void> hold() {
     std::promise<void> go;
-    engine_.post(std::make_shared<CancelFlag>(false),
+    worker_.post(std::make_shared<CancelFlag>(false),
                  [opened = go.get_future().share()](const CancelFlag&) { opened.wait(); });
     return go;
   }
@@ -108,7 +108,7 @@ class Service {
 
   TemporaryFile file_;
   std::shared_ptr<Model> model_;
-  Engine engine_;
+  WorkerThread worker_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 
@@ -333,7 +333,7 @@ TEST(twoOnOneSessionAreRefused) {
   CHECK_EQUAL(second->failure, std::string(code::kInternal));
 }
 
-TEST(stoppingTheEngineEndsThemAll) {
+TEST(stoppingTheWorkerEndsThemAll) {
   for (const size_t count : {1U, 5U}) {
     Service service(fileOf(GGML_TYPE_F32));
     std::promise<void> reached;
@@ -347,13 +347,13 @@ TEST(stoppingTheEngineEndsThemAll) {
     }
     reached.get_future().wait();
     bool lastRan = false;
-    service.engine().stop([&] { lastRan = true; });
+    service.worker().stop([&] { lastRan = true; });
     CHECK_ERROR(code::kDisposed, service.generate(service.newSession(), 0, {1}, greedy(1)));
     for (const auto& call : calls) {
       call->wait();
       CHECK(!call->failure.empty());
     }
-    service.engine().join();
+    service.worker().join();
     CHECK(lastRan);
   }
 }

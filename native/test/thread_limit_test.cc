@@ -8,7 +8,7 @@
 
 #include "check.h"
 #include "ops/device.h"
-#include "serving/engine.h"
+#include "serving/worker_thread.h"
 
 #ifdef __linux__
 
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 using gpt2::Device;
-using gpt2::Engine;
+using gpt2::WorkerThread;
 namespace code = gpt2::code;
 
 namespace {
@@ -62,12 +62,12 @@ void checkWithin(rlim_t limit, const std::function<bool()>& holds) {
 }
 
 void makeDevice() { const Device device("cpu", 8); }
-void makeEngine() { const Engine engine; }
+void makeWorker() { const WorkerThread worker; }
 
 }  // namespace
 
 TEST(threadsThatAreNotGrantedAreAnError) {
-  checkWithin(1, [] { return isRefused(makeDevice) && isRefused(makeEngine); });
+  checkWithin(1, [] { return isRefused(makeDevice) && isRefused(makeWorker); });
 }
 
 TEST(tooFewThreadsAreAnError) {
@@ -77,7 +77,7 @@ TEST(tooFewThreadsAreAnError) {
 }
 
 TEST(threadsThatAreGrantedAreNoError) {
-  checkWithin(100000, [] { return !isRefused(makeDevice) && !isRefused(makeEngine); });
+  checkWithin(100000, [] { return !isRefused(makeDevice) && !isRefused(makeWorker); });
 }
 
 #else

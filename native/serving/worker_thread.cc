@@ -1,4 +1,4 @@
-#include "serving/engine.h"
+#include "serving/worker_thread.h"
 
 #include <new>
 #include <utility>
@@ -7,7 +7,7 @@
 
 namespace gpt2 {
 
-Engine::Engine(Logger logger) : logger_(std::move(logger)) {
+WorkerThread::WorkerThread(Logger logger) : logger_(std::move(logger)) {
   try {
     thread_ = std::thread([this] { work(); });
   } catch (const std::exception&) {
@@ -15,14 +15,14 @@ Engine::Engine(Logger logger) : logger_(std::move(logger)) {
   }
 }
 
-Engine::~Engine() { join(); }
+WorkerThread::~WorkerThread() { join(); }
 
-void Engine::join() {
+void WorkerThread::join() {
   stop();
   if (thread_.joinable()) thread_.join();
 }
 
-void Engine::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
+void WorkerThread::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) throw Error(code::kDisposed, "the model was disposed");
@@ -31,7 +31,7 @@ void Engine::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
   changed_.notify_one();
 }
 
-void Engine::release(std::shared_ptr<void> object) {
+void WorkerThread::release(std::shared_ptr<void> object) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) return;
@@ -45,7 +45,7 @@ void Engine::release(std::shared_ptr<void> object) {
   changed_.notify_one();
 }
 
-void Engine::close() {
+void WorkerThread::close() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closed_ = true;
@@ -53,7 +53,7 @@ void Engine::close() {
   changed_.notify_one();
 }
 
-bool Engine::stop(std::function<void()> last) {
+bool WorkerThread::stop(std::function<void()> last) {
   bool stops = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -67,7 +67,7 @@ bool Engine::stop(std::function<void()> last) {
   return stops;
 }
 
-void Engine::work() {
+void WorkerThread::work() {
   const LogScope log(logger_);
   for (;;) {
     Entry entry;

@@ -14,21 +14,21 @@
 namespace gpt2 {
 
 // A thread of its own that runs jobs one after the other, in the order they came.
-class Engine {
+class WorkerThread {
  public:
   using Job = std::function<void(const CancelFlag&)>;
 
   // logger: hears what ggml writes in the jobs. Throws OUT_OF_MEMORY if the system grants no
   // thread.
-  explicit Engine(Logger logger = {});
-  ~Engine();
-  Engine(const Engine&) = delete;
-  Engine& operator=(const Engine&) = delete;
+  explicit WorkerThread(Logger logger = {});
+  ~WorkerThread();
+  WorkerThread(const WorkerThread&) = delete;
+  WorkerThread& operator=(const WorkerThread&) = delete;
 
   // The job is given `cancelled`; it must not throw. Throws DISPOSED after stop() or close().
   void post(std::shared_ptr<CancelFlag> cancelled, Job job);
 
-  // Lets go of an object when the jobs before are done, on the engine's thread: giving back the
+  // Lets go of an object when the jobs before are done, on the worker thread: giving back the
   // memory of a model takes longer than an event loop may wait. When it takes no jobs it goes at
   // once.
   void release(std::shared_ptr<void> object);
@@ -37,7 +37,7 @@ class Engine {
   void close();
 
   // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs,
-  // and the thread ends. False, and `last` does not run, if the engine took no jobs any more.
+  // and the thread ends. False, and `last` does not run, if the worker took no jobs any more.
   bool stop(std::function<void()> last = {});
   // Whether the thread has done its last job, so that join() does not wait.
   bool ended() const { return ended_; }

@@ -50,13 +50,13 @@ class Step {
 // A pool of threads that works through steps. Threads take chunks one by one, so a thread that the
 // system gives no time holds up none but the chunk it has; a thread that waits for others spins for
 // some microseconds and then sleeps.
-class Executor {
+class ThreadPool {
  public:
   // threads: with the caller's. Throws OUT_OF_MEMORY if the system does not grant them.
-  explicit Executor(int threads);
-  ~Executor();
-  Executor(const Executor&) = delete;
-  Executor& operator=(const Executor&) = delete;
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
   // Throws ABORTED when `cancelled` was set meanwhile: some chunks are then not done. Throws
   // std::bad_alloc before the first.

@@ -1,4 +1,4 @@
-#include "base/executor.h"
+#include "base/thread_pool.h"
 
 #include <algorithm>
 #include <chrono>
@@ -39,7 +39,7 @@ void Scratch::reserve(size_t floats) {
 
 // What has become of the steps of one call of run(). A thread that the system woke late may still
 // look at it when the call has returned, and finds no chunk left; the steps themselves are gone.
-struct Executor::Pass {
+struct ThreadPool::Pass {
   struct Progress {
     alignas(kAlignment) std::atomic<int> taken{0};
     int chunks = 0;
@@ -53,7 +53,7 @@ struct Executor::Pass {
   const CancelFlag* cancelled = nullptr;  // of the call; not looked at without a chunk in hand
 };
 
-Executor::Executor(int threads) : scratch_(static_cast<size_t>(std::max(threads, 1))) {
+ThreadPool::ThreadPool(int threads) : scratch_(static_cast<size_t>(std::max(threads, 1))) {
   try {
     for (size_t i = 1; i < scratch_.size(); ++i) {
       threads_.emplace_back([this, i] { work(i); });
@@ -66,21 +66,21 @@ Executor::Executor(int threads) : scratch_(static_cast<size_t>(std::max(threads,
   }
 }
 
-Executor::~Executor() { join(); }
+ThreadPool::~ThreadPool() { join(); }
 
-void Executor::join() {
+void ThreadPool::join() {
   ending_.store(true);
   wake();
   for (std::thread& thread : threads_) thread.join();
 }
 
-size_t Executor::byteSize() const noexcept {
+size_t ThreadPool::byteSize() const noexcept {
   size_t bytes = 0;
   for (const Scratch& scratch : scratch_) bytes += scratch.byteSize();
   return bytes;
 }
 
-void Executor::run(const std::vector<const Step*>& steps, const CancelFlag* cancelled) {
+void ThreadPool::run(const std::vector<const Step*>& steps, const CancelFlag* cancelled) {
   auto pass = std::make_shared<Pass>(steps.size());
   pass->cancelled = cancelled;
   size_t floats = 0;
@@ -102,7 +102,7 @@ void Executor::run(const std::vector<const Step*>& steps, const CancelFlag* canc
   throwIfCancelled(cancelled);
 }
 
-void Executor::work(size_t thread) {
+void ThreadPool::work(size_t thread) {
   for (uint64_t seen = 0;;) {
     await([&] { return ending_.load() || passCount_.load() != seen; });
     if (ending_.load()) return;
@@ -116,7 +116,7 @@ void Executor::work(size_t thread) {
   }
 }
 
-void Executor::takePart(Pass& pass, size_t thread) {
+void ThreadPool::takePart(Pass& pass, size_t thread) {
   using Clock = std::chrono::steady_clock;
   const bool isObserved = thread == 0 && observer_;
   for (Pass::Progress& progress : pass.progress) {
@@ -135,7 +135,7 @@ void Executor::takePart(Pass& pass, size_t thread) {
 }
 
 template <class Condition>
-void Executor::await(const Condition& condition) {
+void ThreadPool::await(const Condition& condition) {
   if (condition()) return;
   const auto end = std::chrono::steady_clock::now() + kSpinTime;
   do {
@@ -152,7 +152,7 @@ void Executor::await(const Condition& condition) {
   sleeping_.fetch_sub(1);
 }
 
-void Executor::wake() {
+void ThreadPool::wake() {
   if (sleeping_.load() == 0) return;
   // Whoever has counted itself holds the mutex until it sleeps.
   { const std::lock_guard<std::mutex> lock(mutex_); }

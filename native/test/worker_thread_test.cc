@@ -1,4 +1,4 @@
-#include "serving/engine.h"
+#include "serving/worker_thread.h"
 
 #include <chrono>
 #include <future>
@@ -10,7 +10,7 @@
 #include "check.h"
 
 using gpt2::CancelFlag;
-using gpt2::Engine;
+using gpt2::WorkerThread;
 namespace code = gpt2::code;
 
 namespace {
@@ -29,9 +29,9 @@ struct Gate {
   }
 };
 
-// Does not stop the engine, as join() would; ctest's time limit ends a test that hangs here.
-void waitUntilEnded(const Engine& engine) {
-  while (!engine.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+// Does not stop the worker, as join() would; ctest's time limit ends a test that hangs here.
+void waitUntilEnded(const WorkerThread& worker) {
+  while (!worker.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 }  // namespace
@@ -39,13 +39,13 @@ void waitUntilEnded(const Engine& engine) {
 TEST(runsJobsInTheOrderTheyCame) {
   std::vector<int> order;
   std::promise<void> done;
-  Engine engine;
+  WorkerThread worker;
   for (int i = 0; i < 1000; ++i) {
-    engine.post(makeFlag(), [&order, i](const CancelFlag&) { order.push_back(i); });
+    worker.post(makeFlag(), [&order, i](const CancelFlag&) { order.push_back(i); });
   }
-  engine.post(makeFlag(), [&done](const CancelFlag&) { done.set_value(); });
+  worker.post(makeFlag(), [&done](const CancelFlag&) { done.set_value(); });
   done.get_future().wait();
-  engine.join();
+  worker.join();
   CHECK_EQUAL(order.size(), 1000U);
   for (int i = 0; i < 1000; ++i) CHECK_EQUAL(order[static_cast<size_t>(i)], i);
 }
@@ -54,15 +54,15 @@ TEST(runsJobsOneAtATimeOnAThreadOfItsOwn) {
   std::vector<std::thread::id> threads;
   int running = 0;
   bool alone = true;
-  Engine engine;
+  WorkerThread worker;
   for (int i = 0; i < 50; ++i) {
-    engine.post(makeFlag(), [&](const CancelFlag&) {
+    worker.post(makeFlag(), [&](const CancelFlag&) {
       alone = alone && ++running == 1;
       threads.push_back(std::this_thread::get_id());
       --running;
     });
   }
-  engine.join();
+  worker.join();
   CHECK(alone);
   CHECK_EQUAL(threads.size(), 50U);
   for (const std::thread::id id : threads) {
@@ -72,16 +72,16 @@ TEST(runsJobsOneAtATimeOnAThreadOfItsOwn) {
 }
 
 TEST(runsJobsFromSeveralThreads) {
-  int count = 0;  // without a lock: only the engine's thread touches it
-  Engine engine;
+  int count = 0;  // without a lock: only the worker thread touches it
+  WorkerThread worker;
   std::vector<std::thread> posters(4);
   for (std::thread& poster : posters) {
     poster = std::thread([&] {
-      for (int i = 0; i < 250; ++i) engine.post(makeFlag(), [&](const CancelFlag&) { ++count; });
+      for (int i = 0; i < 250; ++i) worker.post(makeFlag(), [&](const CancelFlag&) { ++count; });
     });
   }
   for (std::thread& poster : posters) poster.join();
-  engine.join();
+  worker.join();
   CHECK_EQUAL(count, 1000);
 }
 
@@ -91,9 +91,9 @@ TEST(givesEachJobItsOwnFlag) {
   *set = true;
   std::vector<bool> seen;
   std::promise<void> done;
-  Engine engine;
-  engine.post(set, [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
-  engine.post(unset, [&](const CancelFlag& cancelled) {
+  WorkerThread worker;
+  worker.post(set, [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  worker.post(unset, [&](const CancelFlag& cancelled) {
     seen.push_back(cancelled);
     done.set_value();
   });
@@ -106,20 +106,20 @@ TEST(stopSetsTheFlagsOfRunningAndWaitingJobs) {
   std::vector<bool> before;
   std::vector<bool> after;
   std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag(), makeFlag()};
-  Engine engine;
-  engine.post(flags[0], [&](const CancelFlag& cancelled) {
+  WorkerThread worker;
+  worker.post(flags[0], [&](const CancelFlag& cancelled) {
     before.push_back(cancelled);
     gate.pass();
     after.push_back(cancelled);
   });
   for (size_t i = 1; i < flags.size(); ++i) {
-    engine.post(flags[i], [&](const CancelFlag& cancelled) { after.push_back(cancelled); });
+    worker.post(flags[i], [&](const CancelFlag& cancelled) { after.push_back(cancelled); });
   }
   gate.reached.get_future().wait();
-  engine.stop();
+  worker.stop();
   for (const auto& flag : flags) CHECK(flag->load());
   gate.opened.set_value();
-  engine.join();
+  worker.join();
   CHECK(before == std::vector<bool>{false});
   CHECK(after == (std::vector<bool>{true, true, true}));
 }
@@ -127,11 +127,11 @@ TEST(stopSetsTheFlagsOfRunningAndWaitingJobs) {
 TEST(stopLeavesTheFlagsOfFinishedJobs) {
   std::promise<void> done;
   const auto finished = makeFlag();
-  Engine engine;
-  engine.post(finished, [](const CancelFlag&) {});
-  engine.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); });
+  WorkerThread worker;
+  worker.post(finished, [](const CancelFlag&) {});
+  worker.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); });
   done.get_future().wait();
-  engine.join();
+  worker.join();
   CHECK(!finished->load());
 }
 
@@ -140,40 +140,40 @@ TEST(runsTheLastFunctionAfterAllJobsAndOnce) {
   std::vector<int> order;
   std::thread::id jobThread;
   std::thread::id lastThread;
-  Engine engine;
-  engine.post(makeFlag(), [&](const CancelFlag&) {
+  WorkerThread worker;
+  worker.post(makeFlag(), [&](const CancelFlag&) {
     gate.pass();
     jobThread = std::this_thread::get_id();
     order.push_back(0);
   });
-  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
+  worker.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
   gate.reached.get_future().wait();
-  engine.stop([&] {
+  worker.stop([&] {
     lastThread = std::this_thread::get_id();
     order.push_back(2);
   });
-  engine.stop([&] { order.push_back(3); });  // not the first call: never runs
+  worker.stop([&] { order.push_back(3); });  // not the first call: never runs
   gate.opened.set_value();
-  engine.join();
+  worker.join();
   CHECK(order == (std::vector<int>{0, 1, 2}));
   CHECK(jobThread == lastThread);
 }
 
 TEST(runsTheLastFunctionWithoutAnyJob) {
   bool ran = false;
-  Engine engine;
-  engine.stop([&] { ran = true; });
-  engine.join();
+  WorkerThread worker;
+  worker.stop([&] { ran = true; });
+  worker.join();
   CHECK(ran);
 }
 
 TEST(postAfterStopThrows) {
   bool ran = false;
-  Engine engine;
-  engine.stop();
-  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
-  engine.join();
-  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
+  WorkerThread worker;
+  worker.stop();
+  CHECK_ERROR(code::kDisposed, worker.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
+  worker.join();
+  CHECK_ERROR(code::kDisposed, worker.post(makeFlag(), [&](const CancelFlag&) { ran = true; }));
   CHECK(!ran);
 }
 
@@ -181,44 +181,44 @@ TEST(closeLetsTheJobsThatAreThereRun) {
   Gate gate;
   std::vector<bool> seen;
   const std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag()};
-  Engine engine;
-  engine.post(flags[0], [&](const CancelFlag& cancelled) {
+  WorkerThread worker;
+  worker.post(flags[0], [&](const CancelFlag& cancelled) {
     gate.pass();
     seen.push_back(cancelled);
   });
-  engine.post(flags[1], [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  worker.post(flags[1], [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
   gate.reached.get_future().wait();
-  engine.close();
-  CHECK_ERROR(code::kDisposed, engine.post(makeFlag(), [](const CancelFlag&) {}));
+  worker.close();
+  CHECK_ERROR(code::kDisposed, worker.post(makeFlag(), [](const CancelFlag&) {}));
   gate.opened.set_value();
-  waitUntilEnded(engine);
+  waitUntilEnded(worker);
   CHECK(seen == (std::vector<bool>{false, false}));
 }
 
-TEST(closeEndsAnIdleEngine) {
-  Engine engine;
+TEST(closeEndsAnIdleWorker) {
+  WorkerThread worker;
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits for jobs
-  CHECK(!engine.ended());
-  engine.close();
-  engine.close();
-  waitUntilEnded(engine);
+  CHECK(!worker.ended());
+  worker.close();
+  worker.close();
+  waitUntilEnded(worker);
 }
 
 TEST(stopAfterCloseSetsTheFlags) {
   Gate gate;
   std::vector<bool> seen;
   bool lastRan = false;
-  Engine engine;
-  engine.post(makeFlag(), [&](const CancelFlag& cancelled) {
+  WorkerThread worker;
+  worker.post(makeFlag(), [&](const CancelFlag& cancelled) {
     gate.pass();
     seen.push_back(cancelled);
   });
-  engine.post(makeFlag(), [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
+  worker.post(makeFlag(), [&](const CancelFlag& cancelled) { seen.push_back(cancelled); });
   gate.reached.get_future().wait();
-  engine.close();
-  engine.stop([&] { lastRan = true; });  // closed before: never runs
+  worker.close();
+  worker.stop([&] { lastRan = true; });  // closed before: never runs
   gate.opened.set_value();
-  engine.join();
+  worker.join();
   CHECK(seen == (std::vector<bool>{true, true}));
   CHECK(!lastRan);
 }
@@ -226,16 +226,16 @@ TEST(stopAfterCloseSetsTheFlags) {
 TEST(itHasEndedWhenTheLastFunctionHas) {
   Gate job;
   Gate last;
-  Engine engine;
-  engine.post(makeFlag(), [&](const CancelFlag&) { job.pass(); });
+  WorkerThread worker;
+  worker.post(makeFlag(), [&](const CancelFlag&) { job.pass(); });
   job.reached.get_future().wait();
-  engine.stop([&] { last.pass(); });
-  CHECK(!engine.ended());
+  worker.stop([&] { last.pass(); });
+  CHECK(!worker.ended());
   job.opened.set_value();
   last.reached.get_future().wait();
-  CHECK(!engine.ended());
+  CHECK(!worker.ended());
   last.opened.set_value();
-  waitUntilEnded(engine);
+  waitUntilEnded(worker);
 }
 
 TEST(releasedObjectsGoAfterTheJobsBefore) {
@@ -243,34 +243,34 @@ TEST(releasedObjectsGoAfterTheJobsBefore) {
   std::vector<int> order;
   std::thread::id jobThread;
   std::thread::id goneOn;
-  Engine engine;
-  engine.post(makeFlag(), [&](const CancelFlag&) {
+  WorkerThread worker;
+  worker.post(makeFlag(), [&](const CancelFlag&) {
     gate.pass();
     jobThread = std::this_thread::get_id();
     order.push_back(0);
   });
   gate.reached.get_future().wait();
-  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
-  engine.release(std::shared_ptr<void>(&order, [&](void*) {
+  worker.post(makeFlag(), [&](const CancelFlag&) { order.push_back(1); });
+  worker.release(std::shared_ptr<void>(&order, [&](void*) {
     goneOn = std::this_thread::get_id();
     order.push_back(2);
   }));
-  engine.post(makeFlag(), [&](const CancelFlag&) { order.push_back(3); });
+  worker.post(makeFlag(), [&](const CancelFlag&) { order.push_back(3); });
   gate.opened.set_value();
-  engine.join();
+  worker.join();
   CHECK(order == (std::vector<int>{0, 1, 2, 3}));
   CHECK(goneOn == jobThread);
 }
 
-// Not even where the engine is done with them before release() returns to its caller: most
+// Not even where the worker is done with them before release() returns to its caller: most
 // compilers let an argument live to the end of the whole expression.
 TEST(releasedObjectsNeverGoOnTheCallersThread) {
   std::promise<void> done;
   std::thread::id goneOn;
-  Engine engine;
+  WorkerThread worker;
   std::shared_ptr<void> object(&goneOn, [&](void*) { goneOn = std::this_thread::get_id(); });
-  engine.release(std::move(object)),
-      engine.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); }),
+  worker.release(std::move(object)),
+      worker.post(makeFlag(), [&](const CancelFlag&) { done.set_value(); }),
       done.get_future().wait();
   CHECK(goneOn != std::thread::id());
   CHECK(goneOn != std::this_thread::get_id());
@@ -278,13 +278,13 @@ TEST(releasedObjectsNeverGoOnTheCallersThread) {
 
 TEST(releasedObjectsThatOthersHoldStay) {
   const auto object = std::make_shared<int>(7);
-  Engine engine;
-  engine.release(object);
-  engine.join();
+  WorkerThread worker;
+  worker.release(object);
+  worker.join();
   CHECK_EQUAL(object.use_count(), 1);
 }
 
-TEST(aClosedEngineReleasesAtOnce) {
+TEST(aClosedWorkerReleasesAtOnce) {
   Gate gate;
   bool gone = false;
   std::thread::id goneOn;
@@ -294,49 +294,49 @@ TEST(aClosedEngineReleasesAtOnce) {
       goneOn = std::this_thread::get_id();
     });
   };
-  Engine engine;
-  engine.post(makeFlag(), [&](const CancelFlag&) { gate.pass(); });
+  WorkerThread worker;
+  worker.post(makeFlag(), [&](const CancelFlag&) { gate.pass(); });
   gate.reached.get_future().wait();
-  engine.close();
-  engine.release(object());  // while a job runs
+  worker.close();
+  worker.release(object());  // while a job runs
   CHECK(gone);
   CHECK(goneOn == std::this_thread::get_id());
   gate.opened.set_value();
-  engine.join();
+  worker.join();
   gone = false;
-  engine.release(object());
+  worker.release(object());
   CHECK(gone);
 }
 
 TEST(joinStopsAndMayBeCalledAgain) {
-  Engine engine;
-  engine.join();
-  engine.join();
-  engine.stop();
-  engine.join();
+  WorkerThread worker;
+  worker.join();
+  worker.join();
+  worker.stop();
+  worker.join();
 }
 
-TEST(aDestroyedEngineCancelsAndWaits) {
+TEST(aDestroyedWorkerCancelsAndWaits) {
   const auto flag = makeFlag();
   std::promise<void> reached;
   bool sawCancel = false;
   bool secondRan = false;
   {
-    Engine engine;
-    engine.post(flag, [&](const CancelFlag& cancelled) {
+    WorkerThread worker;
+    worker.post(flag, [&](const CancelFlag& cancelled) {
       reached.set_value();
       // Ends only once the destructor has set the flag; ctest's time limit ends a test that hangs
       // here.
       while (!cancelled) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       sawCancel = true;
     });
-    engine.post(makeFlag(), [&](const CancelFlag& cancelled) { secondRan = cancelled; });
+    worker.post(makeFlag(), [&](const CancelFlag& cancelled) { secondRan = cancelled; });
     reached.get_future().wait();
   }
   CHECK(sawCancel);
   CHECK(secondRan);
 }
 
-TEST(anEngineMayBeDestroyedAtOnce) {
-  for (int i = 0; i < 100; ++i) const Engine engine;
+TEST(aWorkerMayBeDestroyedAtOnce) {
+  for (int i = 0; i < 100; ++i) const WorkerThread worker;
 }

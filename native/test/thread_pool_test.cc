@@ -1,6 +1,6 @@
 // Threads that work through steps.
 
-#include "base/executor.h"
+#include "base/thread_pool.h"
 
 #include <atomic>
 #include <chrono>
@@ -11,8 +11,8 @@
 #include "check.h"
 
 using gpt2::CancelFlag;
-using gpt2::Executor;
 using gpt2::Step;
+using gpt2::ThreadPool;
 
 namespace {
 
@@ -67,7 +67,7 @@ class CancellingStep final : public Step {
 
 TEST(everyChunkRunsOnceAndAfterTheStepBefore) {
   for (const int threads : {1, 2, 3, 16}) {
-    Executor executor(threads);
+    ThreadPool pool(threads);
     for (int pass = 0; pass < 200; ++pass) {
       std::vector<std::unique_ptr<CountingStep>> steps;
       std::vector<const Step*> order;
@@ -76,49 +76,49 @@ TEST(everyChunkRunsOnceAndAfterTheStepBefore) {
         steps.push_back(std::make_unique<CountingStep>(chunks, before));
         order.push_back(steps.back().get());
       }
-      executor.run(order, nullptr);
+      pool.run(order, nullptr);
       for (const auto& step : steps) step->check();
     }
   }
 }
 
 TEST(threadsThatSleepWakeUp) {
-  Executor executor(3);
+  ThreadPool pool(3);
   for (int pass = 0; pass < 5; ++pass) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const CountingStep step(50, nullptr);
-    executor.run({&step}, nullptr);
+    pool.run({&step}, nullptr);
     step.check();
   }
 }
 
 TEST(nothingToDoIsDoneAtOnce) {
-  Executor executor(2);
-  executor.run({}, nullptr);
+  ThreadPool pool(2);
+  pool.run({}, nullptr);
 }
 
 TEST(aCancelledPassStops) {
   for (const int threads : {1, 2, 8}) {
-    Executor executor(threads);
+    ThreadPool pool(threads);
     CancelFlag cancelled(false);
     const CancellingStep first(cancelled);
     const CountingStep second(5, nullptr);
-    CHECK_ERROR(gpt2::code::kAborted, executor.run({&first, &second}, &cancelled));
+    CHECK_ERROR(gpt2::code::kAborted, pool.run({&first, &second}, &cancelled));
     CHECK(first.ran() <= 4 + threads);
     CHECK_EQUAL(second.ran(), 0);
     // And goes on with the next.
     const CountingStep next(20, nullptr);
-    executor.run({&next}, nullptr);
+    pool.run({&next}, nullptr);
     next.check();
   }
 }
 
-TEST(manyExecutorsComeAndGo) {
+TEST(manyPoolsComeAndGo) {
   for (int i = 0; i < 100; ++i) {
-    Executor executor(4);
+    ThreadPool pool(4);
     if (i % 2 == 0) continue;
     const CountingStep step(9, nullptr);
-    executor.run({&step}, nullptr);
+    pool.run({&step}, nullptr);
     step.check();
   }
 }
