@@ -283,7 +283,7 @@ export class Session implements Disposable {
     try {
       await unlessAborted(signal, before);
     } catch (error) {
-      before.then(release);
+      void before.then(release);
       throw error;
     } finally {
       this.#waiting--;

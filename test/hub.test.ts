@@ -684,7 +684,10 @@ describe('a download', () => {
       onProgress: ({ done }) => {
         if (done < 1_500_000 || removal) return;
         removal = runProcess([command, 'rm', 'remove/it']);
-        removal.then(() => stop.abort());
+        removal.then(
+          () => stop.abort(),
+          () => stop.abort(),
+        );
       },
     });
     await expect(loading).rejects.toThrow(/abort/);

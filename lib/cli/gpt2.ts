@@ -62,6 +62,7 @@ async function main(): Promise<number> {
   }
 }
 
-main().then((exitCode) => {
+// An error that is not the library's own ends the process as an unhandled rejection, with its stack.
+void main().then((exitCode) => {
   process.exitCode = exitCode;
 });
