@@ -10,7 +10,7 @@ import { type ConvertOptions, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { fileError } from './files.js';
 import type { WeightType } from './gguf/tensor-types.js';
-import type { LocalModel } from './model-source.js';
+import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 // Raised whenever the same checkpoint would be written differently.

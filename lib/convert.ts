@@ -13,10 +13,12 @@ import { paddedGpt2Vocabulary, readVocabulary } from './checkpoint/vocabulary.js
 import { Gpt2Error } from './errors.js';
 import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
 import { requantize } from './gguf/requantize.js';
-import { type TensorType, type WeightType, weightTypes } from './gguf/tensor-types.js';
-import type { LoadProgress } from './load-model.js';
-import { findModel, type LocalModel } from './model-source.js';
+import { type WeightType, weightTypes } from './gguf/tensor-types.js';
+import type { LocalModel } from './local-model.js';
+import { findModel } from './model-source.js';
 import { unlessAborted } from './native/abort.js';
+import type { TensorType } from './native/types.js';
+import type { LoadProgress } from './progress.js';
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */

@@ -127,7 +127,6 @@ export async function writeUntrained(
       ...sizes,
       headCount: n_heads,
       layerNormEpsilon: 1e-5,
-      headIsTied: true,
       endOfText: undefined,
     },
     vocabulary: await paddedGpt2Vocabulary(vocab_size),

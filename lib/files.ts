@@ -2,8 +2,9 @@ import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Gpt2Error } from './errors.js';
 import { eventLoopTurn } from './event-loop.js';
-import { addon, type NativeFile } from './native/addon.js';
+import { addon } from './native/addon.js';
 import { callNative } from './native/native-call.js';
+import type { NativeFile } from './native/types.js';
 
 /** An error of the file system on reading, as ours. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
@@ -92,7 +93,7 @@ const longestText = 2 ** 29 - 24;
 export async function readText(path: string): Promise<string | undefined> {
   let file: NativeFile;
   try {
-    file = await callNative(undefined, () => addon.openFile(path));
+    file = await callNative(undefined, () => addon().openFile(path));
   } catch (error) {
     if (error instanceof Gpt2Error && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;

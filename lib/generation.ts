@@ -1,11 +1,11 @@
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
 import { LinkedSignal } from './native/abort.js';
+import { callNative } from './native/native-call.js';
 import type {
   NativeCancellation,
   NativeGenerateOptions,
   NativeGeneration,
-} from './native/addon.js';
-import { callNative } from './native/native-call.js';
+} from './native/types.js';
 import { TextStreamDecoder, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface GenerateOptions {

@@ -17,16 +17,11 @@ import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { Model } from './model.js';
 import { findModel } from './model-source.js';
 import { unlessAborted } from './native/abort.js';
-import { addon, type Logger } from './native/addon.js';
+import { addon } from './native/addon.js';
 import { callNative } from './native/native-call.js';
+import type { Logger } from './native/types.js';
+import type { LoadProgress } from './progress.js';
 import { tokenizerFor } from './tokenizer/tokenizer.js';
-
-export interface LoadProgress {
-  stage: 'download' | 'convert' | 'load';
-  /** bytes */
-  done: number;
-  total: number;
-}
 
 export interface LoadOptions {
   /** Where to compute. Default 'auto': a GPU if this build knows one that is there, else the CPU. */
@@ -114,7 +109,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   };
   const hear = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
-    const opened = await addon.openModel(path, nativeOptions, hear, cancellation);
+    const opened = await addon().openModel(path, nativeOptions, hear, cancellation);
     if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
     return opened;
   });

@@ -1,19 +1,11 @@
 import { lstat, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { defaultModel } from './default-model.js';
 import { Gpt2Error } from './errors.js';
 import { fileError } from './files.js';
 import type { HubModelOptions } from './hub/hub-model.js';
 import { parseModelName } from './hub/model-name.js';
+import { defaultModel, type LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
-
-/** A model on this machine. */
-export interface LocalModel {
-  /** a GGUF file, or a checkpoint, as its folder or as the file with its weights */
-  path: string;
-  /** what conversions of it are called; undefined: as its path */
-  name?: string;
-}
 
 /**
  * Where the model is that a path or a name means. What is there under a path is never taken for a name; without

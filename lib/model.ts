@@ -3,8 +3,8 @@ import { Gpt2Error } from './errors.js';
 import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
-import type { Logger, NativeModel, NativeModelDescription } from './native/addon.js';
 import { callNative, callNativeNow } from './native/native-call.js';
+import type { Logger, NativeModel, NativeModelDescription } from './native/types.js';
 import { type EvaluateOptions, Session } from './session.js';
 import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 

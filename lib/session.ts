@@ -16,17 +16,27 @@ import {
   type Positions,
   positionIndices,
 } from './logits.js';
-import type { Model } from './model.js';
 import { LinkedSignal, unlessAborted } from './native/abort.js';
-import type { NativeSession } from './native/addon.js';
 import { callNative, callNativeNow } from './native/native-call.js';
+import type { NativeSession } from './native/types.js';
 import { StreamTurn } from './stream-turn.js';
+import type { Gpt2Tokenizer, Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface EvaluateOptions {
   /** Whose logits are wanted; indices count from the first token of this call's input. Default 'last'. */
   positions?: Positions;
   /** Stops the call; it then rejects with the signal's reason. */
   signal?: AbortSignal;
+}
+
+/** @internal What a session needs of its model. */
+export interface SessionModel {
+  readonly config: { readonly contextLength: number; readonly vocabSize: number };
+  readonly tokenizer: Tokenizer;
+  /** The tokenizer if the model has one. */
+  readonly textTokenizer: Gpt2Tokenizer | undefined;
+  /** @throws DISPOSED */
+  checkAlive(): void;
 }
 
 /**
@@ -41,7 +51,7 @@ export interface EvaluateOptions {
  * const { data, shape } = await session.evaluate(' Paris'); // one row of logits
  */
 export class Session implements Disposable {
-  readonly #model: Model;
+  readonly #model: SessionModel;
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
@@ -53,8 +63,8 @@ export class Session implements Disposable {
   // Aborted by dispose(), which stops the calls under way and those that wait.
   readonly #disposal = new AbortController();
 
-  /** @internal Use {@link Model.createSession}. */
-  constructor(model: Model, native: NativeSession, tokens: number[] = []) {
+  /** @internal Use `model.createSession()`. */
+  constructor(model: SessionModel, native: NativeSession, tokens: number[] = []) {
     this.#model = model;
     this.#native = native;
     this.#tokens = tokens;

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-const { defaultModel } = createRequire(import.meta.url)('../dist/default-model.js');
+const { defaultModel } = createRequire(import.meta.url)('../dist/local-model.js');
 const gpt2 = fileURLToPath(new URL('../dist/cli/gpt2.js', import.meta.url));
 const prompt = process.argv[2] ?? 'The old man looked out of the window';
 

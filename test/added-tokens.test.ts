@@ -12,7 +12,7 @@ import {
   type Model,
   type Tokenizer,
 } from '../dist/index.js';
-import type { NativeVocabulary } from '../dist/native/addon.js';
+import type { NativeVocabulary } from '../dist/native/types.js';
 import { TokenSearch } from '../dist/tokenizer/token-search.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import {

@@ -336,7 +336,7 @@ describe('the path of a model', () => {
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(path, loading));
     expect(message).toContain('there is no checkpoint in this folder');
     // What opens files alone says that it is none.
-    await expect(addon.inspectGguf(path)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
+    await expect(addon().inspectGguf(path)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
   });
 
   test('of a GGUF file that was cut off anywhere is refused', async () => {
@@ -376,7 +376,7 @@ test.runIf(process.platform === 'linux')(
     const pipe = join(root, 'pipe.gguf');
     execFileSync('mkfifo', [pipe]);
     await failure('FILE_UNREADABLE', () => loadModel(pipe));
-    await expect(addon.inspectGguf(pipe)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
+    await expect(addon().inspectGguf(pipe)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
   },
 );
 

@@ -1,7 +1,7 @@
 // The command: what goes to stdout and stderr, and how it ends.
 
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, version } from '../dist/index.js';
@@ -21,6 +21,61 @@ beforeAll(() => {
 
 const gpt2 = (args: string[], input = '') =>
   runProcess([command, ...args], { environment: { GPT2_NATIVE_CACHE: cache }, input });
+
+describe('without the compiled addon', () => {
+  const root = join(__dirname, '..');
+  const copy = join(folder, 'without-addon');
+  const bare = (...args: string[]) => runProcess([join(copy, 'dist', 'cli', 'gpt2.js'), ...args]);
+
+  beforeAll(() => {
+    for (const part of ['dist', 'package.json', 'node_modules/commander']) {
+      cpSync(join(root, part), join(copy, part), { recursive: true });
+    }
+  });
+
+  test.each([['--help'], ['generate', '--help'], ['convert', '--help']])(
+    'prints its help: %s %s',
+    async (...args) => {
+      const { stdout, stderr, exitCode } = await bare(...args);
+      expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+      expect(stdout).toMatch(/^Usage: gpt2/);
+    },
+  );
+
+  test('prints its version', async () => {
+    const { stdout, stderr, exitCode } = await bare('--version');
+    expect({ stdout, stderr, exitCode }).toEqual({
+      stdout: `${version}\n`,
+      stderr: '',
+      exitCode: 0,
+    });
+  });
+
+  test('a command that computes says that the addon is missing', async () => {
+    const { stdout, stderr, exitCode } = await bare('logits', '--model', command);
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
+    expect(stderr).toMatch(/could not be loaded from .*gpt2_native\.node/);
+    expect(stderr).toMatch(/\[ADDON_MISSING\]$/m);
+  });
+
+  test('require() of the package says so at once', async () => {
+    const entry = JSON.stringify(join(copy, 'dist', 'index.js'));
+    const { stdout } = await runProcess([
+      '-e',
+      `try { require(${entry}); } catch ({ name, code }) { console.log(name, code); }`,
+    ]);
+    expect(stdout).toBe('Gpt2Error ADDON_MISSING\n');
+  });
+
+  test('the weight types can be imported', async () => {
+    const types = JSON.stringify(join(copy, 'dist', 'gguf', 'tensor-types.js'));
+    const { stdout } = await runProcess([
+      '-e',
+      `console.log(require(${types}).weightTypes.includes('q8_0'));`,
+    ]);
+    expect(stdout).toBe('true\n');
+  });
+});
 
 describe('gpt2 logits', () => {
   test('prints the reference’s likeliest token first, with its probability, as JSON', async () => {

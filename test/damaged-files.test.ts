@@ -187,9 +187,11 @@ test('a GGUF file', { timeout: fuzzTimeout }, () =>
         );
         await opened?.dispose();
         if (opened) await expectToCompute(path, { mmap });
-        await addon.inspectGguf(path).catch((error) => {
-          expect(error).toMatchObject({ code: 'INVALID_FILE' });
-        });
+        await addon()
+          .inspectGguf(path)
+          .catch((error) => {
+            expect(error).toMatchObject({ code: 'INVALID_FILE' });
+          });
       },
     ),
     fuzzRuns(200),
@@ -212,7 +214,9 @@ test('a part of a split GGUF file', { timeout: fuzzTimeout }, () =>
         const opened = await unlessRefused(size, () => loadModel(first, { mmap, threads: 1 }));
         await opened?.dispose();
         if (opened) await expectToCompute(first, { mmap });
-        await addon.inspectGguf(first).catch(({ code }) => expect(refusals).toContain(code));
+        await addon()
+          .inspectGguf(first)
+          .catch(({ code }) => expect(refusals).toContain(code));
         const converted = await unlessRefused(size, async () => {
           await convert(first, target, { type: 'f16' });
           return true;

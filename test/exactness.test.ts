@@ -268,7 +268,7 @@ describe('the types in a converted file', () => {
     async (name, type, matrices) => {
       const path = join(cacheDir, `types-${name}-${type}.gguf`);
       await convert(fixtureFolder(name), path, { type });
-      const { tensors } = await addon.inspectGguf(path);
+      const { tensors } = await addon().inspectGguf(path);
       const types = Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor.type]));
       expect(types).toMatchObject({
         ...vectors,

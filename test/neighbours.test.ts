@@ -152,7 +152,7 @@ describe.runIf(process.platform !== 'win32')(
         `const { addon } = require(args.addon);
        ${holdThreads}
        const { readText } = require(args.files);
-       const file = await addon.openFile(args.folder + '/model.safetensors');
+       const file = await addon().openFile(args.folder + '/model.safetensors');
        const bytes = new Uint8Array(8);
        await file.read(0, bytes);
        console.log(JSON.parse(await readText(args.folder + '/config.json')).n_layer, bytes[0] > 0);

@@ -48,7 +48,7 @@ describe('the package', () => {
 
   test('has a version, which its addon shares', () => {
     expect(version).toMatch(/^\d+\.\d+\.\d+/);
-    expect(addon.version).toBe(version);
+    expect(addon().version).toBe(version);
   });
 
   const hasEmulator =

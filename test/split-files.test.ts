@@ -77,7 +77,7 @@ describe('a split model', () => {
 
   test('is described as a whole', async () => {
     const paths = split(small);
-    const description = await addon.inspectGguf(paths[0]);
+    const description = await addon().inspectGguf(paths[0]);
     expect(description.parts).toEqual(paths);
     expect(description.byteSize).toBe(sizeOf(paths));
     const { tensors } = readGguf(small);
@@ -105,7 +105,7 @@ describe('refuses with the path of the file that is wrong', () => {
     const { message } = await failure(code, () => loadModel(path));
     const ways = [
       () => loadModel(path, { mmap: false }),
-      () => addon.inspectGguf(path),
+      () => addon().inspectGguf(path),
       () => convert(path, target, { type: 'q8_0' }),
     ];
     for (const way of ways) await expect(way()).rejects.toMatchObject({ code, message });

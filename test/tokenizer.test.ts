@@ -6,7 +6,8 @@ import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import r50kBase from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, type Tokenizer } from '../dist/index.js';
-import { addon, type NativeVocabulary } from '../dist/native/addon.js';
+import { addon } from '../dist/native/addon.js';
+import type { NativeVocabulary } from '../dist/native/types.js';
 import { mergeBytePairs } from '../dist/tokenizer/byte-pair-merge.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
@@ -350,7 +351,7 @@ describe('the vocabulary in a model’s file', () => {
     path = writeTextCheckpoint(join(cacheDir, 'text'));
     await using model = await loadModel(path, { cacheDir, threads: 1 });
     const file = readdirSync(cacheDir).find((name) => name.endsWith('.gguf'));
-    const native = await addon.openModel(join(cacheDir, file as string), {
+    const native = await addon().openModel(join(cacheDir, file as string), {
       device: 'cpu',
       threads: 1,
       contextLength: 0,

@@ -2,19 +2,12 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { readJsonObject } from '../files.js';
+import type { Hyperparameters } from '../gguf/model-file.js';
 
 /** What a checkpoint says about its model. */
-export interface CheckpointConfig {
-  vocabSize: number;
-  contextLength: number;
-  embeddingLength: number;
-  headCount: number;
-  layerCount: number;
-  feedForwardLength: number;
-  layerNormEpsilon: number;
+export interface CheckpointConfig extends Hyperparameters {
   /** undefined: it does not say */
   headIsTied: boolean | undefined;
-  endOfText: number | undefined;
 }
 
 type Settings = Readonly<Record<string, unknown>>;

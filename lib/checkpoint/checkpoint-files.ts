@@ -2,8 +2,8 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import { fileError, readJsonObject } from '../files.js';
+import { InputFile } from '../input-file.js';
 import { pytorchStarts } from './pytorch.js';
-import { WeightFile } from './weight-file.js';
 
 /** The files that a checkpoint consists of, by their names in one folder. */
 export interface CheckpointFiles {
@@ -51,7 +51,7 @@ export async function isGgufFile(path: string, signal: AbortSignal | undefined):
 }
 
 async function startOf(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const file = await WeightFile.open(path, signal);
+  const file = await InputFile.open(path, signal);
   try {
     return (await file.read(0, Math.min(4, file.size))).toString('latin1');
   } finally {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
+import { InputFile } from '../input-file.js';
 import { unlessAborted } from '../native/abort.js';
 import {
   type CheckpointConfig,
@@ -12,7 +13,7 @@ import { detectLayout, type ExpectedTensor, expectedTensors, type Layout } from 
 import { type PytorchContent, pytorchStarts, readPytorch } from './pytorch.js';
 import { readSafetensors } from './safetensors.js';
 import { readTensorflow } from './tensorflow.js';
-import { type WeightEntry, WeightFile } from './weight-file.js';
+import type { WeightEntry } from './weight-entry.js';
 
 /** A matrix that lies in a file, row after row; a vector is one row. */
 export interface TensorPart {
@@ -57,7 +58,7 @@ export async function openCheckpoint(
 ): Promise<Checkpoint> {
   const found = await unlessAborted(signal, findCheckpointFiles(source));
   const { folder, isTensorflow } = found;
-  const files: WeightFile[] = [];
+  const files: InputFile[] = [];
   const close = () => {
     for (const file of files) file.close();
   };
@@ -81,7 +82,7 @@ export async function openCheckpoint(
 
 async function readEntries(
   { folder, weights, isTensorflow }: CheckpointFiles,
-  files: WeightFile[],
+  files: InputFile[],
   signal: AbortSignal | undefined,
 ): Promise<PytorchContent> {
   const [first = ''] = weights;
@@ -91,7 +92,7 @@ async function readEntries(
   }
   const all: PytorchContent = { entries: new Map(), modelArguments: undefined };
   for (const name of weights) {
-    const file = await WeightFile.open(join(folder, name), signal);
+    const file = await InputFile.open(join(folder, name), signal);
     files.push(file);
     const { entries, modelArguments } = await readFile(file);
     all.modelArguments ??= modelArguments;
@@ -104,7 +105,7 @@ async function readEntries(
 }
 
 /** By what the file begins with: names are no safe guide. */
-async function readFile(file: WeightFile): Promise<PytorchContent> {
+async function readFile(file: InputFile): Promise<PytorchContent> {
   const start = (await file.read(0, Math.min(4, file.size))).toString('latin1');
   if (pytorchStarts.some((known) => start.startsWith(known))) return await readPytorch(file);
   return { entries: await readSafetensors(file), modelArguments: undefined };
@@ -199,7 +200,7 @@ async function matchTensors(
 /** Tensors that share their numbers would make much of a small file. */
 function checkOverlap(
   source: string,
-  files: readonly WeightFile[],
+  files: readonly InputFile[],
   tensors: readonly CheckpointTensor[],
 ): void {
   const parts = tensors.flatMap((tensor) => tensor.parts);

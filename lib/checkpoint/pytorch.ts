@@ -1,5 +1,6 @@
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import type { InputFile } from '../input-file.js';
 import {
   PickleError,
   PickleGlobal,
@@ -8,7 +9,7 @@ import {
   PickleRefusal,
   type PickleValue,
 } from './pickle.js';
-import { elementBytes, type WeightEntry, type WeightFile } from './weight-file.js';
+import { elementBytes, type WeightEntry } from './weight-entry.js';
 import { ZipArchive } from './zip-archive.js';
 
 /** What a file of torch.save() holds: tensors by name, and what else stands beside them. */
@@ -117,7 +118,7 @@ export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02\x8a\x0a
  * The tensors of a file of torch.save(), in either form: a ZIP archive with a pickle and a member for each
  * storage, or (before PyTorch 1.6) a row of pickles with the storages after it.
  */
-export async function readPytorch(file: WeightFile): Promise<PytorchContent> {
+export async function readPytorch(file: InputFile): Promise<PytorchContent> {
   try {
     const start = (await file.read(0, Math.min(file.size, 4))).toString('latin1');
     return start.startsWith('PK') ? await readArchive(file) : await readLegacy(file);
@@ -136,7 +137,7 @@ interface Location {
   byteSize: number;
 }
 
-async function readArchive(file: WeightFile): Promise<PytorchContent> {
+async function readArchive(file: InputFile): Promise<PytorchContent> {
   const archive = await ZipArchive.open(file);
   const pickle = [...archive.names].find((name) => /^([^/]+\/)?data\.pkl$/.test(name));
   if (!pickle)
@@ -162,7 +163,7 @@ async function readArchive(file: WeightFile): Promise<PytorchContent> {
 // The magic number of torch.save().
 const legacyMagic = 0x1950a86a20f9469cfc6cn;
 
-async function readLegacy(file: WeightFile): Promise<PytorchContent> {
+async function readLegacy(file: InputFile): Promise<PytorchContent> {
   const reader = new PickleReader(
     await file.read(0, Math.min(file.size, longestPickle)),
     stateDict,
@@ -197,7 +198,7 @@ async function readLegacy(file: WeightFile): Promise<PytorchContent> {
 }
 
 /** All storages that a value has in its dicts, lists and tuples. */
-function storagesOf(file: WeightFile, value: PickleValue): Map<string, Storage> {
+function storagesOf(file: InputFile, value: PickleValue): Map<string, Storage> {
   const storages = new Map<string, Storage>();
   const seen = new Set<PickleValue>();
   const open: PickleValue[] = [value];
@@ -216,7 +217,7 @@ function storagesOf(file: WeightFile, value: PickleValue): Map<string, Storage> 
 const stateDictNames = ['model', 'model_state_dict', 'state_dict'];
 
 async function collect(
-  file: WeightFile,
+  file: InputFile,
   value: PickleValue,
   locate: (storage: Storage) => Promise<Location>,
 ): Promise<PytorchContent> {
@@ -243,7 +244,7 @@ async function collect(
   };
 }
 
-function toEntry(file: WeightFile, name: string, tensor: Tensor, location: Location): WeightEntry {
+function toEntry(file: InputFile, name: string, tensor: Tensor, location: Location): WeightEntry {
   const { storage, offset, shape } = tensor;
   const bytes = elementBytes[storage.dtype] as number;
   const count = shape.reduce((product, extent) => product * extent, 1);

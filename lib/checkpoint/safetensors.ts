@@ -1,5 +1,6 @@
 import { show } from '../arguments.js';
-import { elementBytes, type WeightEntry, type WeightFile } from './weight-file.js';
+import type { InputFile } from '../input-file.js';
+import { elementBytes, type WeightEntry } from './weight-entry.js';
 
 // The limit of the format's own library.
 const largestHeader = 100_000_000;
@@ -8,7 +9,7 @@ const largestHeader = 100_000_000;
  * The tensors of a safetensors file: 8 bytes of header length, a JSON header, the tensors' bytes.
  * Format: https://github.com/huggingface/safetensors#format
  */
-export async function readSafetensors(file: WeightFile): Promise<Map<string, WeightEntry>> {
+export async function readSafetensors(file: InputFile): Promise<Map<string, WeightEntry>> {
   if (file.size < 8) throw file.invalid(`it has ${file.size} bytes, which holds no header`);
   const headerLength = (await file.read(0, 8)).readBigUInt64LE();
   if (headerLength > largestHeader || Number(headerLength) > file.size - 8) {
@@ -40,12 +41,7 @@ export async function readSafetensors(file: WeightFile): Promise<Map<string, Wei
   return entries;
 }
 
-function checkEntry(
-  file: WeightFile,
-  name: string,
-  value: unknown,
-  dataStart: number,
-): WeightEntry {
+function checkEntry(file: InputFile, name: string, value: unknown, dataStart: number): WeightEntry {
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
   const isSize = (number: unknown): number is number =>
     Number.isSafeInteger(number) && (number as number) >= 0;

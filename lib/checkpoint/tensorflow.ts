@@ -1,9 +1,10 @@
 import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
+import { InputFile } from '../input-file.js';
 import { ByteReader, MalformedBytes } from './byte-reader.js';
 import { protobufFields } from './protobuf.js';
 import { readSortedTable } from './sorted-table.js';
-import { elementBytes, type WeightEntry, WeightFile } from './weight-file.js';
+import { elementBytes, type WeightEntry } from './weight-entry.js';
 
 // tensorflow/core/framework/types.proto
 const dtypes: Readonly<Record<number, string>> = {
@@ -32,10 +33,10 @@ interface BundleEntry {
  */
 export async function readTensorflow(
   indexPath: string,
-  files: WeightFile[],
+  files: InputFile[],
   signal: AbortSignal | undefined,
 ): Promise<Map<string, WeightEntry>> {
-  const index = await WeightFile.open(indexPath, signal);
+  const index = await InputFile.open(indexPath, signal);
   files.push(index);
   if (index.size > largestIndex) {
     throw index.invalid(
@@ -45,11 +46,11 @@ export async function readTensorflow(
   const bytes = await index.read(0, index.size);
   const { shards, bundle } = parseIndex(index, bytes);
   const prefix = indexPath.slice(0, -'.index'.length);
-  const data: WeightFile[] = [];
+  const data: InputFile[] = [];
   const total = String(shards).padStart(5, '0');
   for (let shard = 0; shard < shards; shard++) {
     const name = `${basename(prefix)}.data-${String(shard).padStart(5, '0')}-of-${total}`;
-    const file = await WeightFile.open(join(dirname(indexPath), name), signal);
+    const file = await InputFile.open(join(dirname(indexPath), name), signal);
     files.push(file);
     data.push(file);
   }
@@ -72,7 +73,7 @@ export async function readTensorflow(
 const mostShards = 1000;
 
 function parseIndex(
-  index: WeightFile,
+  index: InputFile,
   bytes: Buffer,
 ): { shards: number; bundle: Map<string, BundleEntry> } {
   try {
@@ -92,7 +93,7 @@ function parseIndex(
   }
 }
 
-function readHeader(index: WeightFile, message: Buffer): number {
+function readHeader(index: InputFile, message: Buffer): number {
   let shards = 0;
   for (const { number, value = 0 } of protobufFields(new ByteReader(message))) {
     if (number === 1) shards = value;

@@ -3,22 +3,14 @@ import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
 import { parseJsonObject, readJsonObject, readText } from '../files.js';
+import type { Vocabulary } from '../gguf/model-file.js';
+import { tokenKinds } from '../tokenizer/added-tokens.js';
 import { gpt2Ranks } from '../tokenizer/gpt2-ranks.js';
 import { endOfTextToken, gpt2VocabSize } from '../tokenizer/gpt2-vocabulary.js';
-import { tokenKinds } from '../tokenizer/token-kinds.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
 
 // Embeddings are padded to a round number of rows, or for tokens to come; more is a mistake.
 const mostPadding = 65_536;
-
-/** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
-export interface Vocabulary {
-  /** by id */
-  tokens: string[];
-  kinds: number[];
-  /** `left right`, in the order in which they were learnt */
-  merges: string[];
-}
 
 /**
  * The vocabulary of a checkpoint's folder, from vocab.json and merges.txt (OpenAI calls them encoder.json and

@@ -1,4 +1,4 @@
-import type { WeightFile } from './weight-file.js';
+import type { InputFile } from '../input-file.js';
 
 /** A file in a ZIP archive. */
 interface Member {
@@ -32,15 +32,15 @@ const largestDirectory = 4_000_000;
  * Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 to 4.5
  */
 export class ZipArchive {
-  readonly #file: WeightFile;
+  readonly #file: InputFile;
   readonly #members: ReadonlyMap<string, Member>;
 
-  private constructor(file: WeightFile, members: ReadonlyMap<string, Member>) {
+  private constructor(file: InputFile, members: ReadonlyMap<string, Member>) {
     this.#file = file;
     this.#members = members;
   }
 
-  static async open(file: WeightFile): Promise<ZipArchive> {
+  static async open(file: InputFile): Promise<ZipArchive> {
     const directory = await findDirectory(file);
     const bytes = await file.read(directory.offset, directory.byteSize);
     return new ZipArchive(file, readMembers(file, bytes, directory.count));
@@ -87,7 +87,7 @@ interface Directory {
 }
 
 // At the end of the file, before a comment.
-async function findDirectory(file: WeightFile): Promise<Directory> {
+async function findDirectory(file: InputFile): Promise<Directory> {
   const tailSize = Math.min(file.size, endSize + longestComment);
   const tail = await file.read(file.size - tailSize, tailSize);
   for (let at = tailSize - endSize; at >= 0; at--) {
@@ -104,7 +104,7 @@ async function findDirectory(file: WeightFile): Promise<Directory> {
   throw file.invalid('it begins as a ZIP archive but has no directory: it is cut off');
 }
 
-async function findLargeDirectory(file: WeightFile, end: number): Promise<Directory | undefined> {
+async function findLargeDirectory(file: InputFile, end: number): Promise<Directory | undefined> {
   if (end < locatorSize) return undefined;
   const locator = await file.read(end - locatorSize, locatorSize);
   if (locator.readUInt32LE(0) !== locatorSignature) return undefined;
@@ -119,7 +119,7 @@ async function findLargeDirectory(file: WeightFile, end: number): Promise<Direct
   };
 }
 
-function checkDirectory(file: WeightFile, directory: Directory): Directory {
+function checkDirectory(file: InputFile, directory: Directory): Directory {
   const { count, byteSize } = directory;
   if (count > mostMembers || byteSize < count * memberSize || byteSize > largestDirectory) {
     throw file.invalid(`its directory claims ${count} members in ${byteSize} bytes`);
@@ -127,7 +127,7 @@ function checkDirectory(file: WeightFile, directory: Directory): Directory {
   return directory;
 }
 
-function readMembers(file: WeightFile, bytes: Buffer, count: number): Map<string, Member> {
+function readMembers(file: InputFile, bytes: Buffer, count: number): Map<string, Member> {
   const members = new Map<string, Member>();
   let at = 0;
   for (let i = 0; i < count; i++) {

@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
+import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import { convert } from '../index.js';
-import { formatBytes } from './format-bytes.js';
 import { modelForms, offlineOption, typeOption } from './model-options.js';
-import { ProgressBar } from './progress-bar.js';
+import { formatBytes, ProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;

@@ -1,13 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import { gpt2Metadata } from '../gguf/gpt2-metadata.js';
-import { matrixType } from '../gguf/model-file.js';
+import { gpt2Metadata, matrixType } from '../gguf/model-file.js';
 import { type ModelSizes, modelTensors } from '../gguf/model-tensors.js';
 import { byteSize, type WeightType, weightTypes } from '../gguf/tensor-types.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
-import { addon, type GgufDescription } from '../native/addon.js';
+import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import { formatBytes } from './format-bytes.js';
+import type { GgufDescription } from '../native/types.js';
 import {
   findFile,
   modelForms,
@@ -15,6 +14,7 @@ import {
   parseCount,
   tellOfDefaultModel,
 } from './model-options.js';
+import { formatBytes } from './terminal.js';
 
 interface Flags {
   type: WeightType;
@@ -96,7 +96,7 @@ async function describeFile(
   offline: boolean | undefined,
 ): Promise<Description> {
   const path = await findFile(model, { offline });
-  const description = await callNative(undefined, () => addon.inspectGguf(path));
+  const description = await callNative(undefined, () => addon().inspectGguf(path));
   const { tensors } = description;
   if (model === undefined) tellOfDefaultModel();
   const values = gpt2Metadata(path, description);

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { GenerateOptions } from '../index.js';
+import type { GenerateOptions } from '../generation.js';
 import {
   addModelOptions,
   type ModelFlags,

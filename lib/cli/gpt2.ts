@@ -2,7 +2,8 @@
 // The command. Results go to stdout, everything else to stderr.
 
 import { Command, CommanderError } from 'commander';
-import { Gpt2Error, version } from '../index.js';
+import { Gpt2Error } from '../errors.js';
+import { version } from '../native/addon.js';
 import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';

@@ -1,8 +1,9 @@
 import { Command } from 'commander';
-import { addon, type GgufDescription } from '../native/addon.js';
+import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import { formatBytes } from './format-bytes.js';
+import type { GgufDescription } from '../native/types.js';
 import { findFile, modelForms, offlineOption, tellOfDefaultModel } from './model-options.js';
+import { formatBytes } from './terminal.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -23,7 +24,7 @@ interface Flags {
 
 async function run(model: string | undefined, { offline, json }: Flags): Promise<void> {
   const path = await findFile(model, { offline });
-  const description = await callNative(undefined, () => addon.inspectGguf(path));
+  const description = await callNative(undefined, () => addon().inspectGguf(path));
   if (model === undefined) tellOfDefaultModel();
   process.stdout.write(
     json ? `${JSON.stringify(toJson(description))}\n` : toText(path, description),

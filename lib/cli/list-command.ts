@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { defaultCacheFolder } from '../conversion-cache.js';
 import { type CachedModel, listCachedModels } from '../hub/cached-models.js';
 import { hubCacheFolder } from '../hub/hub-settings.js';
-import { formatBytes } from './format-bytes.js';
+import { formatBytes } from './terminal.js';
 
 export function listCommand(): Command {
   return new Command('list')

@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultCacheFolder } from '../conversion-cache.js';
 import { weightTypes } from '../gguf/tensor-types.js';
-import { type LoadOptions, type LoadProgress, loadModel, type Model } from '../index.js';
 import type { Input } from '../input.js';
-import { findModelFile } from '../load-model.js';
-import { ProgressBar } from './progress-bar.js';
+import { findModelFile, type LoadOptions, loadModel } from '../load-model.js';
+import type { Model } from '../model.js';
+import type { LoadProgress } from '../progress.js';
+import { ProgressBar } from './terminal.js';
 
 export interface ModelFlags {
   model?: string;

@@ -1,11 +1,11 @@
 import { Command } from 'commander';
+import { Gpt2Error } from '../errors.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import { downloadModel } from '../hub/hub-model.js';
 import { isOfflineByDefault } from '../hub/hub-settings.js';
 import { expectModelName } from '../hub/model-name.js';
-import { Gpt2Error } from '../index.js';
 import { typeOption } from './model-options.js';
-import { ProgressBar } from './progress-bar.js';
+import { ProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;

@@ -1,11 +1,10 @@
 import { Command } from 'commander';
+import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import { convert } from '../index.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import { formatBytes } from './format-bytes.js';
 import { modelForms, offlineOption, typeOption } from './model-options.js';
-import { ProgressBar } from './progress-bar.js';
+import { formatBytes, ProgressBar } from './terminal.js';
 
 interface Flags {
   type: WeightType;
@@ -40,7 +39,7 @@ async function run(model: string, target: string, { type, offline, json }: Flags
     bar.clear();
   }
   const seconds = (performance.now() - start) / 1000;
-  const { byteSize, tensors } = await callNative(undefined, () => addon.inspectGguf(target));
+  const { byteSize, tensors } = await callNative(undefined, () => addon().inspectGguf(target));
   const shares = new Map<string, Share>();
   for (const tensor of tensors.filter(({ shape }) => shape.length > 1)) {
     const share = shares.get(tensor.type) ?? { type: tensor.type, byteSize: 0, tensors: [] };

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { defaultCacheFolder } from '../conversion-cache.js';
 import { removeCachedModel } from '../hub/cached-models.js';
 import { expectModelName, showModelName } from '../hub/model-name.js';
-import { formatBytes } from './format-bytes.js';
+import { formatBytes } from './terminal.js';
 
 export function rmCommand(): Command {
   return new Command('rm')

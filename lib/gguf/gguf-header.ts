@@ -1,5 +1,6 @@
 import { forEachInTurns } from '../event-loop.js';
-import { byteSize, ggmlTypeNumbers, type TensorType } from './tensor-types.js';
+import type { TensorType } from '../native/types.js';
+import { byteSize, ggmlTypeNumbers } from './tensor-types.js';
 
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 const formatVersion = 3;

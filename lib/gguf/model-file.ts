@@ -1,23 +1,42 @@
-import type { CheckpointConfig } from '../checkpoint/checkpoint-config.js';
-import type { Vocabulary } from '../checkpoint/vocabulary.js';
-import type { LoadProgress } from '../load-model.js';
+import { show } from '../arguments.js';
+import { Gpt2Error } from '../errors.js';
 import { LinkedSignal } from '../native/abort.js';
-import { addon, type NativeTensor } from '../native/addon.js';
+import { addon } from '../native/addon.js';
 import { callNativeToItsEnd } from '../native/native-call.js';
+import type { GgufDescription, NativeTensor, TensorType } from '../native/types.js';
+import type { LoadProgress } from '../progress.js';
 import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
+import type { ModelSizes } from './model-tensors.js';
 import {
   byteSize,
   fileTypeNumbers,
   fittingType,
   isQuantized,
-  type TensorType,
   type WeightType,
 } from './tensor-types.js';
 
-/** What a GGUF file says about its model, beside the tensors. */
+/** The hyperparameters that a GGUF file records. */
+export interface Hyperparameters extends ModelSizes {
+  headCount: number;
+  layerNormEpsilon: number;
+  /** The id of `<|endoftext|>` in a model without a vocabulary. */
+  endOfText: number | undefined;
+}
+
+/** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
+export interface Vocabulary {
+  /** by id */
+  tokens: string[];
+  /** GGUF's token types, by id */
+  kinds: number[];
+  /** `left right`, in the order in which they were learnt */
+  merges: string[];
+}
+
+/** The metadata of a GGUF file to be written. */
 export interface ModelDescription {
   name: string;
-  config: CheckpointConfig;
+  config: Hyperparameters;
   vocabulary: Vocabulary | undefined;
   /** GGUF names of biases that the model does not have. */
   absentBiases: readonly string[];
@@ -65,7 +84,7 @@ export async function writeTensors(
   const failures: unknown[] = [];
   report(0);
   await callNativeToItsEnd(stop.signal, (cancellation) =>
-    addon.writeGguf(
+    addon().writeGguf(
       target,
       header,
       tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers })),
@@ -164,7 +183,7 @@ function metadataOf(
 }
 
 function describeVocabulary(
-  config: CheckpointConfig,
+  config: Hyperparameters,
   vocabulary: Vocabulary | undefined,
   metadata: Map<string, GgufValue>,
 ): void {
@@ -223,4 +242,22 @@ function dominantType(tensors: readonly GgufTensor[]): TensorType {
   }
   const [[type]] = [...bytes].sort((a, b) => b[1] - a[1]) as [[TensorType, number]];
   return type;
+}
+
+/**
+ * The metadata of a GGUF file by key.
+ *
+ * @throws UNSUPPORTED_MODEL if the file holds another architecture than GPT-2
+ */
+export function gpt2Metadata(
+  path: string,
+  { metadata }: GgufDescription,
+): Map<string, GgufDescription['metadata'][number][1]> {
+  const values = new Map(metadata.map(([key, value]) => [key, value]));
+  const architecture = values.get('general.architecture');
+  if (architecture === 'gpt2') return values;
+  throw new Gpt2Error(
+    'UNSUPPORTED_MODEL',
+    `${path}: expected the architecture "gpt2" but found ${show(architecture)}`,
+  );
 }

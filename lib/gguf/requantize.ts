@@ -1,12 +1,18 @@
 import { show } from '../arguments.js';
-import { WeightFile } from '../checkpoint/weight-file.js';
 import { Gpt2Error } from '../errors.js';
-import type { LoadProgress } from '../load-model.js';
-import { addon, type GgufDescription } from '../native/addon.js';
+import { InputFile } from '../input-file.js';
+import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
+import type { GgufDescription } from '../native/types.js';
+import type { LoadProgress } from '../progress.js';
 import { type EncodedMetadata, encodeMetadata, type GgufValue, ggufHeader } from './gguf-header.js';
-import { gpt2Metadata } from './gpt2-metadata.js';
-import { fileTypeNumber, matrixType, type PlannedTensor, writeTensors } from './model-file.js';
+import {
+  fileTypeNumber,
+  gpt2Metadata,
+  matrixType,
+  type PlannedTensor,
+  writeTensors,
+} from './model-file.js';
 import { isQuantized, type WeightType } from './tensor-types.js';
 
 // Behind "GGUF", the version and the two counts.
@@ -23,7 +29,7 @@ export async function requantize(
   signal: AbortSignal | undefined,
   onProgress: ((progress: LoadProgress) => void) | undefined,
 ): Promise<void> {
-  const description = await callNative(signal, () => addon.inspectGguf(source));
+  const description = await callNative(signal, () => addon().inspectGguf(source));
   const values = gpt2Metadata(source, description);
   const invalid = (reason: string) => new Gpt2Error('INVALID_FILE', `${source}: ${reason}`);
   const layerCount = values.get('gpt2.block_count');
@@ -31,18 +37,18 @@ export async function requantize(
     throw invalid(`expected gpt2.block_count to be a whole number but found ${show(layerCount)}`);
   }
   if (description.tensors.length === 0) throw invalid('it holds no tensors');
-  const files: WeightFile[] = [];
+  const files: InputFile[] = [];
   try {
-    for (const path of description.parts) files.push(await WeightFile.open(path, signal));
+    for (const path of description.parts) files.push(await InputFile.open(path, signal));
     const tensors = description.tensors.map((tensor) =>
-      planTensor(files[tensor.part] as WeightFile, tensor, type, layerCount),
+      planTensor(files[tensor.part] as InputFile, tensor, type, layerCount),
     );
     const changes = new Map([['general.file_type', fileTypeNumber(tensors, type)]]);
     if (tensors.some((tensor) => isQuantized(tensor.type))) {
       changes.set('general.quantization_version', 2);
     }
     if (values.has('general.alignment')) changes.set('general.alignment', 32);
-    const metadata = await changedMetadata(files[0] as WeightFile, description.metadata, changes);
+    const metadata = await changedMetadata(files[0] as InputFile, description.metadata, changes);
     await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
   } finally {
     for (const file of files) file.close();
@@ -54,7 +60,7 @@ const matrixName =
 const vectorName = /^(output_norm|blk\.\d+\.\w+)\.(weight|bias)$/;
 
 function planTensor(
-  file: WeightFile,
+  file: InputFile,
   { name, type: own, shape, byteSize, offset }: GgufDescription['tensors'][number],
   type: WeightType,
   layerCount: number,
@@ -93,7 +99,7 @@ function isOutOfDate(key: string, changes: ReadonlyMap<string, number>): boolean
  * date.
  */
 async function changedMetadata(
-  file: WeightFile,
+  file: InputFile,
   metadata: GgufDescription['metadata'],
   changes: ReadonlyMap<string, number>,
 ): Promise<EncodedMetadata> {

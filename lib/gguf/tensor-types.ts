@@ -1,12 +1,14 @@
 import { addon } from '../native/addon.js';
+import type { TensorType } from '../native/types.js';
 
 /**
- * The types in which the weights of a converted checkpoint can be kept: plain numbers of 32 or 16 bits,
- * or ggml's block formats of about 8, 6, 5 and 4 bits.
+ * The type of a model's weights: one type for all matrices, either plain numbers of 32 or 16 bits or one of
+ * ggml's block formats of about 8, 6, 5 and 4 bits; or a mixture of k-quants (`q5_k_m`, `q4_k_m`) that keeps the
+ * most sensitive matrices in finer types.
  */
-export type TensorType = (typeof tensorTypes)[number];
+export type WeightType = (typeof weightTypes)[number];
 
-export const tensorTypes = [
+export const weightTypes = [
   'f32',
   'f16',
   'bf16',
@@ -18,15 +20,9 @@ export const tensorTypes = [
   'q4_k',
   'q4_1',
   'q4_0',
-] as const;
-
-/**
- * The types in which a model can be wanted: one for all matrices, or a mixture of k-quants in which those that
- * matter most are finer.
- */
-export type WeightType = (typeof weightTypes)[number];
-
-export const weightTypes = [...tensorTypes, 'q5_k_m', 'q4_k_m'] as const;
+  'q5_k_m',
+  'q4_k_m',
+] as const satisfies readonly (TensorType | 'q5_k_m' | 'q4_k_m')[];
 
 /** What a file of mostly this type calls itself in `general.file_type` (llama.cpp's numbers). */
 export const fileTypeNumbers: Record<WeightType, number> = {
@@ -66,7 +62,7 @@ export function isQuantized(type: WeightType): boolean {
 
 /** Bytes of `rows` rows of `rowLength` elements each. */
 export function byteSize(type: TensorType, rowLength: number, rows: number): number {
-  const [elements, bytes] = addon.blockSize(type);
+  const [elements, bytes] = addon().blockSize(type);
   return (rowLength / elements) * bytes * rows;
 }
 
@@ -81,7 +77,7 @@ export function fittingType(type: TensorType, rowLength: number): TensorType {
     q4_k: 'q4_0',
   };
   for (const candidate of [type, fallback[type]]) {
-    if (candidate && rowLength % addon.blockSize(candidate)[0] === 0) return candidate;
+    if (candidate && rowLength % addon().blockSize(candidate)[0] === 0) return candidate;
   }
   return 'f16';
 }

@@ -63,9 +63,9 @@ async function isGpt2(folder: string, files: readonly string[]): Promise<boolean
   }
   const [first] = ggufModels(files).flat();
   if (first === undefined) return false;
-  const described = await callNative(undefined, () => addon.inspectGguf(join(folder, first))).catch(
-    () => undefined,
-  );
+  const described = await callNative(undefined, () =>
+    addon().inspectGguf(join(folder, first)),
+  ).catch(() => undefined);
   return (
     described?.metadata.some(
       ([key, value]) => key === 'general.architecture' && value === 'gpt2',

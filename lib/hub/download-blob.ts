@@ -44,7 +44,7 @@ async function acquireLock(path: string, signal: AbortSignal | undefined): Promi
   await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
   for (;;) {
     signal?.throwIfAborted();
-    const release = await callNative(undefined, () => addon.lockFile(path));
+    const release = await callNative(undefined, () => addon().lockFile(path));
     if (release) return release;
     await waitUnlessAborted(pollInterval, signal);
   }

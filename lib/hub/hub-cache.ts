@@ -147,7 +147,7 @@ export class CachedRepository {
   async #expectNobodyAt(hash: string): Promise<void> {
     const path = this.lock(hash);
     await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
-    const release = await callNative(undefined, () => addon.lockFile(path));
+    const release = await callNative(undefined, () => addon().lockFile(path));
     if (!release) {
       throw new Gpt2Error('FILE_UNWRITABLE', `${this.blob(hash)}: somebody is fetching it`);
     }

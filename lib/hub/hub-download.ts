@@ -1,17 +1,25 @@
 import { readConfigFile } from '../checkpoint/checkpoint-config.js';
 import { companionFiles, knownForms, readShardIndex } from '../checkpoint/checkpoint-files.js';
 import { Gpt2Error } from '../errors.js';
+import type { WeightType } from '../gguf/tensor-types.js';
+import type { LoadProgress } from '../progress.js';
 import { downloadBlob } from './download-blob.js';
 import { chooseFiles, type FileChoice } from './file-choice.js';
 import { CachedRepository } from './hub-cache.js';
-import type { HubModelOptions } from './hub-model.js';
 import { fileUrl, type HubFile, type HubRepository, readHubRepository } from './hub-repository.js';
 import { type ModelName, showModelName } from './model-name.js';
+
+export interface DownloadOptions {
+  /** Chooses among the GGUF files of a repository that holds no checkpoint. */
+  type?: WeightType | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
 
 /** Fetches what the cache does not hold of a model's newest version. */
 export async function fetchModel(
   name: ModelName,
-  { type, signal, onProgress }: HubModelOptions,
+  { type, signal, onProgress }: DownloadOptions,
 ): Promise<{ commit: string; choice: FileChoice }> {
   const listed = await readHubRepository(name, signal);
   const names = listed.files.map((file) => file.name);
@@ -33,7 +41,7 @@ class Download {
   readonly #files: ReadonlyMap<string, HubFile>;
   readonly #repository: CachedRepository;
   readonly #signal: AbortSignal | undefined;
-  readonly #onProgress: HubModelOptions['onProgress'];
+  readonly #onProgress: DownloadOptions['onProgress'];
   /** bytes of each file that is wanted */
   readonly #done = new Map<string, number>();
 
@@ -41,7 +49,7 @@ class Download {
     name: ModelName,
     { commit, files }: HubRepository,
     signal: AbortSignal | undefined,
-    onProgress: HubModelOptions['onProgress'],
+    onProgress: DownloadOptions['onProgress'],
   ) {
     this.#name = name;
     this.#commit = commit;

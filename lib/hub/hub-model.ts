@@ -2,22 +2,17 @@ import { join } from 'node:path';
 import { companionFiles, usualCompanions } from '../checkpoint/checkpoint-files.js';
 import { Gpt2Error } from '../errors.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import type { LoadProgress } from '../load-model.js';
-import type { LocalModel } from '../model-source.js';
+import type { LocalModel } from '../local-model.js';
 import { chooseFiles, type FileChoice, hasAllWeights } from './file-choice.js';
 import { isNamedFor } from './gguf-choice.js';
 import { CachedRepository } from './hub-cache.js';
-import { fetchModel } from './hub-download.js';
+import { type DownloadOptions, fetchModel } from './hub-download.js';
 import { hubCacheFolder, isOfflineByDefault } from './hub-settings.js';
 import { type ModelName, showModelName } from './model-name.js';
 
-export interface HubModelOptions {
-  /** chooses among the GGUF files of a repository that has nothing else */
-  type?: WeightType | undefined;
-  /** the network is not touched */
+export interface HubModelOptions extends DownloadOptions {
+  /** Leaves the network alone. Default: what HF_HUB_OFFLINE says. */
   offline?: boolean | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 /**
@@ -42,7 +37,7 @@ export async function findHubModel(name: ModelName, options: HubModelOptions): P
 /** Fetches what the cache does not hold of a model's newest version. */
 export async function downloadModel(
   name: ModelName,
-  options: HubModelOptions,
+  options: DownloadOptions,
 ): Promise<LocalModel> {
   const { commit, choice } = await fetchModel(name, options);
   return localModel(name.repository, commit, choice);

@@ -2,7 +2,8 @@
 
 import { type ErrorCode, Gpt2Error } from '../errors.js';
 import { onAbort, unlessAborted } from './abort.js';
-import { addon, isNativeError, type NativeCancellation } from './addon.js';
+import { addon, isNativeError } from './addon.js';
+import type { NativeCancellation } from './types.js';
 
 /**
  * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with
@@ -13,7 +14,7 @@ export async function callNative<T>(
   start: (cancellation?: NativeCancellation) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
-  const cancellation = signal && new addon.Cancellation();
+  const cancellation = signal && new (addon().Cancellation)();
   const running = (async () => await start(cancellation))().catch((error) => {
     throw toGpt2Error(error);
   });
@@ -35,7 +36,7 @@ export async function callNativeToItsEnd<T>(
   start: (cancellation: NativeCancellation) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
-  const cancellation = new addon.Cancellation();
+  const cancellation = new (addon().Cancellation)();
   const stopListening = onAbort(signal, () => cancellation.cancel());
   try {
     return await start(cancellation);
@@ -48,6 +49,7 @@ export async function callNativeToItsEnd<T>(
 }
 
 function toGpt2Error(error: unknown): Gpt2Error {
+  if (error instanceof Gpt2Error) return error; // the addon could not be loaded
   if (!isNativeError(error)) {
     return new Gpt2Error('INTERNAL', String(error), { cause: error });
   }

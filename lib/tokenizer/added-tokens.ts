@@ -1,8 +1,10 @@
-import type { NativeAddedTokens } from '../native/addon.js';
+import type { NativeAddedTokens } from '../native/types.js';
 import { spelledBytes } from './byte-spelling.js';
 import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';
-import { tokenKinds } from './token-kinds.js';
 import { TokenSearch } from './token-search.js';
+
+/** What a token is, in the numbers of GGUF's tokenizer.ggml.token_type. */
+export const tokenKinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5 } as const;
 
 // A server may well alternate between a few lists of tokens that it allows; more would only hold memory.
 const mostSearches = 4;

@@ -1,6 +1,6 @@
 import { checkOptions, invalidArgument, show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import type { NativeAddedTokens, NativeVocabulary } from '../native/addon.js';
+import type { NativeAddedTokens, NativeVocabulary } from '../native/types.js';
 import { AddedTokens } from './added-tokens.js';
 import { mergeBytePairs } from './byte-pair-merge.js';
 import {

@@ -1,38 +1,10 @@
-import { Gpt2Error } from '../errors.js';
-import { addon, type NativeFile } from '../native/addon.js';
-import { callNative } from '../native/native-call.js';
+import { Gpt2Error } from './errors.js';
+import { addon } from './native/addon.js';
+import { callNative } from './native/native-call.js';
+import type { NativeFile } from './native/types.js';
 
-/** Bytes of an element, by safetensors' names. GPT-2's weights are F32, F16 or BF16; others are not read. */
-export const elementBytes: Readonly<Record<string, number>> = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I16: 2,
-  I8: 1,
-  U64: 8,
-  U32: 4,
-  U16: 2,
-  U8: 1,
-  BOOL: 1,
-};
-
-/** A tensor that lies in a file as it is. */
-export interface WeightEntry {
-  file: WeightFile;
-  dtype: string;
-  shape: readonly number[];
-  /** in the file */
-  offset: number;
-  byteSize: number;
-  /** how its numbers lie: row after row; of a matrix, column after column; or in another way */
-  order: 'rows' | 'columns' | 'other';
-}
-
-/** A file that tensors lie in, opened for reading. */
-export class WeightFile {
+/** A file opened for reading by the engine, so that a read occupies none of libuv's threads. */
+export class InputFile {
   readonly path: string;
   readonly native: NativeFile;
   readonly #signal: AbortSignal | undefined;
@@ -44,8 +16,8 @@ export class WeightFile {
   }
 
   /** @param signal stops this and every read */
-  static async open(path: string, signal: AbortSignal | undefined): Promise<WeightFile> {
-    return new WeightFile(path, await callNative(signal, () => addon.openFile(path)), signal);
+  static async open(path: string, signal: AbortSignal | undefined): Promise<InputFile> {
+    return new InputFile(path, await callNative(signal, () => addon().openFile(path)), signal);
   }
 
   get size(): number {
