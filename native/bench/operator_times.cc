@@ -65,7 +65,7 @@ double evaluate(gpt2::Model& model, const std::shared_ptr<gpt2::Session>& sessio
   gpt2::EvaluateRequest request(model, session, session->length(), tokens,
                                 {static_cast<int64_t>(tokens.size()) - 1}, logits.data());
   request.begin();
-  while (!request.isFinished()) model.advance({&request}, nullptr);
+  while (!request.isFinished()) evaluate(model, {&request}, nullptr);
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
       .count();
 }
@@ -89,7 +89,7 @@ void continueTogether(gpt2::Model& model, Times& times, const std::vector<uint32
   const auto start = std::chrono::steady_clock::now();
   int passes = 0;
   for (; passes < tokens && !requests.empty(); ++passes) {
-    model.advance(requests, nullptr);
+    evaluate(model, requests, nullptr);
     // Those that have drawn the end of text, or whose context is full.
     requests.erase(
         std::remove_if(requests.begin(), requests.end(),

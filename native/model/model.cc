@@ -1,10 +1,10 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/cpu_count.h"
 #include "base/error.h"
-#include "serving/request.h"
 
 namespace gpt2 {
 
@@ -50,50 +50,47 @@ std::unique_ptr<Session> Model::createSession() {
   return std::make_unique<Session>(KvCache(device_, weights_.hyperparameters(), cacheType_));
 }
 
-void Model::advance(const std::vector<Request*>& requests, const CancelFlag* cancelled) {
-  if (requests.size() > 1 && !forwardPass_.sharesPasses()) {
-    for (Request* request : requests) advance({request}, cancelled);
+void Model::evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
+                     const CancelFlag* cancelled) {
+  if (batch.size() > 1 && !forwardPass_.sharesPasses()) {
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto onOwnLogits = [&](size_t, size_t output, const float* logits) {
+        onLogits(i, output, logits);
+      };
+      evaluate({batch[i]}, onOwnLogits, cancelled);
+    }
     return;
   }
-  struct Row {
-    Request* request;
-    int64_t position;  // in its session
-    int64_t start;     // of the session's slice
+  struct Output {
+    size_t entry;
+    size_t index;  // in the entry
   };
-  std::vector<Slice> slices;
-  std::vector<Row> rows;
-  for (Request* request : requests) {
-    Session& session = request->session();
-    const int64_t start = session.evaluated();
-    Slice slice{&session, std::min(session.length() - start, ForwardPass::kSliceLength), {}};
-    if (slice.count <= 0) throw Error(code::kInternal, "a request without tokens to evaluate");
-    const std::vector<int64_t>& asked = request->asked();
-    for (auto position = std::lower_bound(asked.begin(), asked.end(), start);
-         position != asked.end() && *position < start + slice.count; ++position) {
-      slice.rows.push_back(*position - start);
-      rows.push_back({request, *position, start});
-    }
-    slices.push_back(std::move(slice));
+  std::vector<Output> outputs;
+  std::vector<int64_t> starts;  // of the entries, to return to
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (batch[i].count <= 0) throw Error(code::kInternal, "a batch entry without tokens");
+    starts.push_back(batch[i].session->evaluated());
+    for (size_t j = 0; j < batch[i].rows.size(); ++j) outputs.push_back({i, j});
   }
-  const float* hidden = forwardPass_.run(slices, cancelled);
+  const float* hidden = forwardPass_.run(batch, cancelled);
 
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
-  size_t told = 0;
+  size_t received = 0;
   try {
-    while (told < rows.size()) {
-      const size_t count = std::min<size_t>(rows.size() - told, ForwardPass::kHeadRows);
+    while (received < outputs.size()) {
+      const size_t count = std::min<size_t>(outputs.size() - received, ForwardPass::kHeadRows);
       logits_.resize(count * vocabSize);
-      forwardPass_.logits(hidden + told * width, static_cast<int64_t>(count), requests.size() > 1,
+      forwardPass_.logits(hidden + received * width, static_cast<int64_t>(count), batch.size() > 1,
                           logits_.data(), cancelled);
-      for (size_t i = 0; i < count; ++i, ++told) {
-        rows[told].request->tell(rows[told].position, logits_.data() + i * vocabSize);
+      for (size_t i = 0; i < count; ++i, ++received) {
+        onLogits(outputs[received].entry, outputs[received].index, logits_.data() + i * vocabSize);
       }
     }
   } catch (...) {
-    // What was not heard is evaluated again.
-    for (; told < rows.size(); ++told) {
-      rows[told].request->session().markEvaluated(rows[told].start);
+    for (; received < outputs.size(); ++received) {
+      const size_t entry = outputs[received].entry;
+      batch[entry].session->markEvaluated(starts[entry]);
     }
     throw;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,8 +12,6 @@
 #include "ops/device.h"
 
 namespace gpt2 {
-
-class Request;
 
 struct ModelOptions {
   std::string device = "auto";
@@ -40,11 +39,18 @@ class Model {
 
   std::unique_ptr<Session> createSession();
 
-  // One pass: evaluates the next tokens of each request and lets it hear the logits it asked for;
-  // an error of that kind is the request's own. Several requests must have few tokens each, at most
-  // ForwardPass::kFewTokens. Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY, and then the pass
-  // can be done again.
-  void advance(const std::vector<Request*>& requests, const CancelFlag* cancelled);
+  // Receives the logits, [vocabulary], of output `output` of batch entry `entry`; valid during the
+  // call. Must not throw.
+  using OnLogits = std::function<void(size_t entry, size_t output, const float* logits)>;
+
+  // One forward pass over a batch: evaluates the tokens of its entries, each of a session of its
+  // own, and passes the logits of their outputs to `onLogits`, entry by entry, in rising order.
+  // Several entries have at most ForwardPass::kFewTokens tokens each.
+  //
+  // Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY. An entry whose outputs were not all received
+  // then counts as not evaluated, so that the pass can be repeated.
+  void evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
+                const CancelFlag* cancelled);
 
  private:
   Device device_;
@@ -53,7 +59,7 @@ class Model {
   ggml_type cacheType_;
   std::optional<uint32_t> endOfText_;
   ForwardPass forwardPass_;
-  std::vector<float> logits_;  // of one pass of the head
+  std::vector<float> logits_;  // [vocabulary, ForwardPass::kHeadRows] at most
 };
 
 }  // namespace gpt2

@@ -28,14 +28,15 @@ void EvaluateRequest::begin() {
     }
   }
   Request::begin();
-  asked_.reserve(rows_.size());
+  outputPositions_.reserve(rows_.size());
   for (Row& row : rows_) {
     row.position += keep();
-    if (asked_.empty() || asked_.back() != row.position) asked_.push_back(row.position);
+    if (outputPositions_.empty() || outputPositions_.back() != row.position)
+      outputPositions_.push_back(row.position);
   }
 }
 
-void EvaluateRequest::hear(int64_t position, const float* logits) {
+void EvaluateRequest::onLogits(int64_t position, const float* logits) {
   const auto first =
       std::lower_bound(rows_.begin(), rows_.end(), position,
                        [](const Row& row, int64_t sought) { return row.position < sought; });

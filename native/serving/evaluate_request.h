@@ -18,10 +18,10 @@ class EvaluateRequest final : public Request {
 
   void begin() override;
   bool isFinished() const override { return session().evaluated() == session().length(); }
-  const std::vector<int64_t>& asked() const override { return asked_; }
 
  private:
-  void hear(int64_t position, const float* logits) override;
+  const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
+  void onLogits(int64_t position, const float* logits) override;
 
   struct Row {
     int64_t position;  // in `tokens`; from begin() on, in the session
@@ -29,7 +29,7 @@ class EvaluateRequest final : public Request {
   };
 
   std::vector<Row> rows_;  // in the order of their positions
-  std::vector<int64_t> asked_;
+  std::vector<int64_t> outputPositions_;
   float* out_;
 };
 

@@ -33,11 +33,11 @@ void GenerateRequest::begin() {
   session().markEvaluated(std::min(session().evaluated(), session().length() - 1));
   generation_.promptTokens = session().length();
   generation_.cachedTokens = session().evaluated();
-  askForNext();
+  requestNext();
   generation_.totalMilliseconds = millisecondsSince(start_);
 }
 
-void GenerateRequest::hear(int64_t /*position*/, const float* logits) {
+void GenerateRequest::onLogits(int64_t /*position*/, const float* logits) {
   const bool isFirst = generation_.completionTokens == 0;
   if (isFirst) generation_.promptMilliseconds = millisecondsSince(start_);
   const uint32_t token = sampler_.sample(logits, vocabSize());
@@ -50,13 +50,13 @@ void GenerateRequest::hear(int64_t /*position*/, const float* logits) {
     session().cache().reserve(session().length(), session().evaluated());
     ++generation_.completionTokens;
     onToken_(token);
-    askForNext();
+    requestNext();
   }
   generation_.totalMilliseconds = millisecondsSince(start_);
 }
 
-void GenerateRequest::askForNext() {
-  asked_.assign(1, session().length() - 1);
+void GenerateRequest::requestNext() {
+  outputPositions_.assign(1, session().length() - 1);
   isFinished_ = generation_.completionTokens >= options_.maxTokens ||
                 session().length() >= model().contextLength();
 }

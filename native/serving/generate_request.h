@@ -37,19 +37,19 @@ class GenerateRequest final : public Request {
 
   void begin() override;
   bool isFinished() const override { return isFinished_; }
-  const std::vector<int64_t>& asked() const override { return asked_; }
   const Generation& generation() const noexcept { return generation_; }
 
  private:
+  const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
   // Throws NOT_FINITE or OUT_OF_MEMORY.
-  void hear(int64_t position, const float* logits) override;
-  void askForNext();
+  void onLogits(int64_t position, const float* logits) override;
+  void requestNext();
 
   GenerateOptions options_;
   OnToken onToken_;
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_;
-  std::vector<int64_t> asked_;  // the last position
+  std::vector<int64_t> outputPositions_;  // the last position
   bool isFinished_ = false;
   Generation generation_;
 };

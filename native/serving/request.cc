@@ -1,5 +1,6 @@
 #include "serving/request.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -38,13 +39,37 @@ void Request::begin() {
   session_->cache().reserve(length, session_->evaluated());
 }
 
-void Request::tell(int64_t position, const float* logits) noexcept {
+Slice Request::nextEntry() const {
+  const int64_t start = session_->evaluated();
+  Slice entry{session_.get(), std::min(pending(), ForwardPass::kSliceLength), {}};
+  const std::vector<int64_t>& positions = outputPositions();
+  for (auto position = std::lower_bound(positions.begin(), positions.end(), start);
+       position != positions.end() && *position < start + entry.count; ++position) {
+    entry.rows.push_back(*position - start);
+  }
+  return entry;
+}
+
+void Request::receiveLogits(int64_t position, const float* logits) noexcept {
   if (failure_) return;
   try {
-    hear(position, logits);
+    onLogits(position, logits);
   } catch (...) {
     failure_ = std::current_exception();
   }
+}
+
+void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled) {
+  std::vector<Slice> batch;
+  std::vector<int64_t> starts;
+  for (const Request* request : requests) {
+    batch.push_back(request->nextEntry());
+    starts.push_back(request->session().evaluated());
+  }
+  const auto onLogits = [&](size_t entry, size_t output, const float* logits) {
+    requests[entry]->receiveLogits(starts[entry] + batch[entry].rows[output], logits);
+  };
+  model.evaluate(batch, onLogits, cancelled);
 }
 
 }  // namespace gpt2

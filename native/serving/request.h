@@ -6,13 +6,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/cancel_flag.h"
 #include "model/model.h"
 #include "model/session.h"
 
 namespace gpt2 {
 
-// A call on a session that is carried out pass by pass: tokens are evaluated, and logits that
-// follow some of them are heard. Requests on several sessions share passes.
+// A call on a session, carried out pass by pass: each pass evaluates some of the session's tokens,
+// and the request receives the logits at its output positions. Requests on different sessions share
+// passes.
 //
 // Belongs to the worker thread once it was made.
 class Request {
@@ -26,23 +28,27 @@ class Request {
 
   Session& session() const noexcept { return *session_; }
 
-  // Brings the session to where the first pass begins. Throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW,
+  // Prepares the session for the first pass. Throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW,
   // INVALID_ARGUMENT or OUT_OF_MEMORY.
   virtual void begin();
-  // Whether there is nothing more to evaluate.
+  // Whether no tokens are left to evaluate.
   virtual bool isFinished() const = 0;
-  // Why it ends unfinished; null if it does not.
+  // The error that ended the request early, or null.
   const std::exception_ptr& failure() const noexcept { return failure_; }
   void fail(std::exception_ptr failure) noexcept { failure_ = std::move(failure); }
 
-  // Positions in the session, in rising order; the logits that follow them are to be heard when
-  // they are evaluated.
-  virtual const std::vector<int64_t>& asked() const = 0;
-  // logits: [vocabulary]. An error is this request's failure, and no other's.
-  void tell(int64_t position, const float* logits) noexcept;
+  // Tokens of the session that are still to be evaluated.
+  int64_t pending() const noexcept { return session_->length() - session_->evaluated(); }
+  // The next pending tokens, as many as fit one pass, with the output positions among them.
+  Slice nextEntry() const;
+  // Receives the logits, [vocabulary], that follow the token at `position` of the session. An error
+  // fails this request and no other.
+  void receiveLogits(int64_t position, const float* logits) noexcept;
 
  protected:
-  virtual void hear(int64_t position, const float* logits) = 0;
+  // Positions in the session whose logits are wanted, in rising order.
+  virtual const std::vector<int64_t>& outputPositions() const = 0;
+  virtual void onLogits(int64_t position, const float* logits) = 0;
   const Model& model() const noexcept { return model_; }
   size_t vocabSize() const noexcept;
   int64_t tokenCount() const noexcept { return static_cast<int64_t>(tokens_.size()); }
@@ -55,5 +61,9 @@ class Request {
   std::vector<uint32_t> tokens_;
   std::exception_ptr failure_;
 };
+
+// Runs one pass over the next tokens of each request. Throws what Model::evaluate() throws; the
+// requests can then be evaluated again.
+void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled);
 
 }  // namespace gpt2

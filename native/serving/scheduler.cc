@@ -8,14 +8,6 @@
 
 namespace gpt2 {
 
-namespace {
-
-int64_t pending(const Request& request) {
-  return request.session().length() - request.session().evaluated();
-}
-
-}  // namespace
-
 Scheduler::Scheduler(std::shared_ptr<Model> model, WorkerThread& worker)
     : model_(std::move(model)), worker_(worker) {}
 
@@ -70,7 +62,7 @@ void Scheduler::pass(const CancelFlag& cancelled) {
   std::vector<Request*> requests;
   try {
     requests = nextPass();
-    if (!cancelled && !requests.empty()) model_->advance(requests, &cancelled);
+    if (!cancelled && !requests.empty()) evaluate(*model_, requests, &cancelled);
   } catch (const Error& error) {
     // What was stopped is done again, for those that remain.
     if (std::string_view(error.code()) != code::kAborted) failAll(requests);
@@ -103,7 +95,7 @@ std::vector<Request*> Scheduler::nextPass() {
   Request* many = nullptr;
   auto leftOut = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-    const int64_t count = pending(*entry->request);
+    const int64_t count = entry->request->pending();
     if (count > ForwardPass::kFewTokens) {
       if (many == nullptr) many = entry->request.get();
     } else if (fewTokens + count <= ForwardPass::kSliceLength) {

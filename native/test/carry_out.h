@@ -15,7 +15,7 @@ namespace gpt2::test {
 inline void carryOut(Model& model, Request& request, const CancelFlag* cancelled = nullptr) {
   request.begin();
   while (!request.isFinished()) {
-    model.advance({&request}, cancelled);
+    evaluate(model, {&request}, cancelled);
     if (request.failure()) std::rethrow_exception(request.failure());
   }
 }

@@ -127,13 +127,13 @@ TEST(aPassThatIsStoppedInTheHeadIsDoneAgain) {
       for (size_t i = 0; i < tokens.size(); ++i) positions_.push_back(static_cast<int64_t>(i));
     }
     bool isFinished() const override { return session().evaluated() == session().length(); }
-    const std::vector<int64_t>& asked() const override { return positions_; }
+    const std::vector<int64_t>& outputPositions() const override { return positions_; }
 
     CancelFlag cancelled{false};
     std::vector<float> logits;
 
    private:
-    void hear(int64_t position, const float* row) override {
+    void onLogits(int64_t position, const float* row) override {
       if (position == 0) cancelled = !cancelled;
       std::copy_n(row, kVocabulary, logits.data() + static_cast<size_t>(position) * kVocabulary);
     }
@@ -141,10 +141,10 @@ TEST(aPassThatIsStoppedInTheHeadIsDoneAgain) {
   };
   Stopping request(*model, model->createSession(), tokens);
   request.begin();
-  CHECK_ERROR(code::kAborted, model->advance({&request}, &request.cancelled));
+  CHECK_ERROR(code::kAborted, gpt2::evaluate(*model, {&request}, &request.cancelled));
   CHECK(!request.isFinished());
   request.logits.assign(request.logits.size(), 0);
-  while (!request.isFinished()) model->advance({&request}, nullptr);
+  while (!request.isFinished()) gpt2::evaluate(*model, {&request}, nullptr);
   CHECK(request.logits == expected);
 }
 
