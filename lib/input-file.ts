@@ -17,7 +17,12 @@ export class InputFile {
 
   /** @param signal stops this and every read */
   static async open(path: string, signal: AbortSignal | undefined): Promise<InputFile> {
-    return new InputFile(path, await callNative(signal, () => addon().openFile(path)), signal);
+    const native = await callNative(signal, async () => {
+      const opened = await addon().openFile(path);
+      if (signal?.aborted) opened.close(); // the call has rejected, so nobody else closes it
+      return opened;
+    });
+    return new InputFile(path, native, signal);
   }
 
   get size(): number {

@@ -1,8 +1,14 @@
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
-import type { GenerateOptions, Generation, GenerationPart } from './generation.js';
+import {
+  type GenerateOptions,
+  type Generation,
+  type GenerationPart,
+  generationSettings,
+} from './generation.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
+import { LinkedSignal } from './native/abort.js';
 import { callNative, callNativeNow } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription } from './native/types.js';
 import { type EvaluateOptions, Session } from './session.js';
@@ -110,10 +116,30 @@ export class Model implements AsyncDisposable {
     prompt: Input | readonly Input[],
     options?: GenerateOptions,
   ): Promise<Generation | Generation[]> {
-    if (isList(prompt)) {
-      return await Promise.all(prompt.map((one) => this.#generate(one, options)));
-    }
-    return await this.#generate(prompt, options);
+    return isList(prompt)
+      ? await this.#generateAll(prompt, options)
+      : await this.#generate(prompt, options);
+  }
+
+  /** Continues each of several prompts. The first failure stops the others. */
+  async #generateAll(
+    prompts: readonly Input[],
+    options: GenerateOptions | undefined,
+  ): Promise<Generation[]> {
+    this.checkAlive();
+    const { signal } = generationSettings('generate', options);
+    using stop = new LinkedSignal(signal);
+    const running = prompts.map(async (prompt) => {
+      try {
+        return await this.#generate(prompt, { ...options, signal: stop.signal });
+      } catch (error) {
+        stop.abort(error);
+        throw error;
+      }
+    });
+    await Promise.allSettled(running);
+    stop.signal.throwIfAborted(); // with the first failure, whichever prompt it was
+    return await Promise.all(running);
   }
 
   async #generate(prompt: Input, options: GenerateOptions | undefined): Promise<Generation> {

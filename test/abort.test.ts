@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { convert, loadModel } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
-import { runNode } from './node-process.js';
+import { packageEntry, runNode } from './node-process.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
@@ -73,6 +73,27 @@ describe('an abort at any moment', () => {
     expect(readdirSync(cacheDir)).toHaveLength(1);
   });
 });
+
+test.runIf(process.platform === 'linux')(
+  'an abort while files are being opened leaves none of them open',
+  async () => {
+    const { stdout, stderr } = await runNode(
+      `const { InputFile } = require(args.inputFile);
+       const openFiles = () => require('node:fs').readdirSync('/proc/self/fd').length;
+       const before = openFiles();
+       for (let i = 0; i < 50; i++) {
+         const controller = new AbortController();
+         const opening = InputFile.open(args.file, controller.signal);
+         controller.abort('mine');
+         await opening.catch(() => {});
+       }
+       await new Promise((resolve) => setTimeout(resolve, 200));
+       console.log(openFiles() - before);`,
+      { file, inputFile: packageEntry.replace('index.js', 'input-file.js') },
+    );
+    expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' });
+  },
+);
 
 test('a signal that is aborted already hides what else is wrong, and nothing is left unhandled', async () => {
   const { stdout, stderr, exitCode } = await runNode(

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type GenerateOptions, loadModel, type Model } from '../dist/index.js';
+import { Session } from '../dist/session.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
 import { argmax, fixtureFolder, readGolden } from './golden.js';
+import { packageEntry, runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
@@ -440,6 +442,87 @@ describe('a list of prompts', () => {
   test('fails as a whole if one of them does', async () => {
     await failure('TOKEN_OUT_OF_RANGE', () => model.generate([[1], [509]]));
     await failure('INVALID_ARGUMENT', () => model.generate([[1], []]));
+  });
+});
+
+describe('a list of prompts of which one fails', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** Spies on the calls for the single prompts: whether they are settled, and how many sessions are disposed. */
+  function watchSessions() {
+    const dispose = vi.spyOn(Session.prototype, 'dispose');
+    const generate = vi.spyOn(Session.prototype, 'generate');
+    return {
+      outcomes: () => generate.mock.settledResults.map(({ type }) => type),
+      reasons: () => generate.mock.settledResults.map(({ value }) => value),
+      disposed: () => dispose.mock.calls.length,
+    };
+  }
+
+  test('stops the others and rejects with the first failure when they have stopped', async () => {
+    const watched = watchSessions();
+    const prompts = [[1], [2], [model.config.vocabSize], [3]];
+    const error = await failure('TOKEN_OUT_OF_RANGE', () =>
+      model.generate(prompts, { maxTokens: 90, temperature: 0 }),
+    );
+    expect(watched.outcomes()).toEqual(['rejected', 'rejected', 'rejected', 'rejected']);
+    for (const reason of watched.reasons()) expect(reason).toBe(error);
+    expect(watched.disposed()).toBe(4);
+  });
+
+  test('computes no more than a few tokens for the others', async () => {
+    const { stdout, stderr } = await runNode(
+      `const { addon } = require(args.addon);
+       let tokens = 0;
+       const { openModel } = addon();
+       addon().openModel = async (...given) => {
+         const native = await openModel(...given);
+         return {
+           describe: () => native.describe(),
+           dispose: () => native.dispose(),
+           createSession: () => {
+             const session = native.createSession();
+             return {
+               dispose: () => session.dispose(),
+               generate: (keep, prompt, options, onToken, cancellation) =>
+                 session.generate(keep, prompt, options, (token) => {
+                   tokens++;
+                   onToken(token);
+                 }, cancellation),
+             };
+           },
+         };
+       };
+       const model = await gpt2.loadModel(args.folder, args.loading);
+       const count = async (prompts) => {
+         tokens = 0;
+         await model.generate(prompts, { maxTokens: 90, temperature: 0 }).catch(() => {});
+         await new Promise((resolve) => setTimeout(resolve, 500));
+         return tokens;
+       };
+       console.log(await count([[1], [2]]), await count([[1], [1e9], [2]]));`,
+      {
+        addon: packageEntry.replace('index.js', 'native/addon.js'),
+        folder: fixtureFolder('wide'),
+        loading,
+      },
+    );
+    const [all, beforeTheFailure] = stdout.split(' ').map(Number);
+    expect({ all, stderr }).toEqual({ all: 180, stderr: '' });
+    expect(beforeTheFailure).toBeLessThan(20);
+  });
+
+  test('stops them all when its signal is aborted', async () => {
+    const watched = watchSessions();
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    setImmediate(() => controller.abort(reason));
+    const { signal } = controller;
+    await expect(
+      model.generate([[1], [2], [3]], { maxTokens: 90, temperature: 0, signal }),
+    ).rejects.toBe(reason);
+    expect(watched.outcomes()).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(watched.disposed()).toBe(3);
   });
 });
 

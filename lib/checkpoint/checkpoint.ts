@@ -298,10 +298,10 @@ async function areEqual(a: TensorPart | undefined, b: TensorPart | undefined): P
   const chunk = 1 << 24;
   for (let start = 0; start < a.entry.byteSize; start += chunk) {
     const length = Math.min(chunk, a.entry.byteSize - start);
-    const [left, right] = await Promise.all(
-      [a, b].map(({ entry }) => entry.file.read(entry.offset + start, length)),
-    );
-    if (!left || !right || Buffer.compare(left, right) !== 0) return false;
+    // One after the other: a failure must not leave a read running in a file that is then closed.
+    const left = await a.entry.file.read(a.entry.offset + start, length);
+    const right = await b.entry.file.read(b.entry.offset + start, length);
+    if (Buffer.compare(left, right) !== 0) return false;
   }
   return true;
 }
