@@ -71,15 +71,16 @@ Napi::Value writeGguf(const Napi::CallbackInfo& info) {
     tensors.push_back(toTensorTarget(list.Get(i).As<Napi::Object>()));
   }
 
+  const auto threads = static_cast<int>(toInteger(info[3]));
   auto task = std::make_unique<Task>(env);
-  task->listener = Napi::Persistent(info[3].As<Napi::Function>());
+  task->listener = Napi::Persistent(info[4].As<Napi::Function>());
   Delivery& delivery = AddonData::of(env).delivery;
   return delivery.runApart(
-      std::move(task), toCancelFlag(info[4]),
-      [&delivery, path, headerBytes = std::move(headerBytes), tensors = std::move(tensors)](
-          uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+      std::move(task), toCancelFlag(info[5]),
+      [&delivery, path, headerBytes = std::move(headerBytes), tensors = std::move(tensors),
+       threads](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
         gpt2::writeGguf(
-            path, headerBytes, tensors,
+            path, headerBytes, tensors, threads,
             [&](uint64_t done) { delivery.deliver(number, static_cast<double>(done)); },
             &cancelled);
         return [](Napi::Env result, Task&) { return result.Undefined(); };

@@ -4,7 +4,7 @@
 
 namespace gpt2::binding {
 
-// writeGguf(path, header, tensors, onProgress, cancellation) → Promise<undefined>
+// writeGguf(path, header, tensors, threads, onProgress, cancellation) → Promise<undefined>
 Napi::Value writeGguf(const Napi::CallbackInfo& info);
 
 }  // namespace gpt2::binding

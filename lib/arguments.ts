@@ -55,6 +55,13 @@ export function checkInteger(name: string, value: unknown, least: number, most: 
   return value;
 }
 
+/** Threads of one call: ggml's own limit. */
+const maxThreads = 512;
+
+export function checkThreads(value: unknown): number {
+  return checkInteger('threads', value, 1, maxThreads);
+}
+
 export function checkNumber(
   name: string,
   value: unknown,

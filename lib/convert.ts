@@ -6,6 +6,7 @@ import {
   checkOptions,
   checkSignal,
   checkString,
+  checkThreads,
 } from './arguments.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint/checkpoint.js';
 import { isGgufFile } from './checkpoint/checkpoint-files.js';
@@ -23,11 +24,13 @@ import type { LoadProgress } from './progress.js';
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */
   type?: WeightType;
+  /** Threads that encode the weights. Default: the physical cores that the process may use. */
+  threads?: number;
   /** Takes models of the hub from the cache alone. Default: what HF_HUB_OFFLINE says. */
   offline?: boolean;
   /** Stops the conversion, which then leaves no file and rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** Hears bytes of the checkpoint that are done, of all. */
+  /** Receives the number of bytes converted so far and the total. */
   onProgress?: (progress: LoadProgress) => void;
 }
 
@@ -52,9 +55,16 @@ export async function convert(
 ): Promise<void> {
   checkString('the checkpoint', source);
   checkString('target', target);
-  const checked = checkOptions('convert', options, ['type', 'offline', 'signal', 'onProgress']);
-  const { type, offline, signal, onProgress } = checked;
+  const checked = checkOptions('convert', options, [
+    'type',
+    'threads',
+    'offline',
+    'signal',
+    'onProgress',
+  ]);
+  const { type, threads, offline, signal, onProgress } = checked;
   if (type !== undefined) checkOneOf('type', type, weightTypes);
+  if (threads !== undefined) checkThreads(threads);
   if (offline !== undefined) checkBoolean('offline', offline);
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
@@ -70,8 +80,9 @@ export async function convert(
 export async function convertLocal(
   { path: source, name }: LocalModel,
   target: string,
-  { type, signal, onProgress }: ConvertOptions,
+  options: ConvertOptions,
 ): Promise<void> {
+  const { type, signal } = options;
   if (await unlessAborted(signal, isGgufFile(source, signal))) {
     if (type === undefined) {
       throw new Gpt2Error(
@@ -79,7 +90,7 @@ export async function convertLocal(
         `${source}: it is a GGUF file; expected a type for it`,
       );
     }
-    await requantize(source, target, type, signal, onProgress);
+    await requantize(source, target, type, options);
     return;
   }
   const checkpoint = await openCheckpoint(source, signal);
@@ -99,7 +110,7 @@ export async function convertLocal(
       wanted: type,
     };
     const tensors = planTensors(checkpoint, type);
-    await writeModelFile(target, description, tensors, signal, onProgress);
+    await writeModelFile(target, description, tensors, options);
   } finally {
     checkpoint.close();
   }

@@ -3,7 +3,13 @@ import { join, resolve } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
 import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
 import { requireSpace, writeError } from './files.js';
-import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
+import {
+  equalNumbers,
+  matrixType,
+  type PlannedTensor,
+  type WriteOptions,
+  writeModelFile,
+} from './gguf/model-file.js';
 import { type ModelTensor, modelTensors } from './gguf/model-tensors.js';
 import { byteSize, type WeightType } from './gguf/tensor-types.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
@@ -36,14 +42,14 @@ export async function createModel(
   const checked = checkOptions('createModel', options, ['seed', ...loadOptionNames]);
   const { seed = Math.floor(Math.random() * 2 ** 53), ...loadOptions } = checked;
   checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
-  const { type = 'f32', cacheDir, signal, onProgress } = checkLoadOptions(loadOptions);
+  const { type = 'f32', cacheDir, threads, signal, onProgress } = checkLoadOptions(loadOptions);
   signal?.throwIfAborted();
 
   const folder = await makeFolder(resolve(cacheDir));
   try {
     await requireSpace(folder, bytesOf(whole, type));
     const path = join(folder, 'model.gguf');
-    await writeUntrained(path, { config: whole, seed, type }, { signal, onProgress });
+    await writeUntrained(path, { config: whole, seed, type }, { threads, signal, onProgress });
     // Windows keeps files that are mapped.
     const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
     return await loadModel(path, { ...loadOptions, mmap });
@@ -116,7 +122,7 @@ interface Untrained {
 export async function writeUntrained(
   path: string,
   model: Untrained,
-  { signal, onProgress }: Pick<LoadOptions, 'signal' | 'onProgress'>,
+  options: WriteOptions,
 ): Promise<void> {
   const { vocab_size, n_heads, n_layers, qkv_bias, drop_rate } = model.config;
   const sizes = sizesOf(model.config);
@@ -136,5 +142,5 @@ export async function writeUntrained(
     dropRate: drop_rate,
     wanted: model.type,
   };
-  await writeModelFile(path, description, tensors, signal, onProgress);
+  await writeModelFile(path, description, tensors, options);
 }

@@ -8,6 +8,7 @@ import {
   checkOptions,
   checkSignal,
   checkString,
+  checkThreads,
 } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
@@ -27,8 +28,8 @@ export interface LoadOptions {
   /** Where to compute. Default 'auto': a GPU if this build knows one that is there, else the CPU. */
   device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
   /**
-   * Threads that compute. Default: the physical cores that the process may use, within the control
-   * group's limit. More threads than processors gain nothing.
+   * Threads that compute, and that convert a checkpoint. Default: the physical cores that the process may use,
+   * within the control group's limit. More threads than processors gain nothing.
    */
   threads?: number;
   /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
@@ -73,9 +74,6 @@ export const loadOptionNames = [
   'onProgress',
   'logger',
 ] as const;
-
-// ggml's own limit.
-const mostThreads = 512;
 
 /**
  * Opens a model: a GGUF file (of a split one, the first part), or a checkpoint, as its folder or as the file with
@@ -130,7 +128,7 @@ export function checkLoadOptions(options: LoadOptions) {
   const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
   const { threads, contextLength, type, cacheType, offline, signal, onProgress, logger } = options;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
-  if (threads !== undefined) checkInteger('threads', threads, 1, mostThreads);
+  if (threads !== undefined) checkThreads(threads);
   if (contextLength !== undefined) {
     checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
   }
@@ -162,9 +160,9 @@ function withUncaughtErrors(logger: Logger): Logger {
 export async function findModelFile(
   source: string | undefined,
   cacheFolder: string,
-  options: Pick<LoadOptions, 'type' | 'offline' | 'signal' | 'onProgress'>,
+  options: Pick<LoadOptions, 'type' | 'threads' | 'offline' | 'signal' | 'onProgress'>,
 ): Promise<{ path: string; size: number }> {
-  const { type, signal, onProgress } = options;
+  const { type, threads, signal, onProgress } = options;
   if (source !== undefined) checkString('the model', source);
   const model = await findModel(source, options);
   const found = await unlessAborted(signal, stat(model.path));
@@ -174,6 +172,11 @@ export async function findModelFile(
   if (!found.isFile() && !found.isDirectory()) {
     throw new Gpt2Error('FILE_UNREADABLE', `${model.path}: neither a file nor a folder`);
   }
-  const path = await cachedConversion(model, resolve(cacheFolder), { type, signal, onProgress });
+  const path = await cachedConversion(model, resolve(cacheFolder), {
+    type,
+    threads,
+    signal,
+    onProgress,
+  });
   return { path, size: (await stat(path)).size };
 }

@@ -117,6 +117,7 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
   },
   convert: {
     type: ['f64', 'q4', 'Q4_0', '', null, 0],
+    threads: [0, 513, ...notWhole],
     signal: signalCases,
     onProgress: functionCases,
   },

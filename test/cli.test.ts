@@ -307,6 +307,11 @@ describe('the command line', () => {
     ['a type that is none', ['convert', 'a', 'b', '--type', 'q3_9']],
     ['a value out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--top-p', '2']],
     ['threads out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--threads', '0']],
+    ['threads of convert out of range', ['convert', 'CHECKPOINT', 'b', '--threads', '513']],
+    [
+      'threads of quantize out of range',
+      ['quantize', 'CHECKPOINT', 'b', '--type', 'q8_0', '--threads', '0'],
+    ],
     ['a --top that is negative', ['logits', 'Hello', '-m', 'CHECKPOINT', '--top', '-1']],
   ])('%s ends with exit code 2 and says so on stderr', async (_, args) => {
     const { stdout, stderr, exitCode } = await gpt2(

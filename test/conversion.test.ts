@@ -56,6 +56,12 @@ async function expectGolden(path: string, name: FixtureName, options: LoadOption
   expect(logitsError(data, logits, vocabSize).max).toBeLessThan(2e-5);
 }
 
+async function convertedWide(): Promise<string> {
+  const path = join(freshFolder(root), 'wide.gguf');
+  await convert(fixtureFolder('wide'), path);
+  return path;
+}
+
 /** The tensors that GGUF names so, with their names in the checkpoint. */
 function sourceName(name: string): string {
   const names: Record<string, string> = {
@@ -951,6 +957,64 @@ describe('convert', () => {
         expect(done).toBeGreaterThanOrEqual(heard[i - 1]?.done ?? 0);
         expect(done).toBeLessThanOrEqual(total);
       }
+    }
+  });
+
+  test('writes the same bytes with any number of threads', async () => {
+    const folder = freshFolder(root);
+    const [one, three] = [join(folder, 'one.gguf'), join(folder, 'three.gguf')];
+    for (const type of ['f16', 'q8_0', 'q4_k'] as const) {
+      await convert(fixtureFolder('wide'), one, { type, threads: 1 });
+      await convert(fixtureFolder('wide'), three, { type, threads: 3 });
+      expect(readFileSync(three).equals(readFileSync(one))).toBe(true);
+    }
+  });
+
+  test.runIf(process.platform === 'linux')('uses as many threads as it is given', async () => {
+    const { stdout, stderr } = await runNode(
+      `const { readdirSync } = require('node:fs');
+       // The most threads that the process has while a call converts with so many.
+       const most = async (call, threads) => {
+         let count = 0;
+         const onProgress = ({ stage }) => {
+           if (stage === 'convert') count = Math.max(count, readdirSync('/proc/self/task').length);
+         };
+         await call({ threads, type: 'q4_0', onProgress });
+         return count;
+       };
+       const path = (threads) => args.folder + '/' + threads + '.gguf';
+       const config = {
+         vocab_size: 1000, context_length: 64, emb_dim: 256, n_heads: 4, n_layers: 4,
+       };
+       const calls = {
+         convert: (options) => gpt2.convert(args.checkpoint, path(options.threads), options),
+         quantize: (options) => gpt2.convert(args.file, path(options.threads), options),
+         loadModel: async (options) => {
+           const cacheDir = args.folder + '/cache' + options.threads;
+           await (await gpt2.loadModel(args.checkpoint, { ...options, cacheDir })).dispose();
+         },
+         createModel: async (options) => {
+           const cacheDir = args.folder + '/cache';
+           await (await gpt2.createModel(config, { ...options, cacheDir })).dispose();
+         },
+       };
+       const added = {};
+       for (const [name, call] of Object.entries(calls)) {
+         const one = await most(call, 1);
+         added[name] = await most(call, 41) - one;
+       }
+       console.log(JSON.stringify(added));`,
+      {
+        checkpoint: fixtureFolder('wide'),
+        file: await convertedWide(),
+        folder: freshFolder(root),
+      },
+    );
+    expect(stderr).toBe('');
+    // Threads of earlier calls may still be ending.
+    for (const [name, added] of Object.entries<number>(JSON.parse(stdout))) {
+      expect(added, name).toBeGreaterThanOrEqual(35);
+      expect(added, name).toBeLessThanOrEqual(45);
     }
   });
 

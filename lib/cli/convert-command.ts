@@ -2,11 +2,12 @@ import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import { modelForms, offlineOption, typeOption } from './model-options.js';
+import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
 import { formatBytes, ProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;
+  threads?: number;
   offline?: boolean;
   json?: boolean;
 }
@@ -17,6 +18,7 @@ export function convertCommand(): Command {
     .argument('<checkpoint>', modelForms)
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption())
+    .addOption(conversionThreadsOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
@@ -25,13 +27,14 @@ export function convertCommand(): Command {
 async function run(
   checkpoint: string,
   target: string,
-  { type, offline, json }: Flags,
+  { type, threads, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
   const bar = new ProgressBar();
   try {
     await convert(checkpoint, target, {
       type,
+      threads,
       offline,
       onProgress: (progress) => bar.show(progress),
     });

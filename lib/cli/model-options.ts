@@ -54,6 +54,13 @@ export function typeOption(
   return new Option('--type <type>', description).choices(weightTypes);
 }
 
+export function conversionThreadsOption(): Option {
+  return new Option(
+    '--threads <count>',
+    'threads that encode the weights (default: the physical cores)',
+  ).argParser(parseNumber);
+}
+
 export function offlineOption(): Option {
   return new Option('--offline', 'take models of the hub from the cache alone');
 }

@@ -3,11 +3,12 @@ import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import { modelForms, offlineOption, typeOption } from './model-options.js';
+import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
 import { formatBytes, ProgressBar } from './terminal.js';
 
 interface Flags {
   type: WeightType;
+  threads?: number;
   offline?: boolean;
   json?: boolean;
 }
@@ -18,6 +19,7 @@ export function quantizeCommand(): Command {
     .argument('<model>', modelForms)
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption('type of the weights').makeOptionMandatory())
+    .addOption(conversionThreadsOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
@@ -30,11 +32,20 @@ interface Share {
   tensors: string[];
 }
 
-async function run(model: string, target: string, { type, offline, json }: Flags): Promise<void> {
+async function run(
+  model: string,
+  target: string,
+  { type, threads, offline, json }: Flags,
+): Promise<void> {
   const start = performance.now();
   const bar = new ProgressBar();
   try {
-    await convert(model, target, { type, offline, onProgress: (progress) => bar.show(progress) });
+    await convert(model, target, {
+      type,
+      threads,
+      offline,
+      onProgress: (progress) => bar.show(progress),
+    });
   } finally {
     bar.clear();
   }

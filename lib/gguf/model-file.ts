@@ -54,28 +54,31 @@ export interface PlannedTensor extends GgufTensor {
   sourceBytes: number;
 }
 
-/**
- * Writes a model as a GGUF file. The engine reads or draws, encodes and writes the numbers, on a thread of
- * its own.
- */
+/** How a file is written. */
+export interface WriteOptions {
+  /** Threads that encode. Default: the physical cores that the process may use. */
+  threads?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+/** Writes a model as a GGUF file. The engine reads or draws, encodes and writes the numbers. */
 export async function writeModelFile(
   target: string,
   description: ModelDescription,
   tensors: readonly PlannedTensor[],
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: LoadProgress) => void) | undefined,
+  options: WriteOptions,
 ): Promise<void> {
   const metadata = await encodeMetadata(metadataOf(description, tensors));
-  await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
+  await writeTensors(target, ggufHeader(metadata, tensors), tensors, options);
 }
 
-/** Writes what follows a header that lists the same tensors. */
+/** Writes a header and the tensors that it lists. */
 export async function writeTensors(
   target: string,
   header: Uint8Array,
   tensors: readonly PlannedTensor[],
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: LoadProgress) => void) | undefined,
+  { threads = 0, signal, onProgress }: WriteOptions,
 ): Promise<void> {
   const total = tensors.reduce((sum, { sourceBytes }) => sum + sourceBytes, 0);
   const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
@@ -88,6 +91,7 @@ export async function writeTensors(
       target,
       header,
       tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers })),
+      threads,
       (done) => {
         try {
           if (!stop.signal.aborted) report(done);

@@ -4,13 +4,13 @@ import { InputFile } from '../input-file.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription } from '../native/types.js';
-import type { LoadProgress } from '../progress.js';
 import { type EncodedMetadata, encodeMetadata, type GgufValue, ggufHeader } from './gguf-header.js';
 import {
   fileTypeNumber,
   gpt2Metadata,
   matrixType,
   type PlannedTensor,
+  type WriteOptions,
   writeTensors,
 } from './model-file.js';
 import { isQuantized, type WeightType } from './tensor-types.js';
@@ -26,9 +26,9 @@ export async function requantize(
   source: string,
   target: string,
   type: WeightType,
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: LoadProgress) => void) | undefined,
+  options: WriteOptions,
 ): Promise<void> {
+  const { signal } = options;
   const description = await callNative(signal, () => addon().inspectGguf(source));
   const values = gpt2Metadata(source, description);
   const invalid = (reason: string) => new Gpt2Error('INVALID_FILE', `${source}: ${reason}`);
@@ -49,7 +49,7 @@ export async function requantize(
     }
     if (values.has('general.alignment')) changes.set('general.alignment', 32);
     const metadata = await changedMetadata(files[0] as InputFile, description.metadata, changes);
-    await writeTensors(target, ggufHeader(metadata, tensors), tensors, signal, onProgress);
+    await writeTensors(target, ggufHeader(metadata, tensors), tensors, options);
   } finally {
     for (const file of files) file.close();
   }

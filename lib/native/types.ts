@@ -182,11 +182,13 @@ export interface Addon {
   openFile(path: string): Promise<NativeFile>;
   /** Takes a lock and resolves to what releases it; to undefined while somebody else holds it. */
   lockFile(path: string): Promise<(() => void) | undefined>;
-  /** Writes header and tensors, encoded; `onProgress` hears how many bytes of the sources are done. */
+  /** Writes header and tensors, encoded; `onProgress` receives the number of source bytes done so far. */
   writeGguf(
     path: string,
     header: Uint8Array,
     tensors: readonly NativeTensor[],
+    /** that encode; 0: one for every physical core this process may use */
+    threads: number,
     onProgress: (done: number) => void,
     cancellation?: NativeCancellation,
   ): Promise<void>;

@@ -70,7 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   source.data = bytes.data();
   source.byteSize = bytes.size();
   try {
-    check(source, type, gpt2::encodeTensor(source, type));
+    static gpt2::ThreadPool pool(1);
+    check(source, type, gpt2::encodeTensor(source, type, pool));
   } catch (const gpt2::Error& error) {
     if (!isRefusal(error)) throw;
   }

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
-#include <thread>
+#include <string>
 
-#include "base/cpu_count.h"
 #include "base/error.h"
 #include "base/tensor_type.h"
 
@@ -14,72 +14,8 @@ namespace gpt2 {
 
 namespace {
 
-// One thread's room for some rows of the target.
-struct Room {
-  std::vector<uint8_t> aligned;  // the source's bytes may start anywhere
-  std::vector<float> line;       // of a source that is transposed: a part of one of its rows
-  std::vector<float> numbers;
-};
-
-// Some rows of the target in f32, read from the source.
-void readRows(const SourceTensor& source, int64_t first, int64_t count, Room& room) {
-  const auto read = [&](int64_t index, int64_t length, float* out) {
-    const uint8_t* from = source.data + ggml_row_size(source.type, index);
-    std::copy(from, from + ggml_row_size(source.type, length), room.aligned.begin());
-    widen(source.type, room.aligned.data(), out, length);
-  };
-  if (!source.transpose) {
-    read(first * source.columns, count * source.columns, room.numbers.data());
-    return;
-  }
-  for (int64_t row = 0; row < source.rows; ++row) {
-    read(row * source.columns + first, count, room.line.data());
-    for (int64_t i = 0; i < count; ++i) {
-      room.numbers[static_cast<size_t>(i * source.rows + row)] = room.line[static_cast<size_t>(i)];
-    }
-  }
-}
-
-// A number that the type cannot hold would become an infinity, spoil the scale of its block or
-// vanish.
-bool areFinite(const float* numbers, int64_t count) {
-  return std::all_of(numbers, numbers + count, [](float number) { return std::isfinite(number); });
-}
-
-// Calls work(thread, first, count) for all rows, `step` at a time, on at most so many threads, as
-// many as the system grants. Throws ABORTED.
-template <class Work>
-void onThreads(int64_t threads, int64_t rows, int64_t step, const CancelFlag* cancelled,
-               const Work& work) {
-  std::atomic<int64_t> next{0};
-  const auto takePart = [&](size_t thread) noexcept {
-    for (;;) {
-      const int64_t first = next.fetch_add(step);
-      if (first >= rows || (cancelled != nullptr && cancelled->load())) return;
-      work(thread, first, std::min(step, rows - first));
-    }
-  };
-  std::vector<std::thread> helpers;
-  try {
-    for (int64_t i = 1; i < threads; ++i) helpers.emplace_back(takePart, i);
-  } catch (const std::exception&) {
-    // With fewer, then.
-  }
-  takePart(0);
-  for (std::thread& helper : helpers) helper.join();
-  throwIfCancelled(cancelled);
-}
-
-}  // namespace
-
-std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
-                                  const CancelFlag* cancelled) {
-  constexpr int64_t kMost =
-      std::numeric_limits<int32_t>::max();  // so that the product cannot overflow
-  const bool sized =
-      source.rows >= 1 && source.rows <= kMost && source.columns >= 1 && source.columns <= kMost;
-  const int64_t rows = source.transpose ? source.columns : source.rows;
-  const int64_t rowLength = source.transpose ? source.rows : source.columns;
+// Throws unless the source's bytes, its shape and the target type fit each other.
+void check(const SourceTensor& source, ggml_type type) {
   if (!canWiden(source.type)) {
     throw Error(code::kUnsupportedModel, "numbers of the type " + typeName(source.type));
   }
@@ -88,7 +24,11 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
     throw Error(code::kUnsupportedModel,
                 "a matrix of the type " + typeName(source.type) + " that is to be transposed");
   }
-  const bool fits = sized && sourceBlock > 0 && source.columns % sourceBlock == 0 &&
+  // So that the product of two extents cannot overflow.
+  constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+  const bool isSized = source.rows >= 1 && source.rows <= kMaxExtent && source.columns >= 1 &&
+                       source.columns <= kMaxExtent;
+  const bool fits = isSized && sourceBlock > 0 && source.columns % sourceBlock == 0 &&
                     source.byteSize == ggml_row_size(source.type, source.columns) *
                                            static_cast<size_t>(source.rows);
   if (!fits) {
@@ -97,54 +37,119 @@ std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
                                             " numbers but received " +
                                             std::to_string(source.byteSize) + " bytes");
   }
-  if (ggml_blck_size(type) == 0 || rowLength % ggml_blck_size(type) != 0) {
+  const int64_t block = ggml_blck_size(type);
+  const int64_t rowLength = source.transpose ? source.rows : source.columns;
+  if (block == 0 || rowLength % block != 0) {
     throw Error(code::kInvalidArgument, "Expected rows that are a multiple of " +
-                                            std::to_string(ggml_blck_size(type)) +
-                                            " long but received " + std::to_string(rowLength));
+                                            std::to_string(block) + " long but received " +
+                                            std::to_string(rowLength));
+  }
+}
+
+bool areFinite(const float* numbers, int64_t count) {
+  return std::all_of(numbers, numbers + count, [](float number) { return std::isfinite(number); });
+}
+
+// Encodes some rows of the target in each chunk.
+class EncodeStep final : public Step {
+ public:
+  EncodeStep(const SourceTensor& source, ggml_type type)
+      : source_(source),
+        type_(type),
+        rows_(source.transpose ? source.columns : source.rows),
+        rowLength_(source.transpose ? source.rows : source.columns),
+        rowBytes_(ggml_row_size(type, rowLength_)),
+        encoded_(rowBytes_ * static_cast<size_t>(rows_)) {
+    // Bounds the time to a cancellation: k-quants take a millisecond for 10,000 numbers.
+    constexpr int64_t kNumbersPerChunk = 1 << 16;
+    // A transposed source is read in pieces of its rows; short pieces would waste cache lines.
+    constexpr int64_t kMinPiece = 32;
+    rowsPerChunk_ = std::min(
+        rows_, std::max<int64_t>(source.transpose ? kMinPiece : 1, kNumbersPerChunk / rowLength_));
   }
 
-  // Some rows between two looks at the flag: the finer types take a millisecond for 10,000 numbers.
-  // A transposed source is read in pieces of its rows as long as these are many.
-  constexpr int64_t kNumbersAtOnce = 1 << 16;
-  constexpr int64_t kLeastPiece = 32;
-  const int64_t step = std::min(
-      rows, std::max<int64_t>(source.transpose ? kLeastPiece : 1, kNumbersAtOnce / rowLength));
-  static const int processors = physicalCpuCount();
-  const int64_t threads = std::min<int64_t>(processors, (rows + step - 1) / step);
-  const auto numbersAtOnce = static_cast<size_t>(step * rowLength);
-  const size_t readAtOnce =
-      ggml_row_size(source.type, source.transpose ? step : step * source.columns);
-  std::vector<Room> rooms(static_cast<size_t>(threads));
-  for (Room& room : rooms) {
-    room.aligned.resize(readAtOnce);
-    room.line.resize(source.transpose ? static_cast<size_t>(step) : 0);
-    room.numbers.resize(numbersAtOnce);
+  std::string name() const override { return "encode"; }
+  int chunks() const override {
+    return static_cast<int>((rows_ + rowsPerChunk_ - 1) / rowsPerChunk_);
+  }
+  size_t scratch() const override { return numberCount() + lineLength() + alignedLength(); }
+
+  void run(int chunk, float* scratch) const noexcept override {
+    const int64_t first = chunk * rowsPerChunk_;
+    const int64_t rows = std::min(rowsPerChunk_, rows_ - first);
+    const int64_t count = rows * rowLength_;
+    float* numbers = scratch;
+    uint8_t* out = encoded_.data() + static_cast<size_t>(first) * rowBytes_;
+    readRows(first, rows, scratch);
+    // A number that the type cannot hold would become infinite, spoil the scale of its block or
+    // vanish.
+    if (type_ != source_.type && !areFinite(numbers, count)) {
+      isSourceFinite_ = false;
+      return;
+    }
+    ggml_quantize_chunk(type_, numbers, out, 0, rows, rowLength_, nullptr);
+    if (type_ == source_.type) return;
+    widen(type_, out, numbers, count);
+    if (!areFinite(numbers, count)) isTargetFinite_ = false;
   }
 
-  const size_t rowBytes = ggml_row_size(type, rowLength);
-  std::vector<uint8_t> encoded(rowBytes * static_cast<size_t>(rows));
-  std::atomic<bool> sourceIsFinite{true};
-  std::atomic<bool> targetIsFinite{true};
-  onThreads(threads, rows, step, cancelled,
-            [&](size_t thread, int64_t first, int64_t some) noexcept {
-              Room& room = rooms[thread];
-              float* numbers = room.numbers.data();
-              uint8_t* out = encoded.data() + static_cast<size_t>(first) * rowBytes;
-              readRows(source, first, some, room);
-              if (type != source.type && !areFinite(numbers, some * rowLength)) {
-                sourceIsFinite = false;
-                return;
-              }
-              ggml_quantize_chunk(type, numbers, out, 0, some, rowLength, nullptr);
-              if (type == source.type) return;
-              widen(type, out, numbers, some * rowLength);
-              if (!areFinite(numbers, some * rowLength)) targetIsFinite = false;
-            });
-  if (!sourceIsFinite || !targetIsFinite) {
-    throw Error(code::kInvalidFile, "it holds numbers that are not finite in " +
-                                        typeName(sourceIsFinite ? type : source.type));
+  // The result of all chunks. Throws INVALID_FILE.
+  std::vector<uint8_t> take() {
+    if (!isSourceFinite_ || !isTargetFinite_) {
+      throw Error(code::kInvalidFile, "it holds numbers that are not finite in " +
+                                          typeName(isSourceFinite_ ? type_ : source_.type));
+    }
+    return std::move(encoded_);
   }
-  return encoded;
+
+ private:
+  // The parts of the scratch memory, in floats: the rows of a chunk in f32; a piece of a source row
+  // that is transposed; the source's bytes, which may start at any address.
+  size_t numberCount() const { return static_cast<size_t>(rowsPerChunk_ * rowLength_); }
+  size_t lineLength() const { return source_.transpose ? static_cast<size_t>(rowsPerChunk_) : 0; }
+  size_t alignedLength() const {
+    const int64_t count = source_.transpose ? rowsPerChunk_ : rowsPerChunk_ * rowLength_;
+    return ggml_row_size(source_.type, count) / sizeof(float) + 1;
+  }
+
+  // Widens rows `first` to `first + rows` of the target to the start of the scratch memory.
+  void readRows(int64_t first, int64_t rows, float* scratch) const {
+    float* numbers = scratch;
+    float* line = numbers + numberCount();
+    float* aligned = line + lineLength();
+    const auto read = [&](int64_t index, int64_t length, float* out) {
+      std::memcpy(aligned, source_.data + ggml_row_size(source_.type, index),
+                  ggml_row_size(source_.type, length));
+      widen(source_.type, aligned, out, length);
+    };
+    if (!source_.transpose) {
+      read(first * rowLength_, rows * rowLength_, numbers);
+      return;
+    }
+    for (int64_t row = 0; row < source_.rows; ++row) {
+      read(row * source_.columns + first, rows, line);
+      for (int64_t i = 0; i < rows; ++i) numbers[i * rowLength_ + row] = line[i];
+    }
+  }
+
+  const SourceTensor& source_;
+  ggml_type type_;
+  int64_t rows_, rowLength_;  // of the target
+  int64_t rowsPerChunk_ = 1;
+  size_t rowBytes_;
+  mutable std::vector<uint8_t> encoded_;
+  mutable std::atomic<bool> isSourceFinite_{true};
+  mutable std::atomic<bool> isTargetFinite_{true};
+};
+
+}  // namespace
+
+std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type, ThreadPool& pool,
+                                  const CancelFlag* cancelled) {
+  check(source, type);
+  EncodeStep step(source, type);
+  pool.run({&step}, cancelled);
+  return step.take();
 }
 
 }  // namespace gpt2

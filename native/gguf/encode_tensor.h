@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/cancel_flag.h"
+#include "base/thread_pool.h"
 
 namespace gpt2 {
 
@@ -16,15 +16,16 @@ struct SourceTensor {
   ggml_type type;  // one that can be widened
   int64_t rows;
   int64_t columns;
-  // Columns become rows: Hugging Face keeps GPT-2's linear layers as [in, out]. Not of quantised
+  // Columns become rows: Hugging Face stores GPT-2's linear layers as [in, out]. Not for quantised
   // types.
   bool transpose;
 };
 
-// The bytes of the tensor in `type`, row after row, on all processors. Throws
-// INVALID_ARGUMENT if the sizes do not fit each other or the rows do not fit the type's blocks,
-// INVALID_FILE if the type cannot hold a number; and ABORTED.
-std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
+// Returns the tensor's bytes in `type`, row after row. The bytes do not depend on the number of
+// threads. Throws INVALID_ARGUMENT if the shape does not fit the bytes or the rows do not fit the
+// type's blocks, INVALID_FILE if the type cannot hold a number, UNSUPPORTED_MODEL if the source
+// type cannot be widened, and ABORTED.
+std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type, ThreadPool& pool,
                                   const CancelFlag* cancelled = nullptr);
 
 }  // namespace gpt2

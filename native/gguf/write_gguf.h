@@ -46,13 +46,14 @@ struct TensorTarget {
   std::variant<std::vector<TensorPart>, DrawnNumbers, EqualNumbers> numbers;
 };
 
-// Writes a GGUF file under a temporary name that becomes `path` when it is whole.
-// header: the file up to the first tensor; then the tensors follow, each padded to 32 bytes, which
-// the header must say. onProgress hears how many bytes are done, of parts as they lie in their
-// files and of what is drawn in f32. Throws FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE for
+// Writes a GGUF file under a temporary name and renames it to `path` when it is complete.
+// header: the file up to the first tensor. The tensors follow, each padded to 32 bytes; the header
+// must list them so. threads: that encode; 0 for one per physical core; fewer if the system does
+// not grant as many. onProgress receives the number of source bytes done so far, on the calling
+// thread; drawn numbers count as f32. Throws FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE for
 // numbers that a type cannot hold, INVALID_ARGUMENT, OUT_OF_MEMORY or ABORTED.
 void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
-               const std::vector<TensorTarget>& tensors,
+               const std::vector<TensorTarget>& tensors, int threads,
                const std::function<void(uint64_t)>& onProgress, const CancelFlag* cancelled);
 
 }  // namespace gpt2

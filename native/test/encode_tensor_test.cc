@@ -12,7 +12,6 @@
 #include "gguf_builder.h"
 #include "random_numbers.h"
 
-using gpt2::encodeTensor;
 using gpt2::SourceTensor;
 using gpt2::test::decode;
 using gpt2::test::RandomNumbers;
@@ -20,6 +19,12 @@ using gpt2::test::raw;
 namespace code = gpt2::code;
 
 namespace {
+
+std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type,
+                                  const gpt2::CancelFlag* cancelled = nullptr) {
+  static gpt2::ThreadPool pool(3);
+  return gpt2::encodeTensor(source, type, pool, cancelled);
+}
 
 SourceTensor source(const std::string& bytes, ggml_type type, int64_t rows, int64_t columns,
                     bool transpose) {
@@ -244,15 +249,15 @@ TEST(everyRowIsEncodedAsIfItWereAlone) {
   }
   const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
   for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_F16}) {
-    const std::vector<uint8_t> whole = gpt2::encodeTensor(
+    const std::vector<uint8_t> whole = encodeTensor(
         {bytes, numbers.size() * sizeof(float), GGML_TYPE_F32, kRows, kColumns, false}, type);
     const size_t rowBytes = ggml_row_size(type, kColumns);
     CHECK_EQUAL(whole.size(), rowBytes * kRows);
     for (size_t row = 0; row < kRows; ++row) {
       const std::vector<uint8_t> one =
-          gpt2::encodeTensor({bytes + row * kColumns * sizeof(float), kColumns * sizeof(float),
-                              GGML_TYPE_F32, 1, kColumns, false},
-                             type);
+          encodeTensor({bytes + row * kColumns * sizeof(float), kColumns * sizeof(float),
+                        GGML_TYPE_F32, 1, kColumns, false},
+                       type);
       CHECK(std::equal(one.begin(), one.end(),
                        whole.begin() + static_cast<std::ptrdiff_t>(row * rowBytes)));
     }
@@ -266,14 +271,14 @@ TEST(quantisedNumbersAreEncodedAnew) {
   const auto bytesOf = [](const std::vector<float>& from) {
     return reinterpret_cast<const uint8_t*>(from.data());
   };
-  const std::vector<uint8_t> small = gpt2::encodeTensor(
+  const std::vector<uint8_t> small = encodeTensor(
       {bytesOf(numbers), kCount * sizeof(float), GGML_TYPE_F32, 1, kCount, false}, GGML_TYPE_Q8_0);
-  const std::vector<uint8_t> again = gpt2::encodeTensor(
-      {small.data(), small.size(), GGML_TYPE_Q8_0, 1, kCount, false}, GGML_TYPE_F32);
+  const std::vector<uint8_t> again =
+      encodeTensor({small.data(), small.size(), GGML_TYPE_Q8_0, 1, kCount, false}, GGML_TYPE_F32);
   CHECK(decode(again, GGML_TYPE_F32, kCount) == decode(small, GGML_TYPE_Q8_0, kCount));
   const std::vector<int32_t> whole(kCount);
   CHECK_ERROR(code::kUnsupportedModel,
-              gpt2::encodeTensor({reinterpret_cast<const uint8_t*>(whole.data()),
-                                  kCount * sizeof(int32_t), GGML_TYPE_I32, 1, kCount, false},
-                                 GGML_TYPE_F16));
+              encodeTensor({reinterpret_cast<const uint8_t*>(whole.data()),
+                            kCount * sizeof(int32_t), GGML_TYPE_I32, 1, kCount, false},
+                           GGML_TYPE_F16));
 }

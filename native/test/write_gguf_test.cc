@@ -104,7 +104,7 @@ struct Conversion {
            const CancelFlag* cancelled = nullptr) {
     progress.clear();
     gpt2::writeGguf(
-        path(), toHeader(header), tensors,
+        path(), toHeader(header), tensors, threads,
         [this](uint64_t done) {
           progress.push_back(done);
           if (onProgress) onProgress();
@@ -144,6 +144,7 @@ struct Conversion {
   TemporaryFile sourcePath;
   std::shared_ptr<const InputFile> source;
   TemporaryFolder folder;
+  int threads = 0;
   std::vector<uint64_t> progress;
   std::function<void()> onProgress;
 };
@@ -315,6 +316,49 @@ TEST(tensorsArePaddedWithZeros) {
   CHECK((conversion.progress == std::vector<uint64_t>{4, 36, 72, 100}));  // not of the zeros
 }
 
+#ifdef __linux__
+
+std::ptrdiff_t threadsOfThisProcess() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::distance(begin(tasks), end(tasks));
+}
+
+// Between two chunks, too: the threads are started once.
+TEST(asManyThreadsEncodeAsGiven) {
+  constexpr int64_t kRows = 5000;
+  constexpr int64_t kColumns = 1024;
+  Conversion conversion(bytesIn(GGML_TYPE_F32, coarseNumbers(kRows * kColumns)));
+  const auto before = threadsOfThisProcess();
+  for (const int threads : {1, 2, 7}) {
+    conversion.threads = threads;
+    conversion.onProgress = [&] { CHECK_EQUAL(threadsOfThisProcess(), before + threads - 1); };
+    conversion.run({conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F16, kRows, kColumns)});
+    CHECK_EQUAL(conversion.progress.size(), 3U);
+    CHECK_EQUAL(threadsOfThisProcess(), before);
+  }
+}
+
+#endif
+
+TEST(theBytesDoNotDependOnTheNumberOfThreads) {
+  constexpr int64_t kSide = 1536;
+  Conversion conversion(bytesIn(GGML_TYPE_F32, coarseNumbers(kSide * kSide)));
+  for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+    for (const bool transpose : {false, true}) {
+      const std::vector<TensorTarget> tensors{
+          conversion.tensor(GGML_TYPE_F32, type, kSide, kSide, transpose)};
+      conversion.threads = 1;
+      conversion.run(tensors);
+      const std::string expected = conversion.result();
+      for (const int threads : {2, 5}) {
+        conversion.threads = threads;
+        conversion.run(tensors);
+        CHECK(conversion.result() == expected);
+      }
+    }
+  }
+}
+
 TEST(zerosOfAnyNumber) {
   Conversion conversion("");
   conversion.run({zeros(5000)});
@@ -433,7 +477,7 @@ TEST(aPathThatCannotBeWrittenIsAnError) {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& path) {
     gpt2::writeGguf(
-        path, toHeader("header"), {zeros(8)}, [](uint64_t) {}, nullptr);
+        path, toHeader("header"), {zeros(8)}, 0, [](uint64_t) {}, nullptr);
   };
   write(folder.path("file"));
   CHECK_ERROR(code::kFileUnwritable, write(folder.path("file/within")));
