@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -26,7 +27,8 @@ namespace {
 
 #ifdef _WIN32
 
-// A file that is opened without sharing is a lock already.
+bool FileLock::tryLock(FileHandle) { return true; }
+
 std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
   if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
   const FileHandle handle = CreateFileW(toWindowsPath(path).c_str(), GENERIC_WRITE, 0, nullptr,
@@ -41,19 +43,21 @@ FileLock::~FileLock() { CloseHandle(handle_); }
 
 #else
 
+bool FileLock::tryLock(FileHandle handle) {
+  // Any other failure means a file system without locks, on which waiting would not help.
+  if (flock(handle, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+  // The previous holder may have removed the file. A lock on a removed file excludes nobody.
+  struct stat status {};
+  return fstat(handle, &status) != 0 || status.st_nlink > 0;
+}
+
 std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
   if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
   constexpr int kMode = 0666;
   const int handle = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, kMode);
   if (handle < 0) fail(path, std::generic_category().message(errno));
   std::unique_ptr<FileLock> lock(new FileLock(handle));
-  if (flock(handle, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return nullptr;
-  // Any other failure means a file system without locks, on which there is nothing to wait for.
-
-  // Who held the lock may have removed its file: a lock on that keeps nobody out any more.
-  struct stat status {};
-  if (fstat(handle, &status) == 0 && status.st_nlink == 0) return nullptr;
-  return lock;
+  return tryLock(handle) ? std::move(lock) : nullptr;
 }
 
 FileLock::~FileLock() { close(handle_); }

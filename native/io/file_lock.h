@@ -7,13 +7,18 @@
 
 namespace gpt2 {
 
-// A lock that processes, and others in this one, take by turns. The system releases it when the
-// process ends, however it ends, so that none is left behind.
+// An exclusive lock on a file, between processes and within one. The system releases it when the
+// process ends, however it ends.
 class FileLock {
  public:
-  // The lock, or null while somebody else holds it. path: UTF-8; the file is made if it is not
-  // there, and stays. Throws FILE_UNWRITABLE.
+  // Returns the lock, or null while another holder has it. path: UTF-8; the file is created if it
+  // does not exist, and stays. Throws FILE_UNWRITABLE.
   static std::unique_ptr<FileLock> tryAcquire(const std::string& path);
+  // Locks an open file until its handle is closed. Returns false while another holder has the lock,
+  // and for a file that was removed meanwhile. Returns true on a file system without locks. On
+  // Windows, a file that was opened without sharing is locked already.
+  static bool tryLock(FileHandle handle);
+
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "io/file_lock.h"
 
 #ifdef _WIN32
 #include <process.h>
@@ -23,11 +24,12 @@ namespace gpt2 {
 
 namespace {
 
-// The system's flush cannot be interrupted, so there is never much to flush: 10 ms here, where
-// flushing 512 MB at the end takes 300, and the whole file is written no slower.
+// A flush cannot be interrupted, so each is kept short: 16 MiB take 10 ms here, 512 MB at the end
+// take 300 ms, and the whole file is written no slower.
 constexpr size_t kFlushedAtOnce = size_t{16} << 20;
 
-std::string randomName() {
+// Behind the path.
+std::string temporaryEnd() {
 #ifdef _WIN32
   const int process = _getpid();
 #else
@@ -40,7 +42,6 @@ std::string randomName() {
 
 }  // namespace
 
-// The folder that the file goes into, where it is not there yet.
 void OutputFile::makeFolder() const {
   if (path_.find('\0') != std::string::npos) {
     throw Error(code::kFileUnwritable, "no file can have a path with a zero byte in it");
@@ -69,7 +70,8 @@ void OutputFile::writeZeros(size_t length) {
 
 #ifdef _WIN32
 
-OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + randomName()) {
+// Opened without sharing, which is a lock.
+OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + temporaryEnd()) {
   makeFolder();
   handle_ = CreateFileW(toWindowsPath(temporary_).c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW,
                         FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -78,7 +80,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path +
 }
 
 OutputFile::~OutputFile() {
-  if (isOpen_) CloseHandle(handle_);
+  close();
   if (!isCommitted_) DeleteFileW(toWindowsPath(temporary_).c_str());
 }
 
@@ -97,13 +99,17 @@ void OutputFile::flush() {
 
 void OutputFile::commit() {
   flush();
-  isOpen_ = false;
-  CloseHandle(handle_);
+  close();  // Windows moves no file that is open without sharing
   if (!MoveFileExW(toWindowsPath(temporary_).c_str(), toWindowsPath(path_).c_str(),
                    MOVEFILE_REPLACE_EXISTING)) {
     fail(static_cast<int>(GetLastError()));
   }
   isCommitted_ = true;
+}
+
+void OutputFile::close() noexcept {
+  if (isOpen_) CloseHandle(handle_);
+  isOpen_ = false;
 }
 
 void OutputFile::fail(int error) const {
@@ -115,16 +121,22 @@ void OutputFile::fail(int error) const {
 
 #else
 
-OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + randomName()) {
+OutputFile::OutputFile(const std::string& path) : path_(path) {
   makeFolder();
   constexpr int kMode = 0666;
-  handle_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
-  if (handle_ < 0) fail(errno);
-  isOpen_ = true;
+  for (;;) {
+    temporary_ = path + temporaryEnd();
+    handle_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
+    if (handle_ < 0) fail(errno);
+    isOpen_ = true;
+    if (FileLock::tryLock(handle_)) return;
+    // Taken for a dead writer's before it was locked, and about to be removed.
+    close();
+  }
 }
 
 OutputFile::~OutputFile() {
-  if (isOpen_) ::close(handle_);
+  close();
   if (!isCommitted_) unlink(temporary_.c_str());
 }
 
@@ -143,10 +155,14 @@ void OutputFile::flush() {
 
 void OutputFile::commit() {
   flush();
-  isOpen_ = false;
-  if (::close(handle_) != 0) fail(errno);
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
   isCommitted_ = true;
+  close();  // last, since it releases the lock
+}
+
+void OutputFile::close() noexcept {
+  if (isOpen_) ::close(handle_);
+  isOpen_ = false;
 }
 
 void OutputFile::fail(int error) const {

@@ -8,11 +8,16 @@
 
 namespace gpt2 {
 
-// A file that is being written. It has a temporary name until commit() renames it, so that nothing
-// under its own name is ever half done; without commit() it goes with this object.
+// A file that is being written. Until commit() renames it, it has the temporary name
+// <path>.<process id>.<digits>.tmp, so that a file under its own name is always complete. Without
+// commit() it is removed with this object.
+//
+// The temporary file is locked (FileLock) as long as this object lives. If FileLock::tryAcquire
+// locks a file of such a name, its writer is dead and the file can be removed.
 class OutputFile {
  public:
-  // path: UTF-8; its folder is made if need be. Throws FILE_UNWRITABLE, as all calls do.
+  // path: UTF-8; its folder is created if it does not exist. Throws FILE_UNWRITABLE, as do all
+  // calls.
   explicit OutputFile(const std::string& path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -21,11 +26,12 @@ class OutputFile {
   void write(const uint8_t* bytes, size_t length);
   void writeZeros(size_t length);
 
-  // Puts the file under its own name, replacing what is there; it is on the disk before.
+  // Flushes the file to the disk and renames it to its own name, replacing an existing file.
   void commit();
 
  private:
   void makeFolder() const;
+  void close() noexcept;
   size_t writeSome(const uint8_t* bytes, size_t length);
   void flush();
   [[noreturn]] void fail(int error) const;

@@ -6,14 +6,18 @@
 #include <vector>
 
 #include "check.h"
+#include "io/file_lock.h"
 #include "temporary_folder.h"
 
 #ifndef _WIN32
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #endif
 
+using gpt2::FileLock;
 using gpt2::OutputFile;
 using gpt2::test::readFile;
 using gpt2::test::TemporaryFolder;
@@ -90,6 +94,20 @@ TEST(twoOfOneNameDoNotMix) {
   CHECK(folder.names() == Names{"model.gguf"});
 }
 
+TEST(theTemporaryFileIsLockedWhileItIsWritten) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("model.gguf");
+  OutputFile file(path);
+  const std::string temporary = folder.path(folder.names().at(0));
+  CHECK(FileLock::tryAcquire(temporary) == nullptr);
+  write(file, "bytes");
+  CHECK(FileLock::tryAcquire(temporary) == nullptr);
+  CHECK_EQUAL(std::filesystem::file_size(temporary), 5U);
+  file.commit();
+  CHECK(FileLock::tryAcquire(path) != nullptr);
+  CHECK(folder.names() == Names{"model.gguf"});
+}
+
 TEST(makesTheFoldersOfItsPath) {
   const TemporaryFolder folder;
   writeFile(folder.path("a/b é/model.gguf"), "bytes");
@@ -153,6 +171,32 @@ TEST(aPathWithAZeroByteIsAnError) {
 }
 
 #ifndef _WIN32
+
+TEST(theTemporaryFileOfAKilledProcessIsUnlocked) {
+  const TemporaryFolder folder;
+  int ready[2];
+  CHECK_EQUAL(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    OutputFile file(folder.path("model.gguf"));
+    write(file, "some bytes");
+    if (::write(ready[1], "y", 1) != 1) _exit(1);
+    pause();
+    _exit(0);
+  }
+  char byte = 0;
+  CHECK_EQUAL(read(ready[0], &byte, 1), 1);
+  CHECK_EQUAL(folder.names().size(), 1U);
+  const std::string name = folder.names()[0];
+  CHECK(name.rfind("model.gguf." + std::to_string(child) + ".", 0) == 0);
+  CHECK(FileLock::tryAcquire(folder.path(name)) == nullptr);
+  CHECK_EQUAL(kill(child, SIGKILL), 0);
+  CHECK_EQUAL(waitpid(child, nullptr, 0), child);
+  CHECK(FileLock::tryAcquire(folder.path(name)) != nullptr);
+  CHECK(folder.names() == Names{name});
+  close(ready[0]);
+  close(ready[1]);
+}
 
 // A limit on the size of files stands for a disk without room: bytes are written up to it.
 TEST(aDiskThatIsFullIsAnError) {
