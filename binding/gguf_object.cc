@@ -1,5 +1,13 @@
 #include "gguf_object.h"
 
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
 #include "addon_data.h"
 #include "arguments.h"
 #include "base/tensor_type.h"
@@ -9,75 +17,140 @@ namespace gpt2::binding {
 
 namespace {
 
-// Longer arrays (a vocabulary) are told by their length alone. A model of 48 layers has up to 290
+// Of longer arrays (a vocabulary) only the length is returned. A model of 48 layers has up to 290
 // absent biases.
-constexpr uint64_t kShownElements = 512;
+constexpr uint64_t kMaxShownElements = 512;
 
-double offsetIn(const GgufFile& file, const uint8_t* data) {
-  return static_cast<double>(data - file.bytes().data());
+// The description of a GGUF file, copied from its mapped bytes on a worker thread. Reading them on
+// the JavaScript thread would stall the event loop at page faults, and end the process if the file
+// was truncated meanwhile.
+struct ArrayValue {
+  uint64_t length;
+  std::vector<std::string> strings;
+  bool hasStrings;
+};
+
+struct MetadataEntry {
+  std::string key;
+  std::variant<std::string, bool, double, ArrayValue> value;
+  uint64_t end;  // offset of the next key
+  GgufType type;
+};
+
+struct TensorEntry {
+  std::string name;
+  std::string type;
+  std::vector<int64_t> shape;
+  size_t byteSize;
+  size_t part;  // index of the file that it is in
+  uint64_t offset;
+};
+
+struct Description {
+  uint32_t version;
+  size_t byteSize;
+  std::vector<std::string> parts;
+  std::vector<MetadataEntry> metadata;
+  std::vector<TensorEntry> tensors;
+};
+
+uint64_t offsetIn(const GgufFile& file, const uint8_t* data) {
+  return static_cast<uint64_t>(data - file.bytes().data());
 }
 
-Napi::Value toJavaScript(Napi::Env env, const MetadataValue& value) {
-  if (!value.isArray) {
-    if (const auto text = value.string()) return Napi::String::New(env, text->data(), text->size());
-    if (value.type == GgufType::kBool) return Napi::Boolean::New(env, value.number() != 0.0);
-    return Napi::Number::New(env, value.number().value_or(0));
+std::variant<std::string, bool, double, ArrayValue> copyOf(const MetadataValue& value) {
+  if (value.isArray) {
+    ArrayValue array{value.count, {}, false};
+    array.hasStrings = value.type == GgufType::kString && value.count <= kMaxShownElements;
+    if (array.hasStrings) {
+      value.forEachString([&](std::string_view text) { array.strings.emplace_back(text); });
+    }
+    return array;
   }
-  Napi::Object array = Napi::Object::New(env);
-  array.Set("length", static_cast<double>(value.count));
-  if (value.type == GgufType::kString && value.count <= kShownElements) {
-    Napi::Array strings = Napi::Array::New(env);
-    value.forEachString([&](std::string_view text) {
-      strings.Set(strings.Length(), Napi::String::New(env, text.data(), text.size()));
-    });
-    array.Set("strings", strings);
+  if (const auto text = value.string()) return std::string(*text);
+  const double number = value.number().value_or(0);
+  if (value.type == GgufType::kBool) return number != 0;
+  return number;
+}
+
+Description describe(const ModelFiles& files) {
+  const GgufFile& first = files.first();
+  Description description{first.version(), 0, {}, {}, {}};
+  for (const auto& [key, value] : first.metadata()) {
+    description.metadata.push_back({key, copyOf(value), offsetIn(first, value.end), value.type});
+  }
+  for (const auto& part : files.parts()) {
+    for (const TensorInfo& tensor : part->tensors()) {
+      const auto extents = tensor.shape.begin();
+      description.tensors.push_back({tensor.name,
+                                     typeName(tensor.type),
+                                     {extents, extents + tensor.dimensionCount},
+                                     tensor.byteSize,
+                                     description.parts.size(),
+                                     offsetIn(*part, tensor.data)});
+    }
+    description.byteSize += part->bytes().size();
+    description.parts.push_back(part->path());
+  }
+  return description;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const std::string& text) {
+  return Napi::String::New(env, text);
+}
+
+Napi::Value toJavaScript(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
+
+Napi::Value toJavaScript(Napi::Env env, double value) { return Napi::Number::New(env, value); }
+
+Napi::Value toJavaScript(Napi::Env env, int64_t value) {
+  return toJavaScript(env, static_cast<double>(value));
+}
+
+template <typename T>
+Napi::Array toJavaScript(Napi::Env env, const std::vector<T>& list) {
+  Napi::Array array = Napi::Array::New(env, list.size());
+  for (size_t i = 0; i < list.size(); ++i) {
+    array.Set(static_cast<uint32_t>(i), toJavaScript(env, list[i]));
   }
   return array;
 }
 
-Napi::Object toJavaScript(Napi::Env env, const TensorInfo& tensor) {
+Napi::Value toJavaScript(Napi::Env env, const ArrayValue& value) {
   Napi::Object object = Napi::Object::New(env);
-  object.Set("name", tensor.name);
-  object.Set("type", typeName(tensor.type));
-  Napi::Array shape = Napi::Array::New(env);
-  for (int i = 0; i < tensor.dimensionCount; ++i) {
-    shape.Set(static_cast<uint32_t>(i), static_cast<double>(tensor.shape[static_cast<size_t>(i)]));
-  }
-  object.Set("shape", shape);
-  object.Set("byteSize", static_cast<double>(tensor.byteSize));
-  object.Set("offset", offsetIn(*tensor.file, tensor.data));
+  object.Set("length", static_cast<double>(value.length));
+  if (value.hasStrings) object.Set("strings", toJavaScript(env, value.strings));
   return object;
 }
 
-Napi::Value toJavaScript(Napi::Env env, const ModelFiles& files) {
-  const GgufFile& first = files.first();
+Napi::Value toJavaScript(Napi::Env env, const MetadataEntry& entry) {
+  Napi::Array array = Napi::Array::New(env, 4);
+  array.Set(0U, entry.key);
+  array.Set(1U,
+            std::visit([&](const auto& value) { return toJavaScript(env, value); }, entry.value));
+  array.Set(2U, static_cast<double>(entry.end));
+  array.Set(3U, static_cast<uint32_t>(entry.type));
+  return array;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const TensorEntry& tensor) {
   Napi::Object object = Napi::Object::New(env);
-  object.Set("version", first.version());
-  Napi::Array metadata = Napi::Array::New(env);
-  for (const auto& [key, value] : first.metadata()) {
-    Napi::Array entry = Napi::Array::New(env, 4);
-    entry.Set(0U, key);
-    entry.Set(1U, toJavaScript(env, value));
-    entry.Set(2U, offsetIn(first, value.end));
-    entry.Set(3U, static_cast<uint32_t>(value.type));
-    metadata.Set(metadata.Length(), entry);
-  }
-  object.Set("metadata", metadata);
-  size_t byteSize = 0;
-  Napi::Array parts = Napi::Array::New(env);
-  Napi::Array tensors = Napi::Array::New(env);
-  for (const auto& part : files.parts()) {
-    byteSize += part->bytes().size();
-    for (const TensorInfo& tensor : part->tensors()) {
-      Napi::Object entry = toJavaScript(env, tensor);
-      entry.Set("part", parts.Length());
-      tensors.Set(tensors.Length(), entry);
-    }
-    parts.Set(parts.Length(), part->path());
-  }
-  object.Set("byteSize", static_cast<double>(byteSize));
-  object.Set("parts", parts);
-  object.Set("tensors", tensors);
+  object.Set("name", tensor.name);
+  object.Set("type", tensor.type);
+  object.Set("shape", toJavaScript(env, tensor.shape));
+  object.Set("byteSize", static_cast<double>(tensor.byteSize));
+  object.Set("part", static_cast<double>(tensor.part));
+  object.Set("offset", static_cast<double>(tensor.offset));
+  return object;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const Description& description) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("version", description.version);
+  object.Set("byteSize", static_cast<double>(description.byteSize));
+  object.Set("parts", toJavaScript(env, description.parts));
+  object.Set("metadata", toJavaScript(env, description.metadata));
+  object.Set("tensors", toJavaScript(env, description.tensors));
   return object;
 }
 
@@ -88,8 +161,10 @@ Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   return AddonData::of(env).delivery.runApart(
       std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
-        auto files = std::make_shared<const ModelFiles>(path, true);
-        return [files](Napi::Env result, Task&) { return toJavaScript(result, *files); };
+        // Shared, since a Result is a std::function, which is copied.
+        auto description = std::make_shared<const Description>(describe(ModelFiles(path, true)));
+        return
+            [description](Napi::Env result, Task&) { return toJavaScript(result, *description); };
       });
 }
 

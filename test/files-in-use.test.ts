@@ -1,10 +1,10 @@
 // What happens to a model whose file is changed while it is open.
 
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { convert } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
-import { runNode } from './node-process.js';
+import { packageEntry, runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const folder = temporaryFolder();
@@ -84,6 +84,36 @@ describe('a mapped file', () => {
     expect(await outcomes(change, true)).toEqual(fine);
   });
 });
+
+test.skipIf(process.platform === 'win32')(
+  'a file that is truncated between its inspection and the result is described all the same',
+  async () => {
+    const { stdout, stderr, exitCode, signal } = await runNode(
+      `const fs = require('node:fs');
+       const { addon } = require(args.addon);
+       const expected = await addon().inspectGguf(args.file);
+       fs.copyFileSync(args.file, args.path);
+       const inspection = addon().inspectGguf(args.path);
+       // The event loop gets the result only after the file is empty.
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+       fs.truncateSync(args.path, 0);
+       const found = await inspection;
+       require('node:assert').deepStrictEqual({ ...found, parts: [] }, { ...expected, parts: [] });
+       console.log('described', found.metadata.length > 0);`,
+      {
+        file,
+        path: join(folder, 'inspected.gguf'),
+        addon: join(dirname(packageEntry), 'native', 'addon.js'),
+      },
+    );
+    expect({ stdout, stderr, exitCode, signal }).toEqual({
+      stdout: 'described true\n',
+      stderr: '',
+      exitCode: 0,
+      signal: null,
+    });
+  },
+);
 
 test.each(inPlace)(
   'a file in memory that was %s is none of the model’s concern',
