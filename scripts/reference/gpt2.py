@@ -4,8 +4,8 @@ The model: Radford et al. 2019, "Language Models are Unsupervised Multitask Lear
 Its parts: Vaswani et al. 2017, "Attention Is All You Need"; Ba et al. 2016, "Layer
 Normalization"; Hendrycks & Gimpel 2016, "Gaussian Error Linear Units".
 
-Every step is explicit arithmetic, and the whole prompt goes through at once: no cache, no
-fused operation, nothing that could share a mistake with the code under test.
+Every step is explicit arithmetic on the whole prompt at once. There is no cache and no fused
+operation, nothing that could share a mistake with the code under test.
 """
 
 import json
@@ -18,8 +18,8 @@ import torch
 
 import safetensors_file
 
-# The settings of config.json that change the arithmetic, each with the one value that is
-# computed here; it is also what a config that leaves the setting out means.
+# The settings of config.json that change the arithmetic, each with the only value that is
+# supported here, which is also the default of a config without the setting.
 SUPPORTED_SETTINGS = {
     "activation_function": "gelu_new",
     "scale_attn_weights": True,
@@ -29,10 +29,10 @@ SUPPORTED_SETTINGS = {
 
 @dataclass
 class Checkpoint:
-    """A model's settings, and its weights in float64.
+    """A model's settings and its weights in float64.
 
-    Weights are named as Hugging Face names them, without the `transformer.` prefix. With
-    width D, inner width F, vocabulary V and context C:
+    Weights have Hugging Face's names without the `transformer.` prefix. With width D, inner
+    width F, vocabulary V and context C:
 
         wte.weight [V, D]               wpe.weight [C, D]
         h.i.ln_1.weight, .bias [D]      h.i.ln_2.weight, .bias [D]
@@ -42,7 +42,7 @@ class Checkpoint:
         h.i.mlp.c_proj.weight [F, D]    .bias [D]
         ln_f.weight, .bias [D]          lm_head.weight [V, D], if the file has one
 
-    Any bias may be missing, which means zero.
+    Any bias may be missing and is then zero.
     """
 
     layers: int
@@ -57,7 +57,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     config = json.loads((folder / "config.json").read_text())
     for setting, supported in SUPPORTED_SETTINGS.items():
         if config.get(setting, supported) != supported:
-            raise ValueError(f"{setting} {config[setting]} is not supported")
+            raise ValueError(f"Expected {setting} to be {supported} but received {config[setting]}")
     weights = {}
     for file in _weight_files(folder):
         for name, tensor in safetensors_file.read(file).items():
@@ -72,12 +72,12 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
 
 
 def logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> torch.Tensor:
-    """The logits after each token: float64 [positions, vocabulary]."""
+    """Returns the logits after each token, float64 [positions, vocabulary]."""
     weights = checkpoint.weights
     positions = len(tokens)
     context = weights["wpe.weight"].shape[0]
     if not 1 <= positions <= context:
-        raise ValueError(f"{positions} tokens do not fit a context of {context}")
+        raise ValueError(f"Expected 1 to {context} tokens, the context length, but received {positions}")
 
     # Vaswani et al. section 3.4 and Radford et al.: token plus learned position embedding.
     hidden = weights["wte.weight"][list(tokens)] + weights["wpe.weight"][:positions]
@@ -109,7 +109,8 @@ def attention(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tenso
     """[positions, D] to [positions, D]: causal multi-head self-attention.
 
     Vaswani et al. equation 1, softmax(Q Kᵀ / sqrt(head size)) V for each head, where a
-    position sees itself and those before it; the heads' outputs side by side, projected.
+    position attends to itself and those before it. The heads' outputs are concatenated and
+    projected.
     """
     positions, width = x.shape
     head_size = width // checkpoint.heads
@@ -128,7 +129,7 @@ def attention(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tenso
 
 
 def mlp(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tensor:
-    """[positions, D] to [positions, D] by way of [positions, F]; Vaswani et al. section 3.3."""
+    """[positions, D] to [positions, D] through [positions, F]; Vaswani et al. section 3.3."""
     inner = gelu(linear(checkpoint, f"{name}.c_fc", x))
     return linear(checkpoint, f"{name}.c_proj", inner)
 
@@ -144,7 +145,7 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 def softmax(scores: torch.Tensor) -> torch.Tensor:
-    """Over the last dimension; the largest score is taken off first, so exp stays finite."""
+    """Over the last dimension. Subtracting the largest score first keeps exp finite."""
     exponentials = torch.exp(scores - scores.max(dim=-1, keepdim=True).values)
     return exponentials / exponentials.sum(dim=-1, keepdim=True)
 

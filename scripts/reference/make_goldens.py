@@ -1,8 +1,8 @@
 """Makes every committed checkpoint in test/fixtures/checkpoints and its golden logits.
 
-Each folder gets a checkpoint and golden.safetensors, which holds
+Each folder gets a checkpoint and golden.safetensors, which contains
 
-    tokens  I32 [positions]              as many random tokens as the context takes
+    tokens  I32 [positions]              random tokens, a full context of them
     logits  F32 [positions, vocabulary]  computed in double, rounded once at the end
 """
 
@@ -67,7 +67,7 @@ FIXTURES = {
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # so that sums are always taken in one order
+    torch.set_num_threads(1)  # for a fixed order of summation
     for name, spec in FIXTURES.items():
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def random_tokens(spec: CheckpointSpec) -> torch.Tensor:
-    """A full context of token ids, I32 [context], the first and last id among them."""
+    """A full context of token ids, I32 [context], including the first and the last id."""
     random = numpy.random.Generator(numpy.random.PCG64([spec.seed, spec.context]))
     tokens = random.integers(spec.vocabulary, size=spec.context, dtype=numpy.int32)
     places = random.choice(spec.context, size=2, replace=False)

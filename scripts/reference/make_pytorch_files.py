@@ -1,15 +1,16 @@
-"""Writes the fixture "odd-heads" as training programs would save it, with torch.save().
+"""Writes the fixture "odd-heads" with torch.save(), in the layouts of several training programs.
 
 test/fixtures/pytorch gets
 
-    zip/pytorch_model.bin       Hugging Face's form since PyTorch 1.6
-    legacy/pytorch_model.bin    the same before it
-    sharded/                    two files with an index; one of them in the older form
+    zip/pytorch_model.bin       Hugging Face's layout in the format since PyTorch 1.6
+    legacy/pytorch_model.bin    the same in the format before it
+    sharded/                    two files with an index; one of them in the older format
     nanogpt/ckpt.pt             a training checkpoint of nanoGPT, compiled, with its optimizer
-    from-scratch/model.pth      "LLMs from scratch": three matrices for queries, keys, values,
-                                loaded from transposed arrays, and a head of its own
+    from-scratch/model.pth      "Build a Large Language Model (From Scratch)": three matrices for
+                                queries, keys, values, loaded from transposed arrays, and a
+                                separate head
     overlapping.pt              60 layers that share the numbers of one
-    harmful.pt, numpy.pt        pickles that call something that a state dict does not need
+    harmful.pt, numpy.pt        pickles with calls that a state dict does not need
 """
 
 import json
@@ -38,7 +39,7 @@ def fresh_folder(name: str, config: dict | None = None) -> Path:
 
 
 def nanogpt_checkpoint(config: dict, tensors: dict[str, torch.Tensor]) -> dict:
-    """What train.py of nanoGPT saves: PyTorch's linear layers are [out, in]."""
+    """The dict that nanoGPT's train.py saves. PyTorch's linear layers are [out, in]."""
     model = {
         name: (tensor.t().contiguous() if name.endswith(LINEAR) else tensor.clone())
         for name, tensor in tensors.items()
@@ -69,7 +70,7 @@ def nanogpt_checkpoint(config: dict, tensors: dict[str, torch.Tensor]) -> dict:
 
 
 def from_scratch_model(config: dict, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """The module tree of the book's GPTModel, filled as its load_weights_into_gpt does."""
+    """The module tree of the book's GPTModel, filled as by its load_weights_into_gpt."""
     width, heads = config["n_embd"], config["n_head"]
 
     def module(**children: torch.nn.Module) -> torch.nn.Module:

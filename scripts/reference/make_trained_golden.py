@@ -1,10 +1,10 @@
-"""Makes test/fixtures/gpt2-books/golden.safetensors: what the model there says of a text.
+"""Makes test/fixtures/gpt2-books/golden.safetensors: the losses and logits of the model on a text.
 
     tokens  I32 [n]          the beginning of a text that the model was not trained on
     losses  F32 [n - 1]      -log(probability) of each token but the first, in nats
     logits  F32 [1, vocabulary]  after the last
 
-computed in double, rounded once at the end. Takes a token file of scripts/train.
+computed in double and rounded once at the end. Reads a token file of scripts/train.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
 The weights are like GPT-2's at initialisation (Radford et al. 2019: residual projections
 scaled down by the square root of the number of residual layers) but much larger, so that
-every part of the model shows in the logits: attention is sharp without being one-hot, the
-MLP works where GELU bends, layer norms have gains and biases of their own, no bias is zero
-and the position embeddings are as large as the token embeddings.
+every part of the model affects the logits: attention is sharp without being one-hot, the
+MLP works where GELU bends, every layer norm has different gains and biases, no bias is
+zero, and the position embeddings are as large as the token embeddings.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from safetensors_file import DTYPES
 
 BIAS_STD = 0.2
 GAIN_STD = 0.2  # of a layer norm's weights, relative to their mean
-SCORE_STD = 3.0  # of the attention scores, about
-LOGIT_STD = 2.0  # about
+SCORE_STD = 3.0  # of the attention scores, approximately
+LOGIT_STD = 2.0  # approximately
 
-# Of the values that reach GELU when a spec asks for its tail, and the scale that brings
-# what comes out of GELU there back to about 1.
+# The distribution of GELU's inputs when a spec sets gelu_tail, and the scale that brings
+# GELU's outputs there back to about 1.
 TAIL_MEAN = -2.5
 TAIL_STD = 0.3
 TAIL_GAIN = 60.0
@@ -34,16 +34,16 @@ TAIL_GAIN = 60.0
 
 @dataclass(frozen=True)
 class CheckpointSpec:
-    """What to make.
+    """The checkpoint to make.
 
     head: "tied" writes no lm_head.weight, "copy" writes an exact copy of wte.weight, "own"
-    writes other weights and says so in config.json.
+    writes different weights and sets tie_word_embeddings to false in config.json.
     gelu_tail: keeps the MLP's inner values near -2.5, where the tanh and erf forms of GELU
-    differ by a few percent; elsewhere the difference is too small to see in the logits.
-    embedding_std: by default 1 / sqrt(width). A smaller one makes all that the layers add
-    up smaller, too, and so makes epsilon matter.
-    absent_biases: patterns such as "h.*.attn.c_attn.bias" of biases to leave out.
-    mask_buffers: also write attn.bias and attn.masked_bias, as old checkpoints have them.
+    differ by several percent. Elsewhere the difference is too small to affect the logits.
+    embedding_std: defaults to 1 / sqrt(width). A smaller value also scales down the sums of
+    the layers, so that epsilon matters.
+    absent_biases: patterns of biases to leave out, such as "h.*.attn.c_attn.bias".
+    mask_buffers: also writes attn.bias and attn.masked_bias, as in old checkpoints.
     """
 
     layers: int
@@ -105,13 +105,13 @@ def config(spec: CheckpointSpec) -> dict:
 
 
 def random_tensors(spec: CheckpointSpec) -> dict[str, torch.Tensor]:
-    """The checkpoint's tensors, under the names and in the dtype they are stored in."""
+    """The checkpoint's tensors, with the names and the dtype in which they are stored."""
     random = numpy.random.Generator(numpy.random.PCG64(spec.seed))
     dtype = DTYPES[spec.dtype]
     width = spec.width
     inner_width = spec.inner_width or 4 * width
     embedding_std = spec.embedding_std or 1 / math.sqrt(width)
-    size = embedding_std * math.sqrt(width)  # of what the model computes with, overall
+    size = embedding_std * math.sqrt(width)  # relative scale of the hidden states
     residual_std = size / math.sqrt(2 * spec.layers)
     tensors: dict[str, torch.Tensor] = {}
     unused_patterns = set(spec.absent_biases)
@@ -139,7 +139,7 @@ def random_tensors(spec: CheckpointSpec) -> dict[str, torch.Tensor]:
         gain: float = 1.0,
         bias_mean: float = 0.0,
     ) -> None:
-        """What goes in with deviation 1 / gain comes out with deviation std."""
+        """Maps inputs with deviation 1 / gain to outputs with deviation std."""
         add_normal(f"{name}.weight", rows, columns, std=std * gain / math.sqrt(rows))
         add_bias(f"{name}.bias", columns, std=BIAS_STD * std, mean=bias_mean)
 
@@ -180,12 +180,12 @@ def random_tensors(spec: CheckpointSpec) -> dict[str, torch.Tensor]:
     elif spec.head == "own":
         add_normal("lm_head.weight", spec.vocabulary, width, std=embedding_std)
     if unused_patterns:
-        raise ValueError(f"no bias is named {sorted(unused_patterns)}")
+        raise ValueError(f"Expected patterns of existing biases but received {sorted(unused_patterns)}")
     return tensors
 
 
 def _write_shards(folder: Path, tensors: dict[str, torch.Tensor], count: int) -> None:
-    """Cuts the list of tensors into `count` runs of about the same number of bytes."""
+    """Splits the tensors, in order, into `count` shards of about the same number of bytes."""
     total_size = sum(map(safetensors_file.byte_count, tensors.values()))
     shards: list[dict[str, torch.Tensor]] = [{} for _ in range(count)]
     offset = 0
@@ -220,18 +220,18 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=50257)
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument(
-        "--inner-width", type=int, help="4 times the width if not given"
+        "--inner-width", type=int, help="4 times the width if omitted"
     )
     parser.add_argument("--epsilon", type=float, default=1e-5)
     parser.add_argument(
-        "--embedding-std", type=float, help="1 / sqrt(width) if not given"
+        "--embedding-std", type=float, help="1 / sqrt(width) if omitted"
     )
     parser.add_argument(
-        "--gelu-tail", action="store_true", help="make the form of GELU matter"
+        "--gelu-tail", action="store_true", help="make the form of GELU affect the logits"
     )
     parser.add_argument("--dtype", choices=["F32", "F16", "BF16"], default="F32")
     parser.add_argument(
-        "--prefix", action="store_true", help="put `transformer.` before the names"
+        "--prefix", action="store_true", help="prefix the names with `transformer.`"
     )
     parser.add_argument(
         "--mask-buffers", action="store_true", help="write attn.bias, attn.masked_bias"

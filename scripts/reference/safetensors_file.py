@@ -1,9 +1,9 @@
-"""Reads and writes safetensors files, in the little of the format that is needed here.
+"""Reads and writes safetensors files, limited to the parts of the format that are needed here.
 
-A file is: the length of the header (unsigned 64-bit, little-endian); the header, a JSON
-object from each tensor's name to its dtype, shape and data_offsets (begin and end, counted
-from the first byte after the header); then the tensors' values, little-endian, row by row,
-with no gap between one tensor and the next.
+A file consists of the length of the header (unsigned 64-bit, little-endian); the header, a
+JSON object that maps each tensor's name to its dtype, shape and data_offsets (begin and end,
+counted from the first byte after the header); and the tensors' values, little-endian, row by
+row, without gaps between tensors.
 """
 
 import json
@@ -26,12 +26,12 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def byte_count(tensor: torch.Tensor) -> int:
-    """The number of bytes that the tensor's values take in a file."""
+    """The number of bytes of the tensor's values in a file."""
     return tensor.numel() * tensor.element_size()
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor in the file, by name, in the dtype it is stored in."""
+    """Returns every tensor in the file by name, in its stored dtype."""
     tensors = {}
     with open(path, "rb") as file:
         (header_length,) = struct.unpack("<Q", file.read(8))
@@ -47,9 +47,9 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Writes the tensors in the order given, so an offset may be any number of bytes.
+    """Writes the tensors in the given order, so that an offset may be any number of bytes.
 
-    The header is padded with spaces to a multiple of 8 bytes, as is usual.
+    The header is padded with spaces to a multiple of 8 bytes, as usual.
     """
     header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
     offset = 0
@@ -72,7 +72,7 @@ def write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def _as_bytes(tensor: torch.Tensor) -> bytes:
     tensor = tensor.contiguous()
-    if tensor.dtype == torch.bfloat16:  # NumPy has no such type; the bits are the same
+    if tensor.dtype == torch.bfloat16:  # NumPy has no bfloat16; the bits are the same
         tensor = tensor.view(torch.int16)
     values = tensor.numpy()
     return values.astype(values.dtype.newbyteorder("<")).tobytes()

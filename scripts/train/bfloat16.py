@@ -1,6 +1,6 @@
-"""Matrix products in bfloat16 for processors that have instructions for it (AMX, AVX512-BF16).
+"""Matrix products in bfloat16 for processors with instructions for it (AMX, AVX512-BF16).
 
-torch.autocast would take everything else to bfloat16 as well, which PyTorch's CPU kernels do slower.
+torch.autocast would also convert the other operations to bfloat16, in which PyTorch's CPU kernels are slower.
 """
 
 import torch
@@ -21,5 +21,5 @@ class Product(torch.autograd.Function):
 
 
 def matmul(a, b):
-    """a: [..., n, k] and b: [..., k, m], of one rank, in float32 -> [..., n, m] in float32"""
+    """a: [..., n, k], b: [..., k, m], of the same rank, float32 -> [..., n, m], float32"""
     return Product.apply(a, b)

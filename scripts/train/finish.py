@@ -1,9 +1,9 @@
-"""Gives a trained model the rows of the tokens that the texts never use, and writes the
-Hugging Face folder: config.json and model.safetensors.
+"""Adds the embedding rows of the tokens that the texts never use to a trained model, and writes
+the Hugging Face folder: config.json and model.safetensors.
 
-All these tokens get one row. It must do as an output, where they should hardly ever be
-likely, and as an input: a prompt may have such tokens, and what follows them should be
-English again. So it is trained as both, with everything else held still.
+All these tokens share one row. As an output, it must keep them unlikely. As an input, it must
+let the model continue in English, because a prompt may contain such tokens. The row is
+therefore trained as both, with all other weights fixed.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import safetensors_file  # noqa: E402
 
 STEPS = 300
 LEARNING_RATE = 0.03
-# Of the inputs that the row replaces while it is trained.
+# The share of the inputs that the row replaces during its training.
 SHARE_OF_INPUTS = 0.02
-# Tokens whose mean its training begins with.
+# The number of rarest tokens whose mean row is the initial value.
 RAREST = 1000
 
 
@@ -57,9 +57,9 @@ def main():
 
 
 def train_unseen_row(model, tokens, used, options):
-    """tokens: [n], rows of the embedding -> the row of the tokens that are not used, [width]
+    """tokens: [n], rows of the embedding -> the row of the unused tokens, [width]
 
-    Begins with the mean of the rows of the rarest tokens, which the model knows as inputs.
+    Starts from the mean of the rows of the rarest tokens, which the model has seen as inputs.
     """
     unseen = vocabulary.SIZE - used.size
     row = model.wte.weight[used.frequencies.argsort()[:RAREST]].mean(dim=0)
@@ -77,7 +77,7 @@ def train_unseen_row(model, tokens, used, options):
         replaced = torch.rand(batch[:, :-1].shape, generator=generator) < SHARE_OF_INPUTS
         inputs = torch.where(replaced[:, :, None], row, model.wte(batch[:, :-1]))
         hidden = model.layers(inputs, matmul).flatten(0, 1)
-        # The tokens that are not used are one more candidate, of as many times the exponential.
+        # The unused tokens are one more candidate, whose exponential counts once for each of them.
         together = hidden @ row[:, None] + math.log(unseen)
         logits = torch.cat([matmul(hidden, model.wte.weight.T), together], dim=1)
         loss = functional.cross_entropy(logits, batch[:, 1:].flatten())
@@ -116,11 +116,11 @@ def config(options):
 
 
 def tensors(model, embedding):
-    """Hugging Face's names; its linear layers are Conv1D, which has weights [in, out]."""
+    """The tensors under Hugging Face's names. Its linear layers are Conv1D, with weights [in, out]."""
     result = {}
     for name, tensor in model.state_dict().items():
         if name == "wte.weight":
-            # Half precision is enough for an embedding, and the file half as long.
+            # Half precision is enough for an embedding and halves the file.
             tensor = embedding.half()
         elif name.startswith("h.") and tensor.dim() == 2:
             tensor = tensor.T

@@ -10,10 +10,10 @@ def full_loss(hidden, embedding, targets, matmul=torch.matmul, reduction="mean")
 
 
 def sampled_loss(hidden, embedding, targets, frequencies, count, matmul=torch.matmul):
-    """Cross entropy against all targets of the batch and `count` draws of the other tokens.
+    """Cross entropy against all targets of the batch and `count` draws from the other tokens.
 
-    A drawn token's exponential counts 1 / (draws expected of it), so that the sum over the sample
-    estimates the sum over all tokens without bias (importance sampling: Bengio & Senecal 2008).
+    The exponential of a drawn token is divided by its expected number of draws, so that the sum over the
+    sample is an unbiased estimate of the sum over all tokens (importance sampling: Bengio & Senecal 2008).
 
     hidden: [n, width]; embedding: [tokens, width]; targets: [n]; frequencies: [tokens]
     """

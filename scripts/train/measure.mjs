@@ -1,11 +1,10 @@
 // node scripts/train/measure.mjs <model> <folder that train.mjs wrote>
 //
-// How well a model (a GGUF file or a checkpoint folder) predicts the held-out texts, through the library:
+// Measures with this library how well a model (a GGUF file or a checkpoint folder) predicts the held-out texts:
 //
-// - perplexity of the tokens that the training texts use, in windows of 128 tokens, of which the first is given.
-//   The other tokens are part of the windows and of the sum of probabilities; their own losses are left out;
-// - bits per byte of everything but each text's first token, where every token has the 128 to 255 tokens before
-//   it for a context.
+// - the perplexity of the tokens that the training texts use, in windows of 128 tokens whose first token is given.
+//   All other tokens are part of the windows and of the softmax, but their losses are left out;
+// - the bits per byte of all tokens but the first of each text, each with 128 to 255 tokens of context.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -65,7 +64,7 @@ function readTokens(name) {
   return Array.from({ length: bytes.length / 2 }, (_, index) => bytes.readUInt16LE(2 * index));
 }
 
-/** The texts of a token file, each with the <|endoftext|> that ends it. */
+/** The texts of a token file, each with its final <|endoftext|>. */
 function textsOf(tokens) {
   const texts = [];
   for (let start = 0; start < tokens.length; ) {
@@ -76,7 +75,7 @@ function textsOf(tokens) {
   return texts;
 }
 
-/** The loss in nats of the tokens of a window from index `first` on, given those before them. */
+/** The losses in nats of the tokens of a window from index `first` on, each given the tokens before it. */
 async function lossesOf(window, first) {
   const predicted = window.slice(first);
   const positions = predicted.map((_, index) => first - 1 + index);

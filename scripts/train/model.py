@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019) as a PyTorch module, its parts named as Hugging Face names them."""
+"""GPT-2 (Radford et al. 2019) as a PyTorch module, with Hugging Face's names for its parts."""
 
 import math
 
@@ -21,7 +21,7 @@ class Attention(nn.Module):
         self.c_proj = Linear(width, width)
 
     def forward(self, x, mask, matmul):
-        """x: [batch, positions, width], and so is the result; mask: [positions, positions]"""
+        """x: [batch, positions, width]; mask: [positions, positions] -> [batch, positions, width]"""
         batch, positions, width = x.shape
         head_size = width // self.heads
         queries, keys, values = (
@@ -59,7 +59,7 @@ class Block(nn.Module):
 
 
 class Gpt2(nn.Module):
-    """Up to the final norm: the embedding `wte` is the head as well."""
+    """GPT-2 up to the final norm. The embedding `wte` is also the head."""
 
     def __init__(self, tokens, context, width, heads, layers, drop_rate):
         super().__init__()
@@ -72,7 +72,7 @@ class Gpt2(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
-                # What is added to the residual stream is scaled by the number of additions (section 2.3).
+                # Projections into the residual stream are scaled by the number of residual layers (section 2.3).
                 scale = math.sqrt(2 * layers) if name.endswith("c_proj.weight") else 1
                 nn.init.normal_(parameter, std=0.02 / scale)
             elif name.endswith(".bias"):
@@ -83,7 +83,7 @@ class Gpt2(nn.Module):
         return self.layers(self.wte(tokens), matmul)
 
     def layers(self, embedded, matmul=torch.matmul):
-        """embedded: [batch, positions, width], without positions -> hidden states, of the same shape"""
+        """embedded: [batch, positions, width], without position embeddings -> hidden states: the same shape"""
         positions = embedded.shape[1]
         x = self.drop(embedded + self.wpe.weight[:positions])
         for block in self.h:

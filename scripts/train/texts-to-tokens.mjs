@@ -1,8 +1,8 @@
-// A folder of .txt files as GPT-2's token ids, two bytes each, little-endian; every text ends with
+// Writes a folder of .txt files as GPT-2's token ids, little-endian in two bytes each. Every text ends with
 // <|endoftext|>.
 //
-// Books are set in lines of some 70 characters, with curly quotation marks and long dashes. Here a paragraph
-// is one line, and marks are the plain ones of a keyboard, so that a small model need not learn each twice.
+// Plain-text books have lines of about 70 characters, curly quotation marks and long dashes. Here a paragraph
+// is one line, and marks are plain ASCII, so that a small model does not have to learn each variant.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -25,12 +25,12 @@ export async function textsToTokens(folder, output) {
   writeFileSync(output, bytes);
 }
 
-/** Paragraphs as one line each, an empty line between them. */
+/** Joins the lines of each paragraph, with an empty line between paragraphs. */
 export function unwrapped(text) {
   const paragraphs = withPlainMarks(text)
     .split(/\n\s*\n/)
     .map((paragraph) => paragraph.replace(/\s+/g, ' ').trim())
-    .filter((paragraph) => /\p{L}/u.test(paragraph)); // no rows of asterisks, no page numbers
+    .filter((paragraph) => /\p{L}/u.test(paragraph)); // drops rows of asterisks and page numbers
   return `${paragraphs.join('\n\n')}\n`;
 }
 
@@ -42,5 +42,5 @@ function withPlainMarks(text) {
     .replace(/[—―]|---?/g, ' - ')
     .replace(/–/g, '-')
     .replace(/…/g, '...')
-    .replace(/_/g, ''); // stands around italics
+    .replace(/_/g, ''); // marks italics
 }

@@ -1,6 +1,6 @@
 // npm run train -- --texts <folder> --heldout <folder> --output <folder> [options of train.py]
 //
-// Trains a small GPT-2 on a folder of .txt files and writes it as a Hugging Face folder; README.md here has more.
+// Trains a small GPT-2 on a folder of .txt files and writes it as a Hugging Face folder; see README.md here.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
-"""Trains a small GPT-2 on texts and leaves it in trained.pt, for finish.py.
+"""Trains a small GPT-2 on texts and writes it to trained.pt, for finish.py.
 
-Takes the token files of texts-to-tokens.mjs; train.mjs runs it all.
+Reads the token files of texts-to-tokens.mjs. train.mjs runs all of these scripts.
 
-Most of a small model is its embedding, and most of its training the softmax over 50,257
-tokens. So the rows of tokens that the texts never use are left out here, and in the first
-part of the steps the next token competes with a sample of the others only.
+Most of a small model is its embedding, and most of its training time is the softmax over
+50,257 tokens. The model therefore has no rows for tokens that the texts never use, and in
+the first part of the steps the next token competes only with a sample of the others.
 """
 
 import argparse
@@ -36,9 +36,9 @@ def arguments():
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--drop-rate", type=float, default=0.1)
-    parser.add_argument("--batch", type=int, default=8, help="windows a step")
+    parser.add_argument("--batch", type=int, default=8, help="windows per step")
     parser.add_argument("--steps", type=int, default=10400)
-    parser.add_argument("--full-steps", type=int, default=400, help="of these, with the full softmax")
+    parser.add_argument("--full-steps", type=int, default=400, help="the last of them, with the full softmax")
     parser.add_argument("--sample", type=int, default=1500, help="tokens drawn for the sampled softmax")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--warm-up", type=int, default=300, help="steps")
@@ -49,7 +49,7 @@ def arguments():
 
 
 def windows(tokens, positions, generator):
-    """Endless windows of positions + 1 tokens: all of the text in random order, cut anew each time."""
+    """Yields windows of positions + 1 tokens without end: each epoch cuts the text at a new offset and shuffles."""
     while True:
         first = int(torch.randint(positions, (), generator=generator))
         count = (len(tokens) - first - 1) // positions
@@ -59,7 +59,7 @@ def windows(tokens, positions, generator):
 
 
 def learning_rate(step, options):
-    """Linear warm-up, then half a cosine down to a fiftieth."""
+    """A linear warm-up, then half a cosine down to a fiftieth."""
     if step < options.warm_up:
         return options.learning_rate * (step + 1) / options.warm_up
     part = (step - options.warm_up) / max(1, options.steps - options.warm_up)
@@ -68,9 +68,9 @@ def learning_rate(step, options):
 
 @torch.no_grad()
 def perplexity(model, tokens):
-    """Of the tokens that the texts use, in windows of EVALUATION_POSITIONS; each window's first is given.
+    """The perplexity of the tokens that the texts use, in windows of EVALUATION_POSITIONS whose first token is given.
 
-    Tokens that the texts never use have no row yet: as inputs, the first row stands in for them.
+    Tokens that the texts never use have no row yet. As inputs, the first row replaces them.
     """
     count = len(tokens) // EVALUATION_POSITIONS
     total, number = 0.0, 0
@@ -109,9 +109,10 @@ def main():
     tokens = vocabulary.rows(texts)
     heldout = vocabulary.rows(numpy.fromfile(options.heldout, dtype="<u2").astype(numpy.int64))
     if options.context < EVALUATION_POSITIONS or len(heldout) < EVALUATION_POSITIONS:
-        raise SystemExit(f"--context and the held-out text must be {EVALUATION_POSITIONS} tokens or longer")
+        raise SystemExit(f"Expected --context and the held-out text to be at least {EVALUATION_POSITIONS} tokens long")
     if len(tokens) < 2 * options.context + 1:
-        raise SystemExit(f"the texts have {len(tokens)} tokens: fewer than two windows")
+        shortest = 2 * options.context + 1  # two windows
+        raise SystemExit(f"Expected texts of at least {shortest} tokens but received {len(tokens)}")
     print(json.dumps({**vars(options), "tokens": len(tokens), "kinds": vocabulary.size}), flush=True)
 
     model = Gpt2(

@@ -1,6 +1,5 @@
-"""Looks at the folder that finish.py wrote through the reference in scripts/reference: prints the largest
-difference of its logits from those of the model that was trained, and the held-out perplexity as
-measure.mjs defines it."""
+"""Checks the folder that finish.py wrote with the reference in scripts/reference. Prints the largest difference
+between its logits and those of the trained model, and the held-out perplexity as measure.mjs defines it."""
 
 import argparse
 import json
@@ -30,7 +29,7 @@ def main():
     used = vocabulary.Vocabulary(texts)
     model = Gpt2(used.size, options.context, options.width, options.heads, options.layers, 0).double()
     model.load_state_dict(trained["state"])
-    model.wte.weight.data = model.wte.weight.data.half().double()  # as it is stored
+    model.wte.weight.data = model.wte.weight.data.half().double()  # as stored
     tokens = texts[: options.context]
     with torch.no_grad():
         expected = model(used.rows(tokens)[None])[0] @ model.wte.weight.T

@@ -3,7 +3,7 @@
 import numpy
 import torch
 
-SIZE = 50257  # of GPT-2's vocabulary
+SIZE = 50257  # tokens in GPT-2's vocabulary
 END_OF_TEXT = SIZE - 1
 
 
@@ -21,5 +21,5 @@ class Vocabulary:
         return len(self.tokens)
 
     def rows(self, tokens):
-        """Token ids to rows of the embedding; -1 for tokens that the texts never use."""
+        """Maps token ids to rows of the embedding; -1 for tokens that the texts never use."""
         return torch.from_numpy(self._row_of[tokens])
