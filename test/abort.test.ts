@@ -61,13 +61,18 @@ describe('an abort at any moment', () => {
   });
 
   test('of loading a folder stops its conversion, and the next load succeeds', async () => {
-    const cacheDir = join(temporaryFolder(), 'cache');
+    const cacheDir = join(freshFolder(root), 'cache');
+    let aborted = 0;
     for (let turns = 1; turns < 20; turns++) {
       await loadModel(folder, { cacheDir, threads: 1, signal: abortAfter(turns) }).then(
         (model) => model.dispose(),
-        (error) => expect(error).toBe(reason),
+        (error) => {
+          expect(error).toBe(reason);
+          aborted++;
+        },
       );
     }
+    expect(aborted).toBeGreaterThan(3);
     await using model = await loadModel(folder, { cacheDir, threads: 1 });
     expect(model.config.layerCount).toBe(2);
     expect(readdirSync(cacheDir)).toHaveLength(1);
@@ -110,6 +115,7 @@ test('a signal that is aborted already hides what else is wrong, and nothing is 
 
 test('an error of the listener of progress is what a conversion rejects with, whenever it comes', async () => {
   const mine = new Error('mine');
+  let thrown = 0;
   for (let stop = 1; stop < 40; stop++) {
     let calls = 0;
     const onProgress = () => {
@@ -122,10 +128,13 @@ test('an error of the listener of progress is what a conversion rejects with, wh
     );
     if (calls < stop) {
       expect(outcome).toBe('done');
-      return;
+      break;
     }
     expect(outcome).toBe(mine);
+    thrown++;
   }
+  // At least at the start and at the end of the conversion.
+  expect(thrown).toBeGreaterThan(1);
 });
 
 test('an error of the listener of progress is what loading rejects with', async () => {

@@ -162,16 +162,18 @@ test('an option that is undefined is one that is left out', async () => {
 });
 
 describe('tokens', () => {
-  const inputs: Record<string, (input: Wrong) => unknown> = {
+  const inputs: Record<string, (input: Wrong, session: Session) => unknown> = {
     logits: (input) => model.logits(input),
     generate: (input) => model.generate(input),
     stream: (input) => model.stream(input).next(),
-    evaluate: (input) => session.evaluate(input),
-    'session generate': (input) => session.generate(input),
-    'session stream': (input) => session.stream(input).next(),
+    evaluate: (input, session) => session.evaluate(input),
+    'session generate': (input, session) => session.generate(input),
+    'session stream': (input, session) => session.stream(input).next(),
   };
 
-  describe.each(Object.entries(inputs))('given to %s', (name, call) => {
+  describe.each(Object.entries(inputs))('given to %s', (_, callOn) => {
+    const call = (input: Wrong) => callOn(input, session);
+
     test('must be whole numbers below the size of the vocabulary', async () => {
       const wrong: [Wrong, string][] = [
         [[1, 97], '97 at index 1'],
@@ -211,10 +213,12 @@ describe('tokens', () => {
       }
     });
 
-    test('must be some, unless a session goes on', async () => {
-      if (name.startsWith('session')) return;
-      await failure('INVALID_ARGUMENT', () => call([]));
-      await failure('INVALID_ARGUMENT', () => call(new Uint32Array(0)));
+    test('must not be empty where there is nothing to continue', async () => {
+      using empty = model.createSession();
+      for (const none of [[], new Uint32Array(0)]) {
+        const { message } = await failure('INVALID_ARGUMENT', () => callOn(none, empty));
+        expect(message).toBe('Expected at least one token but received none');
+      }
     });
 
     test('must not be text where there is no tokenizer', async () => {
@@ -228,6 +232,20 @@ describe('tokens', () => {
       const { message } = await failure('CONTEXT_OVERFLOW', () => call('a'.repeat(1e7)));
       expect(message).toContain('10000000 characters');
     });
+  });
+
+  test('may be empty where a session continues, except for evaluate', async () => {
+    using continued = model.createSession();
+    await continued.evaluate([1, 2, 3]);
+    for (const none of [[], new Uint32Array(0)]) {
+      const before = continued.length;
+      const options = { maxTokens: 1, seed: 1 };
+      const { usage } = await continued.generate(none, options);
+      expect(usage.promptTokens).toBe(before);
+      for await (const _ of continued.stream(none, options));
+      expect(continued.length).toBe(before + 2);
+      await failure('INVALID_ARGUMENT', () => continued.evaluate(none));
+    }
   });
 
   test('in a list of prompts are checked one by one', async () => {

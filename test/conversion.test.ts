@@ -607,7 +607,9 @@ describe('the index of shards', () => {
     const folder = freshFolder(root);
     cpSync(fixtureFolder('odd-heads'), folder, { recursive: true });
     writeFileSync(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": "b.gone"}}');
-    await convert(folder, join(folder, 'model.gguf'));
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    await expectGolden(path, 'odd-heads');
   });
 
   let folder: string;

@@ -69,9 +69,9 @@ const structures: Record<string, () => Structured> = {
   },
 };
 
-test('how much memory a call takes is seen', async () => {
+test.runIf(process.platform === 'linux')('how much memory a call takes is seen', async () => {
   const grown = await peakGrowth(async () => Buffer.alloc(40_000_000, 1));
-  if (process.platform === 'linux') expect(grown).toBeGreaterThan(30_000_000);
+  expect(grown).toBeGreaterThan(30_000_000);
 });
 
 describe('damaged', () => {

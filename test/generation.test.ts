@@ -283,13 +283,16 @@ describe('a session', () => {
     using session = model.createSession();
     const handedOut: number[] = [];
     const controller = new AbortController();
+    let aborted = 0;
     for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 60 })) {
       handedOut.push(...tokens);
       if (handedOut.length > tokens.length) break;
       const waiting = session.evaluate([4], { signal: controller.signal });
       controller.abort();
       await expect(waiting).rejects.toBe(controller.signal.reason);
+      aborted++;
     }
+    expect(aborted).toBe(1);
     expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
   });
 
@@ -331,12 +334,15 @@ describe('a stream', () => {
   });
 
   test('that is left early leaves the model as it was', async () => {
+    let parts = 0;
     for (let i = 0; i < 5; i++) {
       for await (const part of model.stream(prompt, { maxTokens: 84, temperature: 0 })) {
         expect(part.tokens.length).toBeGreaterThan(0);
+        parts++;
         break;
       }
     }
+    expect(parts).toBe(5);
     const stream = model.stream(prompt);
     await stream.next();
     await stream.return();

@@ -373,12 +373,21 @@ describe('a connection that', () => {
     hub.push('no/ranges', checkpoint);
     onWeights({ cutAfter: 500_000 }, { status: 416 });
     expect(await logitsOf('no/ranges')).toEqual(await logitsOf(checkpoint));
+    expect(hub.fetches(weights).map(({ range }) => range)).toEqual([
+      undefined,
+      expect.stringMatching(/^bytes=[1-9]\d*-$/),
+      undefined,
+    ]);
   });
 
   test('gives no parts gives the whole again', async () => {
     hub.push('no/parts', checkpoint);
     onWeights({ cutAfter: 500_000 }, { wholeFile: true });
     expect(await logitsOf('no/parts')).toEqual(await logitsOf(checkpoint));
+    expect(hub.fetches(weights).map(({ range }) => range)).toEqual([
+      undefined,
+      expect.stringMatching(/^bytes=[1-9]\d*-$/),
+    ]);
   });
 });
 
@@ -410,11 +419,15 @@ describe('wrong bytes', () => {
   test('too many of them are refused before the end', async () => {
     hub.push('too/many', checkpoint);
     const bytes = Buffer.alloc(50_000_000);
-    hub.misbehave = ({ kind }) => (kind === 'content' ? { bytes } : undefined);
+    // It stalls, so that only a client that stops early gets as far as the checksum.
+    hub.misbehave = ({ kind }) =>
+      kind === 'content' ? { bytes, stallAfter: 5_000_000 } : undefined;
     await failure('CHECKSUM_MISMATCH', () => logitsOf('too/many'));
+    expect(hub.fetches(weights)).toHaveLength(1);
     const sizes = blobs('too/many').map(
       (blob) => statSync(join(repositoryFolder('too/many'), 'blobs', blob)).size,
     );
+    expect(sizes).toContain(0); // nothing of the weights is kept
     expect(Math.max(...sizes)).toBeLessThan(5_000_000);
   });
 
@@ -424,17 +437,25 @@ describe('wrong bytes', () => {
     const stop = new AbortController();
     await loadModel('wrong/start', {
       signal: stop.signal,
-      onProgress: ({ done }) => done > 600_000 && stop.abort(),
+      onProgress: ({ done }) => done > 1_500_000 && stop.abort(), // within the weights
     }).catch(() => {});
     const [name] = incomplete('wrong/start');
     const path = join(repositoryFolder('wrong/start'), 'blobs', name as string);
     writeFileSync(path, Buffer.alloc(statSync(path).size));
     hub.misbehave = () => undefined;
+    hub.requests.length = 0;
     expect(await logitsOf('wrong/start')).toEqual(await logitsOf(checkpoint));
+    expect(hub.fetches(weights).map(({ range }) => range)).toEqual([
+      expect.stringMatching(/^bytes=[1-9]\d*-$/),
+      undefined,
+    ]);
     // Longer than the file.
     writeFileSync(path, Buffer.alloc(3_000_000));
     truncateSync(path.replace('.incomplete', ''), 10);
-    await runProcess([command, 'pull', 'wrong/start']);
+    expect((await runProcess([command, 'pull', 'wrong/start'])).exitCode).toBe(0);
+    expect(statSync(path.replace('.incomplete', '')).size).toBe(
+      statSync(join(checkpoint, weights)).size,
+    );
     expect(await logitsOf('wrong/start')).toEqual(await logitsOf(checkpoint));
   });
 });
@@ -474,6 +495,7 @@ describe('the hub', () => {
     const start = performance.now();
     await logitsOf('ask/again');
     expect(performance.now() - start).toBeGreaterThan(least);
+    expect(refused).toBeGreaterThan(1); // the refused request and the one that follows it
   });
 
   test('gets the token, and nobody else', async () => {
@@ -584,7 +606,7 @@ describe('the hub', () => {
     }
     expect(hub.requests).toEqual([]);
     vi.stubEnv('HF_HUB_OFFLINE', '1');
-    await loadModel('some/model', { offline: false, cacheDir: conversions });
+    expect(await logitsOf('some/model', { offline: false })).toEqual(await logitsOf(small));
   });
 
   test.each([

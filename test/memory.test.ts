@@ -91,17 +91,24 @@ describe('memory stays flat', () => {
   test('when calls are aborted, fail or are left', async () => {
     const held = await heldBeforeAndAfter(
       `const model = await gpt2.loadModel(args.file, { threads: 1 });
+       const counts = { aborted: 0, failed: 0, left: 0 };
        const once = async () => {
          const controller = new AbortController();
          const running = model.generate([1], { maxTokens: 50, signal: controller.signal });
          setImmediate(() => controller.abort());
-         await running.catch(() => {});
-         await model.logits([1e9]).catch(() => {});
-         for await (const part of model.stream([1], { maxTokens: 50 })) break;
+         await running.catch(() => counts.aborted++);
+         await model.logits([1e9]).catch(() => counts.failed++);
+         for await (const part of model.stream([1], { maxTokens: 50 })) {
+           counts.left++;
+           break;
+         }
        };
        for (let i = 0; i < 2500; i++) await once();
        const before = await measure();
        for (let i = 0; i < 3000; i++) await once();
+       // Only an abort may come too late.
+       const { aborted, failed, left } = counts;
+       if (aborted < 2750 || failed !== 5500 || left !== 5500) throw new Error(JSON.stringify(counts));
        console.log(JSON.stringify([before, await measure()]));`,
     );
     expectFlat(held);

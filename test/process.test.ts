@@ -8,7 +8,7 @@ import { convert, type ErrorCode, Gpt2Error, version } from '../dist/index.js';
 import { addon } from '../dist/native/addon.js';
 import { fixtureFolder } from './golden.js';
 import { type ProcessResult, packageEntry, packageModule, runNode } from './node-process.js';
-import { temporaryFolder } from './temporary-folder.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
 const loading = { cacheDir, threads: 1 };
@@ -209,7 +209,7 @@ describe('a process', () => {
 
   test('may exit while it loads or converts, and leaves nothing half done', async () => {
     for (const delay of [0, 2, 5]) {
-      const target = join(temporaryFolder(), 'model.gguf');
+      const target = join(freshFolder(cacheDir), 'model.gguf');
       const { exitCode, signal } = await runNode(
         `for (let i = 0; i < 4; i++) {
            gpt2.convert(args.folder, args.target).catch(() => {});
