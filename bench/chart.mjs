@@ -1,4 +1,4 @@
-// A bar chart of one row as SVG: a group of bars for each type of weights, a bar for each contestant.
+// A bar chart of one row as SVG, with a group of bars for each type of weights and a bar for each contestant.
 
 const colours = {
   'gpt2-native': '#1a7f5a',
@@ -11,7 +11,7 @@ const labelWidth = 190;
 const barsWidth = 420;
 const valueWidth = 110;
 
-/** results: of one row and number of threads. */
+/** @param results the results of one row and number of threads */
 export function barChart(title, results) {
   const most = Math.max(...results.map(({ median }) => median));
   const types = [...new Set(results.map(({ type }) => type))];
@@ -42,6 +42,6 @@ ${parts.join('\n')}
 `;
 }
 
-/** Three digits, as the tables have them. */
+/** A number with three significant digits, as in the tables. */
 export const figure = (number) =>
   number >= 100 ? Math.round(number).toLocaleString('en-US') : number.toPrecision(3);

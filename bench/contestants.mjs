@@ -1,4 +1,4 @@
-// Who is measured: a program in contestants/, the types that it opens, and its file for each.
+// The measured libraries: a program in contestants/, the types that it opens, and the file for each type.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -13,7 +13,7 @@ export const contestants = {
   'onnxruntime-node': { types: ['f32'], file: onnxFile },
 };
 
-/** Installs the others into bench/peers, without their scripts: those would fetch binaries for GPUs. */
+/** Installs the peers into bench/peers, without their install scripts, which would download binaries for GPUs. */
 export function installPeers() {
   const folder = fileURLToPath(new URL('peers', import.meta.url));
   if (existsSync(`${folder}/node_modules`)) return;

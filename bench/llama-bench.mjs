@@ -1,9 +1,9 @@
-// llama.cpp's own benchmark as a contestant: it evaluates prompts and decodes after a depth, and tells the
-// tokens per second.
+// llama.cpp's own benchmark as a contestant. It evaluates prompts and decodes at a depth, and reports tokens per
+// second.
 
 import { execFileSync } from 'node:child_process';
 
-/** A figure of one row; null where llama-bench has none. */
+/** The figure of one row; null if llama-bench does not support the task. */
 export function measureWithLlamaBench(program, { task, options, busy }, { file, threads }) {
   const what = {
     prompt: ({ tokens }) => ['-p', tokens, '-n', 0],

@@ -1,4 +1,4 @@
-// The machine: what it is, and what it can do at most.
+// The machine: its description and the limits of its speed.
 
 import { execFileSync } from 'node:child_process';
 import { arch, cpus, platform, totalmem } from 'node:os';
@@ -9,7 +9,7 @@ import { buildEngine } from '../scripts/build-engine.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const build = join(root, 'build-engine');
 
-/** Git's ids of what is measured. */
+/** The git ids of the measured source folders. */
 function describeSource() {
   const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
   const folders = ['lib', 'binding', 'native'];
@@ -18,7 +18,7 @@ function describeSource() {
   return trees.replaceAll(/(\w{7})\w*\n?/g, '$1 ') + (changes ? 'and changes' : '');
 }
 
-/** What was measured, and where. */
+/** The measured source and the machine. */
 export function describeMachine() {
   return {
     source: describeSource().trim(),
@@ -35,7 +35,7 @@ export async function buildLimits() {
   await buildEngine(build, [], 'machine_limits');
 }
 
-/** GB/s over a buffer of so many bytes, 10^9 operations per second in f32 and int8. */
+/** Reading speed over a buffer of `bytes` bytes in GB/s; arithmetic in f32 and int8 in 10^9 operations per second. */
 export function measureLimits(bytes, threads) {
   const program = join(build, 'bench', 'machine_limits');
   return JSON.parse(execFileSync(program, [String(bytes), String(threads)], { encoding: 'utf8' }));

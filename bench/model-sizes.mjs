@@ -1,5 +1,5 @@
-// npm run bench:models [-- --presets 124M,1558M --types q8_0]: what each published size of GPT-2 takes to load
-// and to run, with random weights, each in a fresh process. Written to bench/results/models.json.
+// npm run bench:models [-- --presets 124M,1558M --types q8_0]: the time and memory to load and run each published
+// size of GPT-2 with random weights, each in a fresh process. Writes bench/results/models.json.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ const { values } = parseArgs({
 });
 const threads = Number(values.threads);
 
-// In one process: loading, a prompt, some tokens, and the most memory that all of it took.
+// One process loads the model, evaluates a prompt, generates tokens and reports its peak memory.
 const script = `
   const { loadModel } = require(${JSON.stringify(here('../dist/index.js'))});
   const time = async (work) => {

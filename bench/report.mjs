@@ -1,4 +1,4 @@
-// From figures to medians, ratios and shares of what the machine can do.
+// Figures to medians and ratios.
 
 import { allTypes, contestants } from './contestants.mjs';
 import { rows } from './rows.mjs';
@@ -14,7 +14,7 @@ export function isSameRun(one, other) {
   return ['row', 'contestant', 'type', 'threads'].every((key) => one[key] === other[key]);
 }
 
-/** @param earlier results of which those stay that were not measured again */
+/** @param earlier earlier results, kept unless the same run was measured again */
 export function summarize(runs, limits, earlier) {
   const measured = runs
     .filter(({ figures }) => figures.length > 0)
@@ -43,13 +43,13 @@ export function summarize(runs, limits, earlier) {
   return { limits: bestLimits(limits), results };
 }
 
-/** By the first number that differs. */
+/** Compares two lists of numbers by the first pair that differs. */
 export function compare(left, right) {
   const at = left.findIndex((part, index) => part !== right[index]);
   return at < 0 ? 0 : left[at] - right[at];
 }
 
-/** The best of all rounds, by type (which decides the size of the buffer) and threads. */
+/** The best of all rounds for each type (which determines the size of the buffer) and number of threads. */
 function bestLimits(limits) {
   const best = new Map();
   for (const { type, threads, ...rates } of limits) {
@@ -83,7 +83,7 @@ export function printReport({ machine, limits, results }) {
   }
 }
 
-/** How many times better this library is. */
+/** The factor by which this library is better. */
 function ratio(result, ours) {
   if (!ours || ours === result) return '';
   const times = result.moreIsBetter ? ours.median / result.median : result.median / ours.median;

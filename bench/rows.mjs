@@ -1,13 +1,13 @@
-// What is measured: a row is a task for a contestant's process, at a type of weights and a number of threads.
+// The rows of the benchmark: tasks for a contestant's process, run with each type of weights and number of threads.
 
 /**
  * @typedef {object} Row
  * @property {string} name
- * @property {string} task what contestants/task.mjs does
- * @property {object} [options] of the task
+ * @property {string} task the name of a task in contestants/task.mjs
+ * @property {object} [options] the options of the task
  * @property {string} unit
  * @property {boolean} moreIsBetter
- * @property {boolean} [busy] whether another process keeps one core busy meanwhile
+ * @property {boolean} [busy] whether another process keeps one core busy during the task
  */
 
 const speed = { unit: 'tokens/s', moreIsBetter: true };

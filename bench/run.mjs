@@ -1,11 +1,11 @@
 // npm run bench [-- --rows <regular expression> --types f32,q8_0 --threads 1,2 --rounds 5]
 // npm run bench:peers: the same with node-llama-cpp and onnxruntime-node
 // --llama-bench <program> adds llama.cpp's own benchmark
-// --continue adds rounds to the results that are there
+// --continue adds rounds to the existing results
 //
-// Measures every row with every contestant, type and number of threads, each time in a fresh process; all of
-// them in turn and that several times over, since a machine is faster at some times than at others. Prints
-// medians with their spread and writes them to bench/results/.
+// Measures every row with every contestant, type and number of threads, each in a fresh process. All of them
+// take turns for several rounds, because the speed of a machine varies over time. Prints medians with their
+// spread and writes them to bench/results/.
 
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
@@ -49,11 +49,13 @@ const earlier = values.continue
   : { machine, limits: [], results: [] };
 for (const what of ['processor', 'node', 'source']) {
   if (earlier.machine[what] === machine[what]) continue;
-  throw new Error(`${target} has another ${what}: ${earlier.machine[what]}, not ${machine[what]}`);
+  throw new Error(
+    `Expected ${target} to have the ${what} ${machine[what]} but it has ${earlier.machine[what]}`,
+  );
 }
 
 const runs = [];
-const sizes = new Map(); // of the weights that this library reads, by type
+const sizes = new Map(); // bytes of the weights that this library reads, by type
 for (const type of types) {
   for (const contestant of names.filter((name) => contestants[name].types.includes(type))) {
     const file = await contestants[contestant].file(type);
@@ -67,7 +69,7 @@ for (const type of types) {
     }
   }
 }
-// The contestants of a row one after the other.
+// All contestants of a row run in succession.
 const key = ({ task, type, threads }) => [types.indexOf(type), threads, rows.indexOf(task)];
 runs.sort((a, b) => compare(key(a), key(b)));
 
@@ -82,19 +84,19 @@ for (let round = 1; round <= Number(values.rounds); round++) {
   for (const { row, task, contestant, type, threads, file, figures } of runs) {
     const figure = await measure(contestant, task, { file, type, threads });
     if (figure !== null) figures.push(figure);
-    const shown = figure === null ? 'no such task' : `${figure.toPrecision(4)} ${task.unit}`;
+    const shown = figure === null ? 'not supported' : `${figure.toPrecision(4)} ${task.unit}`;
     process.stderr.write(
       `${round}: ${row}, ${type}, ${threads} threads, ${contestant}: ${shown}\n`,
     );
   }
-  // After every round, since all of them take hours.
+  // Written after every round, because all rounds together take hours.
   const report = { machine, ...summarize(runs, limits, earlier.results) };
   await writeFile(`${target}.tmp`, `${JSON.stringify(report, null, 2)}\n`);
   await rename(`${target}.tmp`, target);
   if (round === Number(values.rounds)) printReport(report);
 }
 
-/** A figure of one row; null where the contestant has none. */
+/** The figure of one row; null if the contestant does not support the task. */
 async function measure(contestant, row, model) {
   if (contestant === 'llama.cpp') return measureWithLlamaBench(llamaBench, row, model);
   const busy = row.busy && spawn(process.execPath, ['-e', 'for (;;);']);
@@ -109,7 +111,7 @@ async function measure(contestant, row, model) {
   }
 }
 
-/** The first line that a program prints, and when; resolves when the program has ended. */
+/** Runs a program to its end and resolves to its first line of output and the time of that line. */
 function firstLine(program, task) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, JSON.stringify(task)], {

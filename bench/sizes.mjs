@@ -1,5 +1,5 @@
-// npm run bench:sizes: what an installation takes on disk, each package in an empty folder, without the scripts
-// that would fetch binaries for GPUs. Written to bench/results/sizes.json.
+// npm run bench:sizes: the disk space of an installation of each package in an empty folder, without the install
+// scripts, which would download binaries for GPUs. Writes bench/results/sizes.json.
 
 import { execFileSync } from 'node:child_process';
 import {

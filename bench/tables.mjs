@@ -1,5 +1,5 @@
-// npm run bench:tables: writes the tables of README.md and docs/performance.md and the charts in docs/charts/ from
-// bench/results/. With --check it writes nothing, and fails if they say something else.
+// npm run bench:tables: writes the tables in README.md, docs/performance.md and docs/sizes.md and the charts in
+// docs/charts/ from bench/results/. With --check it writes nothing and fails if a file differs from the results.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,7 @@ const find = (row, type, threads, contestant) =>
       one.contestant === contestant,
   );
 
-/** "340 (2.1 ×)": a peer's figure, and how many times better this library is. */
+/** "340 (2.1 ×)": a peer's figure, and the factor by which this library is better. */
 function besides(ours, peer) {
   if (!peer) return '–';
   const times = ours.moreIsBetter ? ours.median / peer.median : peer.median / ours.median;
@@ -46,7 +46,7 @@ function table(head, lines) {
 
 const place = `${machine.processor}, ${machine.platform}, Node ${machine.node}`;
 
-/** How many rounds there were with so many threads. */
+/** The number of rounds with this number of threads, for a heading. */
 function rounds(threads) {
   const counts = results.filter((one) => one.threads === threads).map((one) => one.figures.length);
   const least = Math.min(...counts);
@@ -76,12 +76,12 @@ function readmeTable() {
     const others = peers.map((peer) => besides(ours, sizes[peer] && { median: sizes[peer] }));
     lines.push(['installed size', 'MB', figure(ours.median), ...others]);
   }
-  return `124M shape, ${place}, ${mostThreads} threads, ${rounds(mostThreads)}; in brackets, how many times better this library is:\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
+  return `124M shape, ${place}, ${mostThreads} threads, ${rounds(mostThreads)}. In brackets: how many times better gpt2-native is.\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
 }
 
 function wholeTables() {
   const parts = [
-    `${place}. What the machine can do, best of all rounds (reading a buffer as long as the weights):`,
+    `${place}. The machine's limits, the best of all rounds (reading a buffer of the size of the weights):`,
     table(
       ['weights', 'threads', 'reading, GB/s', 'f32, 10⁹ operations/s', 'int8'],
       limits.map(({ type, threads, readGBps, f32Gops, int8Gops }) => [
@@ -147,7 +147,7 @@ function modelsTable() {
   return `${on.processor}, ${models[0].threads} threads, one run each:\n\n${table(head, lines)}`;
 }
 
-/** Replaces what stands between two comments. */
+/** Replaces the text between a pair of comments. */
 function putBetweenMarks(path, mark, text) {
   const before = readFileSync(here(path), 'utf8');
   const after = before.replace(
@@ -165,7 +165,9 @@ function put(path, text) {
     writeFileSync(target, text);
     return;
   }
-  console.error(`${path} is not what the results say; npm run bench:tables`);
+  console.error(
+    `Expected ${path} to match bench/results/ but it differs; run npm run bench:tables`,
+  );
   process.exitCode = 1;
 }
 

@@ -1,4 +1,4 @@
-// The weights that all contestants get: the 124M shape with random numbers, made once.
+// The weights for all contestants: the 124M shape with random numbers, generated once.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -20,7 +20,7 @@ export async function ggufFile(type) {
   return file;
 }
 
-/** The same numbers as an ONNX file, in f32. Needs Python with PyTorch and onnx; GPT2_PYTHON names it. */
+/** The same numbers as an ONNX file in f32. Needs Python with PyTorch and onnx; GPT2_PYTHON names the program. */
 export async function onnxFile() {
   const file = join(folder, 'f32.onnx');
   if (!existsSync(file)) {
@@ -34,7 +34,7 @@ export async function onnxFile() {
 async function checkpoint() {
   const target = join(folder, 'checkpoint');
   if (existsSync(target)) return target;
-  console.error('making random weights of the 124M shape …');
+  console.error('Generating random weights of the 124M shape …');
   const unfinished = `${target}.tmp`;
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });

@@ -1,16 +1,16 @@
-// Does one task with one library, in a process of its own, and prints its figure as JSON. A contestant is
+// Runs one task with one library in a process of its own and prints its figure as JSON. A contestant is
 //
-//   open({ file, type, threads, contextLength })  → a model
-//   model.sequence()                              → an empty sequence
-//   sequence.evaluate(tokens)                     appends; waits for the logits of the last
-//   sequence.generate(count)                      appends so many, each the likeliest
+//   open({ file, type, threads, contextLength })  returns a model
+//   model.sequence()                              returns an empty sequence
+//   sequence.evaluate(tokens)                     appends tokens and waits for the logits of the last
+//   sequence.generate(count)                      appends `count` tokens, each the likeliest
 //   sequence.dispose(), model.dispose()
-//   model.score(sequences)                        optional: log-probabilities of the tokens of each
-//   model.together(prompt, sequences, count)      optional: continuations of one prompt
+//   model.score(sequences)                        optional: computes the log-probabilities of all tokens
+//   model.together(prompt, sequences, count)      optional: generates concurrent continuations of one prompt
 
 const repeats = 3;
 
-/** Token ids that a seed decides (a linear congruential generator; Numerical Recipes' constants). */
+/** Token ids determined by a seed (a linear congruential generator with the constants of Numerical Recipes). */
 function randomTokens(count, seed = 1) {
   let state = seed;
   return Array.from({ length: count }, () => {
@@ -70,7 +70,7 @@ const tasks = {
     );
   },
 
-  // The time is taken by who started this process.
+  // The parent process measures the time.
   async start(open) {
     const model = await open();
     const sequence = await model.sequence();
@@ -91,7 +91,7 @@ const tasks = {
   },
 };
 
-/** Runs the task that the command line names. */
+/** Runs the task that the command line specifies. */
 export async function compete(open) {
   const { task, options, ...model } = JSON.parse(process.argv[2]);
   const figure = await tasks[task](() => open({ contextLength: 1024, ...model }), options);

@@ -1,9 +1,9 @@
 // node scripts/quantize/losses.mjs <checkpoint> <folder of texts> [--write]
 //
-// What quantising loses: a checkpoint in every type beside itself in f32, on the first 2,048 tokens of each text
-// in windows of 128. Printed are the file's size, the mean Kullback-Leibler divergence of the predictions from
-// those in f32, and how many times the perplexity is that in f32. With --write the table goes into
-// docs/checkpoints.md.
+// Measures the loss from quantising: compares a checkpoint in every type with itself in f32, on the first 2,048
+// tokens of each text in windows of 128. Prints the size of the file, the mean Kullback-Leibler divergence of the
+// predictions from those in f32, and the perplexity relative to that in f32. With --write, the table is written
+// to docs/checkpoints.md.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -87,7 +87,7 @@ function* windowsOf(tokenizer) {
   }
 }
 
-/** Of the token after each position but the last: log-probabilities of all tokens. */
+/** The log-probabilities of all tokens after each position but the last. */
 async function logProbabilities(model, window) {
   const { data, shape } = await model.logits(window, { positions: 'all' });
   const [rows, vocabSize] = shape;
