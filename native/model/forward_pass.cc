@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "kernels/matrix_product.h"
 #include "model/transformer.h"
-#include "ops/ops_fused.h"
-#include "ops/ops_stock.h"
+#include "ops/fused_ops.h"
+#include "ops/stock_ops.h"
 
 namespace gpt2 {
 

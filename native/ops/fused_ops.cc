@@ -1,4 +1,4 @@
-#include "ops/ops_fused.h"
+#include "ops/fused_ops.h"
 
 #include <ggml-cpu.h>
 

@@ -1,4 +1,4 @@
-#include "ops/ops_stock.h"
+#include "ops/stock_ops.h"
 
 #include <cmath>
 
