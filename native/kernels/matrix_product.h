@@ -5,13 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 
-// Products of activations with matrices that lie in memory as the file or the cache has them: x ·
-// Wᵀ for weights, x · W for keys and values. However many rows x has, an element of the result is
-// the same sum in the same order, so that one token at a time gives the same bits as many at once.
+// Products of activations with matrices as they are stored in the file or the cache: x · Wᵀ for
+// weights, x · W for keys and values. Every element of the result is the same sum in the same order
+// however many rows x has, so evaluating tokens one at a time gives the same bits as evaluating
+// them together.
 
 namespace gpt2 {
 
-// The second factor: `rows` rows of `columns` numbers of a type that can be widened.
+// The second factor: `rows` rows of `columns` elements.
 struct Matrix {
   const void* data;
   size_t rowBytes;  // from row to row
@@ -20,60 +21,63 @@ struct Matrix {
   int64_t columns;
 };
 
-// The order of a sum, in f32, each step rounded once.
-enum class Order {
-  // From the first product to the last: of x · W, so that rows of W are added up as they lie.
+// The order of a sum, in f32; each step rounds once.
+enum class SumOrder {
+  // From the first product to the last. Used for x · W: rows of W are added up without packing.
   kSequential,
-  // A sum for each lane of a vector, lane l over the products l, l + lanes, l + 2 lanes, …; then
-  // the
-  // sums of the lanes: of x · Wᵀ, so that rows of W are multiplied as they lie.
+  // One sum for each lane of a vector, lane l over the products l, l + lanes, l + 2 lanes, …; then
+  // the sum of the lanes. Used for x · Wᵀ: rows of W are multiplied without packing.
   kByLane,
 };
 
-// Whether products read rows of this type where they lie, else only packed panels.
-bool isReadInPlace(ggml_type type);
+// Whether the type is f32, f16 or bf16, whose elements are loaded without unpacking a block. Other
+// types are multiplied as packed panels only.
+bool isFloatType(ggml_type type);
 
-// ---- Few rows of x: W is read once, from where it lies, and x is read again for each of its rows.
+// ---- Unpacked (matrix_product_rows.cc): for few rows of x. W is read once, from where it is
+// stored, and x is read again for each row of W.
 
-constexpr int kFewRows = 4;
+constexpr int kMaxRowsPerCall = 4;
 
-// By lane: out[i][j] = x[i] · w[first + j] for j < count. x: [n, columns], rows `xStride` numbers
-// apart, n ≤ kFewRows; out: [n, count], rows `outStride` numbers apart.
-void multiplyFew(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
-                 int n, float* out, size_t outStride);
+// By lane: out[i][j] = x[i] · w[first + j] for j < count. x: [n, columns], n ≤ kMaxRowsPerCall,
+// rows `xStride` elements apart; out: [n, count], rows `outStride` elements apart. w: a float type.
+void multiplyRows(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
+                  int n, float* out, size_t outStride);
 
-// out[j] = x[0] × w[0][j] + x[1] × w[1][j] + … for all columns of w, sequentially. Of types that
-// are read in place.
-void sumRows(const Matrix& w, const float* x, float* out);
+// Sequentially: out[j] = x[0] × w[0][j] + x[1] × w[1][j] + … for all columns of w. w: a float type.
+void sumWeightedRows(const Matrix& w, const float* x, float* out);
 
-// ---- Many rows: both factors are packed, so that a tile of the result fits the registers.
+// ---- Packed (matrix_product_packed.cc): for many rows of x. Both factors are packed, so that a
+// tile of the result fits the registers (Goto & van de Geijn 2008).
 
 int64_t tileRows() noexcept;
 int64_t tileColumns() noexcept;
 
-// Where a column stands among `columns` that are packed in this order.
-int64_t packedPlace(int64_t column, int64_t columns, Order order) noexcept;
+// The place of a column among `columns` columns that are packed in this order.
+int64_t packedIndex(int64_t column, int64_t columns, SumOrder order) noexcept;
 
-// Rows [first, first + tileColumns()) of w as a panel, by lane: [columns][tileColumns()], zeros
-// where w has no more rows. scratch: tileColumns() × columns floats, used for quantised types.
+// Packs rows [first, first + tileColumns()) of w as a panel, by lane: [columns][tileColumns()],
+// with zeros beyond the last row of w. scratch: tileColumns() × columns floats, used if w is
+// quantised.
 void packRows(const Matrix& w, int64_t first, float* panel, float* scratch);
 
-// Columns [first, first + tileColumns()) of w as a panel: [rows of w][tileColumns()], zeros where w
-// has no more columns. Of types that are read in place.
+// Packs columns [first, first + tileColumns()) of w as a panel: [rows of w][tileColumns()], with
+// zeros beyond the last column of w. w: a float type.
 void packColumns(const Matrix& w, int64_t first, float* panel);
 
-// Rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; what fills the last tile
-// is zero.
-void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, Order order,
+// Packs rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; the last tile is
+// filled up with zeros. xStride: from row to row, in elements.
+void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, SumOrder order,
                float* packed);
 
-// One tile of the result: out[i][j] for i < rows ≤ tileRows(), j < tileColumns(), rows
-// tileColumns() apart. tile: [columns][tileRows()]; what is beyond `rows` may be anything, in `out`
-// too.
-void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows, Order order,
-                  float* out);
+// Computes one tile of the result: out[i][j] for i < rows ≤ tileRows(), j < tileColumns(), rows
+// tileColumns() apart. tile: [columns][tileRows()]. Rows of `tile` beyond `rows` may hold anything;
+// those of `out` are unspecified.
+void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows,
+                  SumOrder order, float* out);
 
-// Goes on sequentially with a row of a tile: out[j] += x[k] × panel[k][j] for j < tileColumns().
-void continueRow(const float* x, const float* panel, int64_t columns, float* out);
+// Continues the sums of a row of a tile sequentially: out[j] += x[k] × panel[k][j] for
+// j < tileColumns().
+void accumulateRow(const float* x, const float* panel, int64_t columns, float* out);
 
 }  // namespace gpt2

@@ -12,16 +12,17 @@ namespace {
 using simd::Floats;
 using simd::kLanes;
 
-// Calls `take` with every vector of the row and its index; what fills the last one is `padding`.
-template <class Take>
-void forEachVector(const float* x, int64_t n, float padding, const Take& take) {
+// Calls `visit` with every vector of the row and the index of its first element; the last vector is
+// filled up with `padding`.
+template <class Visit>
+void forEachVector(const float* x, int64_t n, float padding, const Visit& visit) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) take(simd::load(x + i), i);
+  for (; i + kLanes <= n; i += kLanes) visit(simd::load(x + i), i);
   if (i == n) return;
   float edge[kLanes];
   std::fill_n(edge, kLanes, padding);
   std::copy_n(x + i, n - i, edge);
-  take(simd::load(edge), i);
+  visit(simd::load(edge), i);
 }
 
 void storeUpTo(float* y, int64_t i, int64_t n, Floats value) {
@@ -39,9 +40,9 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
   Floats sums{};
   forEachVector(x, n, 0, [&](Floats value, int64_t) { sums += value; });
   const float mean = simd::sum(sums) / count;
-  // The mean as a float is rounded, by about as much as the row deviates from it where its numbers
-  // are large and close together; so what the differences still have in common is taken off too.
-  // Padded with the mean, which adds nothing.
+  // The mean is rounded to f32. If the elements are large and close together, the rounding error is
+  // about as large as their deviations, so the mean of the differences is subtracted as well. The
+  // padding is the mean, whose difference is 0.
   Floats differences{};
   Floats squares{};
   forEachVector(x, n, mean, [&](Floats value, int64_t) {
@@ -49,18 +50,19 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
     differences += difference;
     squares = simd::fma(difference, difference, squares);
   });
-  const float rest = simd::sum(differences) / count;
-  const float variance = std::max(simd::sum(squares) / count - rest * rest, 0.0F);
+  const float remainder = simd::sum(differences) / count;
+  const float variance = std::max(simd::sum(squares) / count - remainder * remainder, 0.0F);
   const float scale = 1 / std::sqrt(variance + epsilon);
   forEachVector(x, n, 0, [&](Floats value, int64_t i) {
     const Floats shift = bias == nullptr ? Floats{} : simd::loadUpTo(bias + i, n - i);
-    storeUpTo(y, i, n,
-              simd::fma((value - mean - rest) * scale, simd::loadUpTo(weight + i, n - i), shift));
+    storeUpTo(
+        y, i, n,
+        simd::fma((value - mean - remainder) * scale, simd::loadUpTo(weight + i, n - i), shift));
   });
 }
 
-void finish(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
-            float* y) {
+void applyEpilogue(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
+                   float* y) {
   constexpr float kSlope = 1.5957691216057308F;  // 2 √(2/π)
   constexpr float kCubic = kSlope * 0.044715F;
   forEachVector(x, n, 0, [&](Floats value, int64_t i) {
@@ -76,19 +78,19 @@ void finish(const float* x, const float* bias, bool gelu, const float* residual,
 }
 
 float largest(const float* x, int64_t n) {
-  Floats most = simd::broadcast(x[0]);
-  forEachVector(x, n, x[0], [&](Floats value, int64_t) { most = simd::max(most, value); });
-  return simd::largest(most);
+  Floats maxima = simd::broadcast(x[0]);
+  forEachVector(x, n, x[0], [&](Floats value, int64_t) { maxima = simd::max(maxima, value); });
+  return simd::largest(maxima);
 }
 
 bool areFinite(const float* x, int64_t n) {
-  Floats zeros{};  // or no numbers, where x is infinite or none
+  Floats zeros{};  // NaN in a lane with an infinity or a NaN
   forEachVector(x, n, 0, [&](Floats value, int64_t) { zeros = simd::fma(value, Floats{}, zeros); });
   return simd::sum(zeros) == 0;
 }
 
 double sumInDouble(const float* x, int64_t n) {
-  constexpr int64_t kSums = 16;  // whatever the width of a vector is
+  constexpr int64_t kSums = 16;  // independent of the width of a vector
   double sums[kSums] = {};
   int64_t i = 0;
   for (; i + kSums <= n; i += kSums) {

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// What is done to one row of numbers. In f32; a row gives the same bits whatever rows are around
-// it.
+// Functions of one row of elements, in f32 unless stated otherwise. The result for a row does not
+// depend on other rows.
 
 namespace gpt2 {
 
@@ -12,20 +12,20 @@ namespace gpt2 {
 void normalize(const float* x, const float* weight, const float* bias, float epsilon, int64_t n,
                float* y);
 
-// What follows a product: y = activation(x + bias) + residual. All [n]; bias and residual may be
-// null; y may be x. The activation is GELU in the tanh form that GPT-2 was trained with (Hendrycks
-// & Gimpel 2016), or none:
+// The epilogue of a matrix product: y = activation(x + bias) + residual. All [n]; bias and residual
+// may be null; y may be x. The activation is none, or GELU in the tanh form that GPT-2 was trained
+// with (Hendrycks & Gimpel 2016):
 //   ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) = x · sigmoid(2 √(2/π) (x + 0.044715 x³))
-void finish(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
-            float* y);
+void applyEpilogue(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
+                   float* y);
 
-// The largest number; n ≥ 1. Any, if one of them is none.
+// The largest element; n ≥ 1. Unspecified if any element is NaN.
 float largest(const float* x, int64_t n);
 
-// Whether all are finite.
+// Whether all elements are finite.
 bool areFinite(const float* x, int64_t n);
 
-// The same on every machine.
+// The sum in double precision, in the same order on every machine.
 double sumInDouble(const float* x, int64_t n);
 
 // softmax(scale · x), in place.

@@ -18,9 +18,9 @@
 #include <arm_neon.h>
 #endif
 
-// Vectors of floats as wide as the instruction set that a file is compiled for, in the vector
-// extension of GCC and Clang: the operators + − × ÷ < and ?: work on them. What that extension does
-// not have is here.
+// Vectors of floats, as wide as the instruction set that a file is compiled for allows. They are
+// types of the vector extension of GCC and Clang, which provides the operators + − × ÷ < and ?:.
+// This file adds the operations that the extension lacks.
 
 namespace gpt2::simd {
 
@@ -48,7 +48,7 @@ inline Floats load(const float* from) {
   return value;
 }
 
-// The `count` ≥ 0 numbers that are there, up to kLanes; the others are zero.
+// The first kLanes of `count` ≥ 0 elements; missing ones are zero.
 inline Floats loadUpTo(const float* from, int64_t count) {
   if (count >= kLanes) return load(from);
 #if defined(GPT2_AVX512)
@@ -71,7 +71,7 @@ inline Ints laneNumbers() {
   return numbers;
 }
 
-// a × b + c, rounded once where the processor can.
+// a × b + c, rounded once if the instruction set has a fused multiply-add.
 inline Floats fma(Floats a, Floats b, Floats c) {
 #if defined(GPT2_AVX512)
   return _mm512_fmadd_ps(a, b, c);
@@ -85,7 +85,7 @@ inline Floats fma(Floats a, Floats b, Floats c) {
 }
 
 // IEEE 754 binary16.
-inline Floats loadHalf(const uint16_t* from) {
+inline Floats loadF16(const uint16_t* from) {
 #if defined(GPT2_AVX512)
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 #elif defined(GPT2_AVX2)
@@ -93,9 +93,9 @@ inline Floats loadHalf(const uint16_t* from) {
 #elif defined(GPT2_NEON)
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
 #else
-  // Fraction and exponent to their places in binary32; a product with a power of two puts the bias
-  // right, which also makes subnormal numbers normal. Infinity and NaN have all bits in the
-  // exponent.
+  // Fraction and exponent move to their places in binary32. Multiplying by a power of two corrects
+  // the bias of the exponent and also makes subnormal numbers normal. Infinity and NaN have all
+  // bits set in the exponent.
   Floats value;
   for (int i = 0; i < kLanes; ++i) {
     const uint32_t magnitude = static_cast<uint32_t>(from[i] & 0x7FFFU) << 13U;
@@ -110,40 +110,40 @@ inline Floats loadHalf(const uint16_t* from) {
 #endif
 }
 
-inline Floats loadHalfUpTo(const uint16_t* from, int64_t count) {
-  if (count >= kLanes) return loadHalf(from);
+inline Floats loadF16UpTo(const uint16_t* from, int64_t count) {
+  if (count >= kLanes) return loadF16(from);
 #if defined(GPT2_AVX512)
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << count) - 1), from));
 #else
   uint16_t edge[kLanes] = {};
   std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(uint16_t));
-  return loadHalf(edge);
+  return loadF16(edge);
 #endif
 }
 
-inline Floats broadcastHalf(uint16_t half) {
+inline Floats broadcastF16(uint16_t half) {
 #if defined(GPT2_AVX512)
   return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(half)));
 #elif defined(GPT2_AVX2)
   return broadcast(_cvtsh_ss(half));
 #else
-  return broadcast(loadHalfUpTo(&half, 1)[0]);
+  return broadcast(loadF16UpTo(&half, 1)[0]);
 #endif
 }
 
 // bfloat16: the upper half of a float.
-inline Floats loadBrain(const uint16_t* from) {
+inline Floats loadBf16(const uint16_t* from) {
   typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
   Halves halves;
   std::memcpy(&halves, from, sizeof halves);
   return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16U);
 }
 
-inline Floats loadBrainUpTo(const uint16_t* from, int64_t count) {
-  if (count >= kLanes) return loadBrain(from);
+inline Floats loadBf16UpTo(const uint16_t* from, int64_t count) {
+  if (count >= kLanes) return loadBf16(from);
   uint16_t edge[kLanes] = {};
   std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(uint16_t));
-  return loadBrain(edge);
+  return loadBf16(edge);
 }
 
 namespace detail {
@@ -165,11 +165,11 @@ inline Floats interleave(Floats a, Floats b) {
 
 }  // namespace detail
 
-// rows[i][j] ↔ rows[j][i]. Interleaving each row with the one half a block below turns the bits of
-// the place (row, lane) by one; after log2(kLanes) times row and lane have changed places.
+// rows[i][j] ↔ rows[j][i]. Interleaving each row with the row half a block below rotates the bits
+// of the index (row, lane) by one; after log2(kLanes) rotations, row and lane are swapped.
 inline __attribute__((always_inline)) void transpose(Floats (&rows)[kLanes]) {
 #pragma GCC unroll 4
-  for (int turn = 1; turn < kLanes; turn *= 2) {
+  for (int rotation = 1; rotation < kLanes; rotation *= 2) {
     Floats next[kLanes];
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes / 2; ++i) {
@@ -190,17 +190,17 @@ inline float sum(Floats value) {
 }
 
 inline float largest(Floats value) {
-  float most = value[0];
-  for (int i = 1; i < kLanes; ++i) most = value[i] > most ? value[i] : most;
-  return most;
+  float maximum = value[0];
+  for (int i = 1; i < kLanes; ++i) maximum = value[i] > maximum ? value[i] : maximum;
+  return maximum;
 }
 
 // e^x to about one unit in the last place; 0 below −87.3, infinity above 88.7, NaN for NaN.
 //
-// e^x = 2^n e^r with n = round(x / ln 2), |r| ≤ ln 2 / 2; ln 2 in two parts, so that n ln 2 is
-// exact (Cody & Waite 1980); e^r by its Taylor polynomial, whose next term is below 2^-27.
+// e^x = 2^n e^r with n = round(x / ln 2), |r| ≤ ln 2 / 2. ln 2 is split into two parts, so that
+// n ln 2 is exact (Cody & Waite 1980). e^r is its Taylor polynomial; the next term is below 2^-27.
 inline Floats exp(Floats x) {
-  constexpr float kRound = 0x1.8p23F;  // adding it leaves no room for a fraction
+  constexpr float kRound = 0x1.8p23F;  // adding it rounds away the fraction
   const Floats n = fma(x, broadcast(0x1.715476p0F), broadcast(kRound)) - kRound;
   const Floats r = fma(n, broadcast(-0x1.7f7d1cp-20F), fma(n, broadcast(-0x1.62e4p-1F), x));
   Floats y = broadcast(1.0F / 5040);
@@ -211,7 +211,7 @@ inline Floats exp(Floats x) {
   y = fma(y, r, broadcast(0.5F));
   y = fma(y, r, broadcast(1));
   y = fma(y, r, broadcast(1));
-  // In two steps, since 2^128 is no float. Where n is out of range the result is replaced.
+  // In two steps, because 2^128 is not a float. If n is out of range, the result is replaced below.
   const Floats clamped = n > 128.0F ? broadcast(128) : n < -126.0F ? broadcast(-126) : n;
   const Ints whole = __builtin_convertvector(clamped == clamped ? clamped : Floats{}, Ints);
   const Ints half = whole >> 1;

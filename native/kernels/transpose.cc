@@ -7,8 +7,8 @@ namespace gpt2 {
 using simd::Floats;
 using simd::kLanes;
 
-// By squares that fit the registers: rows that lie a power of two apart share few places in the
-// cache, so that going down a column would find none of them again.
+// Works on squares that fit the registers. Rows whose distance is a power of two map to few sets of
+// the cache, so walking down a whole column would evict every line before its next element is read.
 void transpose(const float* from, size_t fromStride, int64_t rows, int64_t columns, float* to,
                size_t toStride) {
   const auto source = [&](int64_t i, int64_t j) {

@@ -7,7 +7,7 @@
 
 namespace gpt2 {
 
-// Elsewhere it has not been measured whether this is faster.
+// On other instruction sets the code below has not been measured against ggml's.
 #if defined(GPT2_AVX512) || defined(GPT2_AVX2)
 #define GPT2_WIDENS_BLOCKS
 #endif
@@ -19,12 +19,12 @@ using simd::Floats;
 using simd::Ints;
 using simd::kLanes;
 
-// Of both types: a scale in f16 and the numbers that it is for
+// A block of either type is a scale in f16 and the elements that it applies to
 // (https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h).
 constexpr int64_t kBlock = 32;
 constexpr size_t kScaleBytes = sizeof(uint16_t);
 
-// Bytes as signed numbers.
+// Sign-extends kLanes bytes.
 Ints loadBytes(const uint8_t* from) {
 #if defined(GPT2_AVX512)
   return reinterpret_cast<Ints>(
@@ -35,15 +35,15 @@ Ints loadBytes(const uint8_t* from) {
 #endif
 }
 
-Floats toFloats(Ints numbers) { return __builtin_convertvector(numbers, Floats); }
+Floats toFloats(Ints values) { return __builtin_convertvector(values, Floats); }
 
 Floats loadScale(const uint8_t* block) {
   uint16_t scale;
   std::memcpy(&scale, block, sizeof scale);
-  return simd::broadcastHalf(scale);
+  return simd::broadcastF16(scale);
 }
 
-// A number is a byte.
+// An element is a signed byte.
 void widenQ8Block(const uint8_t* block, float* to) {
   const Floats scale = loadScale(block);
   for (int64_t i = 0; i < kBlock; i += kLanes) {
@@ -51,7 +51,8 @@ void widenQ8Block(const uint8_t* block, float* to) {
   }
 }
 
-// A number is half a byte, less 8: the first half of the block in the lower halves of the bytes.
+// An element is four bits, minus 8. The lower bits of the bytes hold the first half of the block,
+// the upper bits the second half.
 void widenQ4Block(const uint8_t* block, float* to) {
   const Floats scale = loadScale(block);
   for (int64_t i = 0; i < kBlock / 2; i += kLanes) {

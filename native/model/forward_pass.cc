@@ -31,7 +31,7 @@ std::vector<float> causalMask(int64_t start, int64_t count) {
   return mask;
 }
 
-bool isQuantized(const Linear& linear) { return !isReadInPlace(linear.weight->type); }
+bool isQuantized(const Linear& linear) { return !isFloatType(linear.weight->type); }
 
 bool hasQuantized(const Weights& weights) {
   return isQuantized(weights.head()) ||

@@ -59,7 +59,7 @@ class NormStep final : public Step {
                 norm_.bias == nullptr ? nullptr : floats(norm_.bias), epsilon_, width,
                 rows + i * width);
     }
-    if (packs_) packTiles(rows, static_cast<size_t>(width), count, width, Order::kByLane, y);
+    if (packs_) packTiles(rows, static_cast<size_t>(width), count, width, SumOrder::kByLane, y);
   }
 
  private:
@@ -117,9 +117,10 @@ class LinearStep : public Step {
   // What follows the product, for outputs [first, first + count) of one token.
   void finishOutputs(const float* values, int64_t token, int64_t first, int64_t count,
                      float* y) const {
-    finish(values, bias_ == nullptr ? nullptr : floats(bias_) + first,
-           activation_ == Activation::kGelu,
-           residual_ == nullptr ? nullptr : floats(residual_) + token * w_.rows + first, count, y);
+    applyEpilogue(values, bias_ == nullptr ? nullptr : floats(bias_) + first,
+                  activation_ == Activation::kGelu,
+                  residual_ == nullptr ? nullptr : floats(residual_) + token * w_.rows + first,
+                  count, y);
   }
 
   const ggml_tensor* x_;
@@ -141,12 +142,12 @@ class RowsLinearStep final : public LinearStep {
     const int64_t first = chunk * kOutputs;
     const int64_t count = std::min(kOutputs, w_.rows - first);
     float* y = floats(y_) + first;
-    if (isReadInPlace(w_.type)) {
-      for (int64_t token = 0; token < tokens_; token += kFewRows) {
-        multiplyFew(w_, first, count, floats(x_) + token * w_.columns,
-                    static_cast<size_t>(w_.columns),
-                    static_cast<int>(std::min<int64_t>(tokens_ - token, kFewRows)),
-                    y + token * w_.rows, static_cast<size_t>(w_.rows));
+    if (isFloatType(w_.type)) {
+      for (int64_t token = 0; token < tokens_; token += kMaxRowsPerCall) {
+        multiplyRows(w_, first, count, floats(x_) + token * w_.columns,
+                     static_cast<size_t>(w_.columns),
+                     static_cast<int>(std::min<int64_t>(tokens_ - token, kMaxRowsPerCall)),
+                     y + token * w_.rows, static_cast<size_t>(w_.rows));
       }
     } else {
       multiplyQuantized(first, count, y);
@@ -186,7 +187,7 @@ class PackedLinearStep final : public LinearStep {
   size_t scratch() const override {
     const int64_t panel = w_.columns * kTileColumns;
     return static_cast<size_t>(panel + kTileRows * kTileColumns +
-                               (isReadInPlace(w_.type) ? 0 : panel));
+                               (isFloatType(w_.type) ? 0 : panel));
   }
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t first = chunk * kTileColumns;
@@ -196,7 +197,8 @@ class PackedLinearStep final : public LinearStep {
     packRows(w_, first, panel, tile + kTileRows * kTileColumns);
     for (int64_t token = 0; token < tokens_; token += kTileRows) {
       const int64_t rows = std::min(kTileRows, tokens_ - token);
-      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, rows, Order::kByLane, tile);
+      multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, rows, SumOrder::kByLane,
+                   tile);
       for (int64_t i = 0; i < rows; ++i) {
         float* values = tile + i * kTileColumns;
         finishOutputs(values, token + i, first, count,
@@ -206,7 +208,7 @@ class PackedLinearStep final : public LinearStep {
       if (packs_) {
         for (int64_t j = 0; j < count; ++j) {
           float* packed = floats(y_) + token * w_.rows +
-                          packedPlace(first + j, w_.rows, Order::kByLane) * kTileRows;
+                          packedIndex(first + j, w_.rows, SumOrder::kByLane) * kTileRows;
           for (int64_t i = 0; i < kTileRows; ++i) packed[i] = tile[i * kTileColumns + j];
         }
       }
@@ -348,7 +350,7 @@ struct AttentionResult {
     }
     float* tile = floats(y) + row / kTileRows * kTileRows * width + row % kTileRows;
     for (int64_t i = 0; i < count; ++i) {
-      tile[packedPlace(place + i, width, Order::kByLane) * kTileRows] = values[i];
+      tile[packedIndex(place + i, width, SumOrder::kByLane) * kTileRows] = values[i];
     }
   }
 
@@ -384,9 +386,9 @@ class FewRowsAttentionStep final : public Step {
     for (; row != rows.end() && *row < part.first() + part.tokens(); ++row) {
       const int64_t token = *row - part.first();
       const int64_t seen = part.positions() - part.tokens() + token + 1;
-      sumRows(part.keysOf(head, seen), part.query(token, head), scores);
+      sumWeightedRows(part.keysOf(head, seen), part.query(token, head), scores);
       part.weigh(scores, token);
-      sumRows(part.valuesOf(head, seen), scores, attended);
+      sumWeightedRows(part.valuesOf(head, seen), scores, attended);
       result_.set(row - rows.begin(), head * headSize, attended, headSize);
     }
   }
@@ -460,9 +462,9 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       if (row == firstRow) continue;  // nobody asked for these tokens
       const int64_t seen = start_ + token + count;
       packTiles(query(token, head), static_cast<size_t>(3 * width_), count, headSize_,
-                Order::kSequential, queries);
+                SumOrder::kSequential, queries);
       for (int64_t p = 0; p < seen; p += kTileColumns) {
-        multiplyTile(queries, keyPanels + p * headSize_, headSize_, count, Order::kSequential,
+        multiplyTile(queries, keyPanels + p * headSize_, headSize_, count, SumOrder::kSequential,
                      tile);
         for (int64_t i = 0; i < count; ++i) {
           std::copy_n(tile + i * kTileColumns, kTileColumns, scores + i * stride + p);
@@ -472,13 +474,13 @@ class ManyRowsAttentionStep final : public Step, private AttentionPart {
       // Positions that all of the tile see are multiplied together, the later ones row by row: 0
       // times what is infinite or no number would be none.
       const int64_t common = start_ + token + 1;
-      packTiles(scores, static_cast<size_t>(stride), count, common, Order::kSequential, weights);
+      packTiles(scores, static_cast<size_t>(stride), count, common, SumOrder::kSequential, weights);
       for (int64_t d = 0; d < headSize_; d += kTileColumns) {
         const float* panel = valuePanels + d * positions;
-        multiplyTile(weights, panel, common, count, Order::kSequential, tile);
+        multiplyTile(weights, panel, common, count, SumOrder::kSequential, tile);
         for (int64_t i = 1; i < count; ++i) {
-          continueRow(scores + i * stride + common, panel + common * kTileColumns, i,
-                      tile + i * kTileColumns);
+          accumulateRow(scores + i * stride + common, panel + common * kTileColumns, i,
+                        tile + i * kTileColumns);
         }
         const int64_t columns = std::min(kTileColumns, headSize_ - d);
         for (auto it = firstRow; it != row; ++it) {
@@ -547,7 +549,7 @@ ggml_tensor* FusedOps::linear(ggml_tensor* x, const Linear& linear, Activation a
                               ggml_tensor* residual) {
   const int64_t out = linear.weight->ne[1];
   if (readsRows(tokens_)) {
-    if (!isReadInPlace(linear.weight->type)) {
+    if (!isFloatType(linear.weight->type)) {
       x = quantized(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
     }
     ggml_tensor* y = make(out, tokens_, false, {x, residual});
@@ -577,7 +579,7 @@ ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
   }
   const auto count = static_cast<int64_t>(result.rows.size());
   result.packed = !readsRows(count);
-  if (parts.size() > 1 || tokens_ <= kFewRows) {
+  if (parts.size() > 1 || tokens_ <= kMaxRowsPerCall) {
     ggml_tensor* y = make(width, count, result.packed, {qkv});
     result.y = y;
     setStep(y, std::make_unique<FewRowsAttentionStep>(std::move(parts), std::move(result)));

@@ -1,4 +1,4 @@
-// Functions of rows against double precision.
+// Checks functions of rows against double precision.
 
 #include "kernels/row_functions.h"
 
@@ -31,9 +31,9 @@ const size_t kLengths[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 100, 768};
 
 }  // namespace
 
-TEST(rowsAreNormalised) {
+TEST(normalisedRowsAreExact) {
   for (const size_t n : kLengths) {
-    // Also numbers that are large and close together.
+    // With a mean of 1000, elements are large and close together.
     for (const double mean : {0.0, 3.0, 1000.0}) {
       const std::vector<float> x = randomFloats(n, 1, mean, n);
       const std::vector<float> weight = randomFloats(n, 1, 1, n + 1);
@@ -59,7 +59,7 @@ TEST(rowsAreNormalised) {
   }
 }
 
-TEST(equalNumbersHaveNoDeviation) {
+TEST(equalElementsNormaliseToZero) {
   const std::vector<float> x(20, 0.1F);
   const std::vector<float> weight(20, 2);
   std::vector<float> y(20);
@@ -67,7 +67,7 @@ TEST(equalNumbersHaveNoDeviation) {
   for (const float number : y) CHECK_NEAR(number, 0, 1e-4);
 }
 
-TEST(theLargestIsFoundAnywhere) {
+TEST(theLargestElementIsFoundAtAnyIndex) {
   for (const size_t n : {1U, 3U, 16U, 17U, 40U}) {
     for (size_t at = 0; at < n; ++at) {
       std::vector<float> x(n, -3);
@@ -77,7 +77,7 @@ TEST(theLargestIsFoundAnywhere) {
   }
 }
 
-TEST(whatIsNotFiniteIsFoundAnywhere) {
+TEST(infinityAndNanAreFoundAtAnyIndex) {
   for (const size_t n : {1U, 3U, 16U, 17U, 40U}) {
     std::vector<float> x(n, 3e38F);
     CHECK(gpt2::areFinite(x.data(), static_cast<int64_t>(n)));
@@ -91,10 +91,10 @@ TEST(whatIsNotFiniteIsFoundAnywhere) {
   }
 }
 
-TEST(sumsAreInDouble) {
+TEST(sumsHaveDoublePrecision) {
   for (const int64_t n : {1, 15, 16, 17, 512, 1000}) {
     std::vector<float> x(static_cast<size_t>(n), 0x1p-10F);
-    x[0] = 0x1p30F;  // the others would be lost in f32
+    x[0] = 0x1p30F;  // in f32 the other elements would be lost
     CHECK_EQUAL(gpt2::sumInDouble(x.data(), n), 0x1p30 + 0x1p-10 * static_cast<double>(n - 1));
   }
 }
@@ -119,7 +119,7 @@ TEST(softmaxSumsToOne) {
   }
 }
 
-TEST(softmaxOfWhatIsNoNumberIsNone) {
+TEST(softmaxOfNanOrInfinityIsNan) {
   for (const float odd : {NAN, kInfinity}) {
     std::vector<float> x = randomFloats(20, 1, 0, 1);
     x[11] = odd;
@@ -133,7 +133,7 @@ TEST(softmaxOfWhatIsNoNumberIsNone) {
   CHECK(!std::isnan(x[0]));
 }
 
-TEST(geluIsExactEverywhere) {
+TEST(geluIsExact) {
   std::vector<float> x;
   for (double number = -12; number <= 12; number += 1.0 / 256) {
     x.push_back(static_cast<float>(number));
@@ -142,26 +142,27 @@ TEST(geluIsExactEverywhere) {
     x.push_back(number);
   }
   std::vector<float> y(x.size());
-  gpt2::finish(x.data(), nullptr, true, nullptr, static_cast<int64_t>(x.size()), y.data());
+  gpt2::applyEpilogue(x.data(), nullptr, true, nullptr, static_cast<int64_t>(x.size()), y.data());
   for (size_t i = 0; i < x.size(); ++i) {
     const double expected = geluOf(x[i]);
     // The exponent, of up to 10 where the result is not next to 0 or x, is rounded to 24 bits.
     CHECK_NEAR(y[i], expected, 4e-7 * std::max(std::fabs(expected), 0.1));
   }
   std::vector<float> odd{NAN, kInfinity};
-  gpt2::finish(odd.data(), nullptr, true, nullptr, 2, odd.data());
+  gpt2::applyEpilogue(odd.data(), nullptr, true, nullptr, 2, odd.data());
   CHECK(std::isnan(odd[0]));
   CHECK_EQUAL(odd[1], kInfinity);
 }
 
-TEST(biasActivationAndResidualInThisOrder) {
+TEST(theEpilogueAddsBiasThenActivatesThenAddsTheResidual) {
   for (const size_t n : kLengths) {
     const std::vector<float> x = randomFloats(n, 2, 0, 1);
     const std::vector<float> bias = randomFloats(n, 1, 0, 2);
     const std::vector<float> residual = randomFloats(n, 1, 0, 3);
     for (const bool gelu : {false, true}) {
       std::vector<float> y(n + 1, -7);
-      gpt2::finish(x.data(), bias.data(), gelu, residual.data(), static_cast<int64_t>(n), y.data());
+      gpt2::applyEpilogue(x.data(), bias.data(), gelu, residual.data(), static_cast<int64_t>(n),
+                          y.data());
       for (size_t i = 0; i < n; ++i) {
         const double sum = double{x[i]} + double{bias[i]};
         CHECK_NEAR(y[i], (gelu ? geluOf(sum) : sum) + residual[i], 5e-7);

@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-TEST(everyNumberGoesToItsPlaceAndNoOther) {
+TEST(everyElementIsWrittenToItsTransposedPlaceOnly) {
   for (const int64_t rows : {1, 3, 15, 16, 17, 40}) {
     for (const int64_t columns : {1, 4, 16, 31, 64}) {
       const int64_t fromStride = columns + 3;

@@ -8,7 +8,7 @@
 
 namespace {
 
-// Scales in f16 and what they mean, worked out by hand: 1, −2, the smallest, the largest.
+// Scales in f16 and their values, worked out by hand: 1, −2, the smallest and the largest.
 struct Scale {
   uint16_t bits;
   float value;
@@ -23,7 +23,7 @@ void append(std::vector<uint8_t>& bytes, uint16_t number) {
   bytes.push_back(static_cast<uint8_t>(number >> 8U));
 }
 
-// Numbers between borders that must not be written over.
+// Widens `count` elements. Guard elements on both sides must not change.
 std::vector<float> widened(ggml_type type, const std::vector<uint8_t>& bytes, size_t count) {
   std::vector<float> numbers(count + 2, 42.0F);
   gpt2::widenRow(type, bytes.data(), numbers.data() + 1, static_cast<int64_t>(count));
@@ -34,7 +34,7 @@ std::vector<float> widened(ggml_type type, const std::vector<uint8_t>& bytes, si
 
 }  // namespace
 
-TEST(everyByteOfQ8IsANumberTimesItsScale) {
+TEST(everyQ8ByteIsMultipliedByItsScale) {
   std::vector<uint8_t> bytes;
   std::vector<float> expected;
   for (const Scale& scale : kScales) {
@@ -50,7 +50,7 @@ TEST(everyByteOfQ8IsANumberTimesItsScale) {
   for (size_t i = 0; i < found.size(); ++i) CHECK_EQUAL(found[i], expected[i]);
 }
 
-TEST(bothHalvesOfEveryByteOfQ4AreNumbersTimesTheirScale) {
+TEST(bothHalvesOfEveryQ4ByteAreMultipliedByTheirScale) {
   constexpr int kHalf = kBlock / 2;
   std::vector<uint8_t> bytes;
   std::vector<float> expected;
@@ -70,14 +70,14 @@ TEST(bothHalvesOfEveryByteOfQ4AreNumbersTimesTheirScale) {
   for (size_t i = 0; i < found.size(); ++i) CHECK_EQUAL(found[i], expected[i]);
 }
 
-TEST(aScaleThatIsNoNumberGivesNone) {
+TEST(aNanScaleGivesNan) {
   std::vector<uint8_t> bytes;
   append(bytes, 0x7E00);
   bytes.resize(2 + kBlock, 1);
   for (const float number : widened(GGML_TYPE_Q8_0, bytes, kBlock)) CHECK(std::isnan(number));
 }
 
-TEST(otherTypesAreWidenedAsGgmlDoes) {
+TEST(otherTypesAreWidenedAsInGgml) {
   for (const ggml_type type : {GGML_TYPE_Q5_1, GGML_TYPE_Q6_K, GGML_TYPE_BF16}) {
     constexpr int64_t kCount = 512;
     std::vector<uint8_t> bytes(ggml_row_size(type, kCount));
