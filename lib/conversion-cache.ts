@@ -10,6 +10,7 @@ import { type ConvertOptions, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { fileError } from './files.js';
 import type { WeightType } from './gguf/tensor-types.js';
+import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
@@ -43,6 +44,7 @@ export async function cachedConversion(
   const name = await unlessAborted(options.signal, cacheName(model, options.type));
   const path = join(cacheFolder, name);
   if (await exists(path)) return path;
+  await unlessAborted(options.signal, removeLeftovers(cacheFolder));
   try {
     await convertLocal(model, path, options);
   } catch (error) {

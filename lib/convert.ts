@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path';
+import { basename, parse, resolve } from 'node:path';
 import {
   checkBoolean,
   checkFunction,
@@ -15,6 +15,7 @@ import { Gpt2Error } from './errors.js';
 import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
 import { requantize } from './gguf/requantize.js';
 import { type WeightType, weightTypes } from './gguf/tensor-types.js';
+import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { findModel } from './model-source.js';
 import { unlessAborted } from './native/abort.js';
@@ -69,11 +70,10 @@ export async function convert(
   checkSignal(signal);
   checkFunction('onProgress', onProgress);
   signal?.throwIfAborted();
-  await convertLocal(
-    await findModel(source, { type, offline, signal, onProgress }),
-    target,
-    checked,
-  );
+  const model = await findModel(source, { type, offline, signal, onProgress });
+  const { dir, base } = parse(resolve(target));
+  await unlessAborted(signal, removeLeftovers(dir, base));
+  await convertLocal(model, target, checked);
 }
 
 /** Converts what is on this machine. */

@@ -1,8 +1,7 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
 import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
-import { requireSpace, writeError } from './files.js';
+import { requireSpace } from './files.js';
 import {
   equalNumbers,
   matrixType,
@@ -13,8 +12,10 @@ import {
 import { type ModelTensor, modelTensors } from './gguf/model-tensors.js';
 import { byteSize, type WeightType } from './gguf/tensor-types.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
+import { makeTemporaryFolder, removeLeftovers } from './leftovers.js';
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
+import { unlessAborted } from './native/abort.js';
 
 export interface CreateOptions extends LoadOptions {
   /** Decides the weights. Default: a new one for every call. */
@@ -45,25 +46,18 @@ export async function createModel(
   const { type = 'f32', cacheDir, threads, signal, onProgress } = checkLoadOptions(loadOptions);
   signal?.throwIfAborted();
 
-  const folder = await makeFolder(resolve(cacheDir));
+  const cacheFolder = resolve(cacheDir);
+  await unlessAborted(signal, removeLeftovers(cacheFolder));
+  const folder = await makeTemporaryFolder(cacheFolder);
   try {
-    await requireSpace(folder, bytesOf(whole, type));
-    const path = join(folder, 'model.gguf');
+    await requireSpace(folder.path, bytesOf(whole, type));
+    const path = join(folder.path, 'model.gguf');
     await writeUntrained(path, { config: whole, seed, type }, { threads, signal, onProgress });
     // Windows keeps files that are mapped.
     const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
     return await loadModel(path, { ...loadOptions, mmap });
   } finally {
-    await rm(folder, { recursive: true, force: true }).catch(() => {});
-  }
-}
-
-async function makeFolder(cacheFolder: string): Promise<string> {
-  try {
-    await mkdir(cacheFolder, { recursive: true });
-    return await mkdtemp(join(cacheFolder, 'created-'));
-  } catch (error) {
-    throw writeError(cacheFolder, error);
+    await folder.remove();
   }
 }
 

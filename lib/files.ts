@@ -35,10 +35,23 @@ export async function writing<T>(path: string, step: () => Promise<T>): Promise<
   }
 }
 
-/** A name for a file until it is whole; another one every time. */
+/** A name for a file until it is complete, with this process's id in it. Every call returns another name. */
 export function temporaryName(path: string): string {
   const random = Math.random().toString(36).slice(2);
   return `${path}.${process.pid}.${random}.tmp`;
+}
+
+/** Matches the names that `temporaryName` returns. Its group is the process's id. */
+export const temporaryNamePattern = /\.(\d+)\.[0-9a-z]+\.tmp$/;
+
+/**
+ * Locks a file, which is created if it does not exist. Resolves to the function that releases the lock, or to
+ * undefined while another holder has it. The system releases it when the process ends.
+ *
+ * @throws FILE_UNWRITABLE
+ */
+export async function tryLock(path: string): Promise<(() => void) | undefined> {
+  return await callNative(undefined, () => addon().lockFile(path));
 }
 
 /** Writes a small file as a whole or not at all, and the folders that lead to it. */

@@ -1,28 +1,35 @@
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { defaultCacheFolder } from '../conversion-cache.js';
-import { type CachedModel, listCachedModels } from '../hub/cached-models.js';
+import { type CachedModel, listCachedModels, listLeftovers } from '../hub/cached-models.js';
 import { hubCacheFolder } from '../hub/hub-settings.js';
 import { formatBytes } from './terminal.js';
 
 export function listCommand(): Command {
   return new Command('list')
     .description(
-      'Print the models of the hub that are in the cache, and what was converted from them.',
+      `Print the models of the hub that are in the cache and the conversions made from them.
+Files that a killed process left behind are listed after them (with --json: on stderr).`,
     )
-    .option('--cache-dir <folder>', 'where conversions are kept')
-    .option('--json', 'print JSON on stdout')
+    .option('--cache-dir <folder>', 'the folder of the conversions')
+    .option('--json', 'print the models as JSON on stdout')
     .action(run);
 }
 
 async function run({ cacheDir, json }: { cacheDir?: string; json?: boolean }): Promise<void> {
-  const models = await listCachedModels(cacheDir ?? defaultCacheFolder());
-  if (json) {
-    process.stdout.write(`${JSON.stringify(models)}\n`);
-    return;
-  }
-  if (models.length === 0) process.stderr.write(`gpt2: no GPT-2 in ${hubCacheFolder()}\n`);
-  for (const model of models) process.stdout.write(`${linesOf(model).join('\n')}\n`);
+  const conversionFolder = cacheDir ?? defaultCacheFolder();
+  const models = await listCachedModels(conversionFolder);
+  if (json) process.stdout.write(`${JSON.stringify(models)}\n`);
+  else if (models.length === 0) process.stderr.write(`gpt2: no GPT-2 in ${hubCacheFolder()}\n`);
+  else for (const model of models) process.stdout.write(`${linesOf(model).join('\n')}\n`);
+
+  const leftovers = await listLeftovers(conversionFolder);
+  if (leftovers.length === 0) return;
+  const lines = [
+    'left behind by killed processes ("gpt2 rm" removes it):',
+    ...leftovers.map(({ path, byteSize }) => `  ${path}  ${formatBytes(byteSize)}`),
+  ];
+  (json ? process.stderr : process.stdout).write(`${lines.join('\n')}\n`);
 }
 
 function linesOf(model: CachedModel): string[] {

@@ -1,30 +1,38 @@
 import { Command } from 'commander';
 import { defaultCacheFolder } from '../conversion-cache.js';
-import { removeCachedModel } from '../hub/cached-models.js';
+import { removeAllLeftovers, removeCachedModel } from '../hub/cached-models.js';
 import { expectModelName, showModelName } from '../hub/model-name.js';
 import { formatBytes } from './terminal.js';
 
 export function rmCommand(): Command {
   return new Command('rm')
-    .description('Remove a model of the hub from the cache, and what was converted from it.')
-    .argument('<name>', 'as for pull; without @revision all versions are removed')
-    .option('--cache-dir <folder>', 'where conversions are kept')
-    .option('--json', 'print JSON on stdout')
+    .description(
+      `Remove a model of the hub from the cache, with the conversions made from it, and all files that killed
+processes left behind. Without a name, only those files are removed.`,
+    )
+    .argument('[name]', 'as for pull; without @revision all versions are removed')
+    .option('--cache-dir <folder>', 'the folder of the conversions')
+    .option('--json', 'print the number of freed bytes as JSON on stdout')
     .action(run);
 }
 
 async function run(
-  text: string,
+  text: string | undefined,
   { cacheDir, json }: { cacheDir?: string; json?: boolean },
 ): Promise<void> {
-  const name = expectModelName(text);
-  const freed = await removeCachedModel(name, {
-    isOneRevision: text.includes('@'),
-    conversionFolder: cacheDir ?? defaultCacheFolder(),
-  });
+  const conversionFolder = cacheDir ?? defaultCacheFolder();
+  const lines: string[] = [];
+  let freed = 0;
+  if (text !== undefined) {
+    const name = expectModelName(text);
+    freed = await removeCachedModel(name, { isOneRevision: text.includes('@'), conversionFolder });
+    lines.push(`${showModelName(name)}: removed, ${formatBytes(freed)} freed`);
+  }
+  const leftBehind = await removeAllLeftovers(conversionFolder);
+  if (leftBehind > 0 || text === undefined) {
+    lines.push(`left behind by killed processes: removed, ${formatBytes(leftBehind)} freed`);
+  }
   process.stdout.write(
-    json
-      ? `${JSON.stringify({ freed })}\n`
-      : `${showModelName(name)}: removed, ${formatBytes(freed)} freed\n`,
+    json ? `${JSON.stringify({ freed: freed + leftBehind })}\n` : `${lines.join('\n')}\n`,
   );
 }

@@ -4,6 +4,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import { fileError, readJsonObject, writing } from '../files.js';
+import { findLeftovers, type Leftover, removeLeftovers } from '../leftovers.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import { chooseFiles, hasAllWeights } from './file-choice.js';
@@ -35,9 +36,7 @@ export interface CachedConversion {
 /** The GPT-2s in the cache that programs of all languages share. */
 export async function listCachedModels(conversionFolder: string): Promise<CachedModel[]> {
   const models: CachedModel[] = [];
-  for (const folder of (await namesIn(hubCacheFolder())).sort()) {
-    const name = /^models--(.+)$/.exec(folder)?.[1]?.replace('--', '/');
-    if (name === undefined) continue;
+  for (const name of await repositoriesInCache()) {
     const repository = new CachedRepository(name);
     for (const commit of await repository.commits()) {
       const files = await repository.filesOf(commit);
@@ -53,6 +52,34 @@ export async function listCachedModels(conversionFolder: string): Promise<Cached
     }
   }
   return models;
+}
+
+/** The names of all models in the cache, GPT-2 or not. */
+async function repositoriesInCache(): Promise<string[]> {
+  const names = (await namesIn(hubCacheFolder())).sort();
+  return names.flatMap((name) => /^models--(.+)$/.exec(name)?.[1]?.replace('--', '/') ?? []);
+}
+
+/** The files that killed processes left in the folder of conversions and in the hub's cache. */
+export async function listLeftovers(conversionFolder: string): Promise<Leftover[]> {
+  const all = await findLeftovers(conversionFolder);
+  for (const name of await repositoriesInCache()) {
+    all.push(...(await new CachedRepository(name).leftovers()));
+  }
+  return all;
+}
+
+/**
+ * Removes the files that `listLeftovers` lists. One that cannot be removed stays.
+ *
+ * @returns bytes that were freed
+ */
+export async function removeAllLeftovers(conversionFolder: string): Promise<number> {
+  const all = await removeLeftovers(conversionFolder);
+  for (const name of await repositoriesInCache()) {
+    all.push(...(await new CachedRepository(name).removeLeftovers()));
+  }
+  return all.reduce((sum, { byteSize }) => sum + byteSize, 0);
 }
 
 async function isGpt2(folder: string, files: readonly string[]): Promise<boolean> {

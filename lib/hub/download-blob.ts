@@ -2,10 +2,8 @@ import type { Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { requireSpace, writing } from '../files.js';
+import { requireSpace, tryLock, writing } from '../files.js';
 import { waitUnlessAborted } from '../native/abort.js';
-import { addon } from '../native/addon.js';
-import { callNative } from '../native/native-call.js';
 import type { CachedRepository } from './hub-cache.js';
 import type { HubFile, HubHash } from './hub-repository.js';
 import { type HubAnswer, Interruption, rangeRefused, requestFromHub } from './hub-request.js';
@@ -44,7 +42,7 @@ async function acquireLock(path: string, signal: AbortSignal | undefined): Promi
   await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
   for (;;) {
     signal?.throwIfAborted();
-    const release = await callNative(undefined, () => addon().lockFile(path));
+    const release = await tryLock(path);
     if (release) return release;
     await waitUnlessAborted(pollInterval, signal);
   }

@@ -14,9 +14,8 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { temporaryName, writeError, writeWhole, writing } from '../files.js';
-import { addon } from '../native/addon.js';
-import { callNative } from '../native/native-call.js';
+import { temporaryName, tryLock, writeError, writeWhole, writing } from '../files.js';
+import { findOldTemporaries, type Leftover } from '../leftovers.js';
 import { hubCacheFolder } from './hub-settings.js';
 
 const commitPattern = /^[0-9a-f]{40}$/;
@@ -147,11 +146,32 @@ export class CachedRepository {
   async #expectNobodyAt(hash: string): Promise<void> {
     const path = this.lock(hash);
     await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
-    const release = await callNative(undefined, () => addon().lockFile(path));
+    const release = await tryLock(path);
     if (!release) {
       throw new Gpt2Error('FILE_UNWRITABLE', `${this.blob(hash)}: somebody is fetching it`);
     }
     release();
+  }
+
+  /** The temporary files that processes left in it when they were killed. */
+  async leftovers(): Promise<Leftover[]> {
+    const all: Leftover[] = [];
+    for (const part of ['refs', 'snapshots', '.no_exist']) {
+      all.push(...(await findOldTemporaries(join(this.#folder, part))));
+    }
+    return all;
+  }
+
+  /** Removes the leftovers, but for those that the system does not let go, and returns them. */
+  async removeLeftovers(): Promise<Leftover[]> {
+    const removed: Leftover[] = [];
+    for (const leftover of await this.leftovers()) {
+      await rm(leftover.path, { force: true }).then(
+        () => removed.push(leftover),
+        () => {},
+      );
+    }
+    return removed;
   }
 
   /** Removes one version, and those of its bytes that no other version has. */

@@ -61,6 +61,7 @@ class Download {
 
   /** The weights last, and the revision's commit after them: whoever finds that finds a whole model. */
   async fetchAll({ form, shardIndex, weights }: FileChoice): Promise<void> {
+    await this.#repository.removeLeftovers();
     const folder = this.#repository.snapshot(this.#commit);
     let all = weights;
     if (shardIndex) {

@@ -1,0 +1,178 @@
+// Files that a process leaves behind when it is killed in the middle of its work, and how to find and remove them.
+//
+// What a living process still needs is marked by a lock of the operating system, which ends with the process:
+// - NAME.gguf.PID.NUMBER.tmp, a GGUF file being written, is locked itself (native/io/output_file.cc).
+// - created-RANDOM, a folder of createModel, is in use while the file created-RANDOM.lock beside it is locked.
+// On a file system without locks nothing is taken for a leftover.
+//
+// The small temporary files of the hub's cache (`temporaryName`) exist for milliseconds and have no lock. They are
+// leftovers once they are a day old and no process on this machine has the id in their name.
+
+import type { Stats } from 'node:fs';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporaryNamePattern, tryLock, writing } from './files.js';
+
+/** A file, or a folder with all its files, that no living process needs. */
+export interface Leftover {
+  path: string;
+  /** bytes on the disk, of a folder those of its files */
+  byteSize: number;
+}
+
+/** A new folder that no other process removes as a leftover. */
+export interface TemporaryFolder {
+  path: string;
+  remove(): Promise<void>;
+}
+
+/** @throws FILE_UNWRITABLE */
+export async function makeTemporaryFolder(parent: string): Promise<TemporaryFolder> {
+  await writing(parent, async () => await mkdir(parent, { recursive: true }));
+  for (;;) {
+    const path = join(parent, `created-${Math.random().toString(36).slice(2)}`);
+    const lock = lockOf(path);
+    const release = await tryLock(lock);
+    if (!release) continue; // a process that looks for leftovers has it: another name
+    const remove = async () => {
+      await rm(path, { recursive: true, force: true }).catch(() => {});
+      await removeLock(lock, release);
+    };
+    try {
+      await writing(path, async () => await mkdir(path));
+    } catch (error) {
+      await remove();
+      throw error;
+    }
+    return { path, remove };
+  }
+}
+
+/**
+ * The leftovers of conversions and of createModel in a folder.
+ * @param target Restricts the search to the conversions that were to become the file with this name.
+ */
+export async function findLeftovers(folder: string, target?: string): Promise<Leftover[]> {
+  return await forEachLeftover(folder, target, async () => {});
+}
+
+/**
+ * Removes the leftovers that `findLeftovers` finds, and returns them. A leftover that cannot be removed stays.
+ */
+export async function removeLeftovers(folder: string, target?: string): Promise<Leftover[]> {
+  return await forEachLeftover(
+    folder,
+    target,
+    async (path) => await rm(path, { recursive: true, force: true }),
+  );
+}
+
+async function forEachLeftover(
+  folder: string,
+  target: string | undefined,
+  work: (path: string) => Promise<void>,
+): Promise<Leftover[]> {
+  const leftovers: Leftover[] = [];
+  for (const path of await candidates(folder, target)) {
+    try {
+      const byteSize = await ifUnused(path, async () => {
+        const size = await sizeOf(path);
+        await work(path);
+        return size;
+      });
+      if (byteSize !== undefined) leftovers.push({ path, byteSize });
+    } catch {
+      // It may belong to another user; the caller's own work does not depend on it.
+    }
+  }
+  return leftovers;
+}
+
+const createdName = /^(created-[A-Za-z0-9]+)(\.lock)?$/;
+const unfinishedName = /^(.+)\.\d+\.\d+\.tmp$/;
+
+/** What may be a leftover, by its name. */
+async function candidates(folder: string, target: string | undefined): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const name of (await readdir(folder).catch(() => [])).sort()) {
+    const created = createdName.exec(name)?.[1];
+    const whole = unfinishedName.exec(name)?.[1];
+    if (target === undefined && created !== undefined) found.add(join(folder, created));
+    if (target === undefined ? whole?.endsWith('.gguf') : whole === target) {
+      found.add(join(folder, name));
+    }
+  }
+  return found;
+}
+
+/** The file whose lock a living process holds while it needs the path. */
+function lockOf(path: string): string {
+  return path.endsWith('.tmp') ? path : `${path}.lock`;
+}
+
+/**
+ * Does something with a candidate that nobody uses, and keeps others from taking it into use meanwhile. Undefined if
+ * it is in use, or gone.
+ */
+async function ifUnused(path: string, work: () => Promise<number>): Promise<number | undefined> {
+  const lock = lockOf(path);
+  const before = await stateOf(lock);
+  if (lock === path && !before?.isFile()) return undefined;
+  const release = await tryLock(lock);
+  if (!release) return undefined;
+  try {
+    // A second lock is granted only where locks have no effect.
+    const second = await tryLock(lock);
+    second?.();
+    const isSame = lock !== path || (await stateOf(lock))?.ino === before?.ino;
+    return !second && isSame && (await stateOf(path)) ? await work() : undefined;
+  } finally {
+    // Locking creates a file where there is none.
+    const isOwn = (await stateOf(lock))?.ino !== before?.ino;
+    if (isOwn || !(await stateOf(path))) await removeLock(lock, release);
+    else release();
+  }
+}
+
+async function removeLock(path: string, release: () => void): Promise<void> {
+  const remove = async () => await rm(path, { force: true }).catch(() => {});
+  await remove(); // under the lock: a process that waits for it finds out that it has no name
+  release();
+  if (process.platform === 'win32') await remove(); // which removes no file that is open
+}
+
+async function stateOf(path: string): Promise<Stats | undefined> {
+  return await lstat(path).catch(() => undefined);
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const state = await lstat(path);
+  if (!state.isDirectory()) return state.size;
+  let bytes = 0;
+  for (const name of await readdir(path)) bytes += await sizeOf(join(path, name));
+  return bytes;
+}
+
+const day = 86_400_000; // milliseconds
+
+/** The leftovers among the temporary files in a folder of the hub's cache and in the folders inside it. */
+export async function findOldTemporaries(folder: string): Promise<Leftover[]> {
+  const leftovers: Leftover[] = [];
+  for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
+    const id = temporaryNamePattern.exec(name)?.[1];
+    if (id === undefined || isRunning(Number(id))) continue;
+    const path = join(folder, name);
+    const state = await stateOf(path); // of a link, not of the file that it leads to
+    if (!state || state.isDirectory() || Date.now() - state.mtimeMs < day) continue;
+    leftovers.push({ path, byteSize: state.size });
+  }
+  return leftovers;
+}
+
+function isRunning(processId: number): boolean {
+  try {
+    return process.kill(processId, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
