@@ -15,7 +15,7 @@ export class InputFile {
     this.#signal = signal;
   }
 
-  /** @param signal stops this and every read */
+  /** @param signal cancels opening and every read */
   static async open(path: string, signal: AbortSignal | undefined): Promise<InputFile> {
     const native = await callNative(signal, async () => {
       const opened = await addon().openFile(path);
@@ -29,17 +29,19 @@ export class InputFile {
     return this.native.size;
   }
 
-  /** Bytes that must be there. */
+  /** Reads exactly `length` bytes. Throws INVALID_FILE if the file is shorter. */
   async read(offset: number, length: number): Promise<Buffer<ArrayBuffer>> {
     if (offset < 0 || length < 0 || offset + length > this.size) {
-      throw this.invalid(`it has ${this.size} bytes, but ${length} are expected at ${offset}`);
+      throw this.invalid(
+        `it has ${this.size} bytes, but ${length} are expected at offset ${offset}`,
+      );
     }
     const bytes = Buffer.from(new ArrayBuffer(length));
     await callNative(this.#signal, (cancellation) => this.native.read(offset, bytes, cancellation));
     return bytes;
   }
 
-  /** An error that says what is wrong with the file. */
+  /** Creates an INVALID_FILE error for this file. */
   invalid(reason: string, cause?: unknown): Gpt2Error {
     return new Gpt2Error('INVALID_FILE', `${this.path}: ${reason}`, { cause });
   }

@@ -167,7 +167,7 @@ describe("PyTorch's linear layers in safetensors", () => {
     writeSafetensors(join(folder, 'model.safetensors'), fromScratchTensors(config));
     const error = await refusal(folder);
     expect(error.code).toBe('UNSUPPORTED_MODEL');
-    expect(error.message).toMatch(/width of 48; put a config.json beside it/);
+    expect(error.message).toMatch(/width of 48; put a config.json beside the weights/);
   });
 });
 
@@ -325,7 +325,7 @@ describe('folders', () => {
     cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'b.pt'));
     const error = await refusal(folder);
     expect(error.code).toBe('INVALID_ARGUMENT');
-    expect(error.message).toMatch(/found a\.pt, b\.pt; name the file/);
+    expect(error.message).toMatch(/found a\.pt, b\.pt; pass the path of one of them/);
   });
 
   test('without any weights are refused', async () => {

@@ -1,18 +1,18 @@
 import { join } from 'node:path';
 import { readJsonObject } from '../files.js';
 
-/** Tokens that were added to a vocabulary, such as those of a dialogue's roles. */
+/** Tokens added to a vocabulary, such as the role markers of a chat format. */
 export interface AddedTokenList {
-  /** ids by token; not yet checked */
+  /** Ids by token, not validated. */
   ids: ReadonlyMap<string, unknown>;
-  /** those of them, and of the vocabulary, that are no text */
+  /** The special tokens among them and in the vocabulary: they are not text. */
   special: ReadonlySet<string>;
 }
 
 /**
- * What stands beside vocab.json and merges.txt, as Hugging Face's tokenizers read it: the added_tokens_decoder in
- * tokenizer_config.json, which says of each token whether it is special; or, older, added_tokens.json, of which
- * those are special that have a role.
+ * Reads the added tokens beside vocab.json and merges.txt, as Hugging Face's tokenizers do: from the
+ * added_tokens_decoder in tokenizer_config.json, which marks the special ones, or from the older added_tokens.json,
+ * where the tokens with a role (bos_token, pad_token and so on) are special.
  */
 export async function readAddedTokens(folder: string): Promise<AddedTokenList> {
   const config = (await readJsonObject(join(folder, 'tokenizer_config.json'))) ?? {};
@@ -28,7 +28,7 @@ export async function readAddedTokens(folder: string): Promise<AddedTokenList> {
   return { ids: new Map(Object.entries(ids)), special };
 }
 
-/** The tokens of tokenizer.json's added_tokens, or of a list made of what says the same. */
+/** The tokens of tokenizer.json's added_tokens, or of a list in the same form. */
 export function addedTokens(list: readonly unknown[]): AddedTokenList {
   const ids = new Map<string, unknown>();
   const special = new Set<string>();
@@ -52,7 +52,7 @@ const roles = [
   'additional_special_tokens',
 ];
 
-/** A token is written as its text, or as an object with its text as `content`. */
+/** The tokens with a role. Each is written as its text or as an object with the text in `content`. */
 function tokensWithRoles(json: Record<string, unknown>): string[] {
   return roles
     .flatMap((role) => json[role])

@@ -1,10 +1,10 @@
-/** Bytes that should have been there were not, or made no sense. */
+/** Bytes are missing or malformed. */
 export class MalformedBytes extends Error {}
 
-/** Reads numbers from bytes, one after the other, and never beyond their end. */
+/** Reads numbers from a buffer in sequence, never beyond its end. */
 export class ByteReader {
   readonly bytes: Buffer;
-  /** the next byte */
+  /** Offset of the next byte. */
   position: number;
   readonly #end: number;
 
@@ -20,7 +20,9 @@ export class ByteReader {
 
   take(length: number): Buffer {
     if (!(length >= 0 && this.position + length <= this.#end)) {
-      throw new MalformedBytes(`${length} bytes are expected at ${this.position} of ${this.#end}`);
+      throw new MalformedBytes(
+        `${length} bytes are expected at ${this.position}, but the data ends at ${this.#end}`,
+      );
     }
     this.position += length;
     return this.bytes.subarray(this.position - length, this.position);
@@ -34,7 +36,7 @@ export class ByteReader {
     return this.take(4).readUInt32LE();
   }
 
-  /** Seven bits in each byte, the lowest first; up to 2^53, which no size exceeds. */
+  /** Seven bits per byte, lowest first; at most 2^53, which no size exceeds. */
   varint(): number {
     let value = 0;
     for (let factor = 1; factor < 2 ** 64; factor *= 128) {

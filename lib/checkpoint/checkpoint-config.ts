@@ -4,15 +4,15 @@ import { Gpt2Error } from '../errors.js';
 import { readJsonObject } from '../files.js';
 import type { Hyperparameters } from '../gguf/model-file.js';
 
-/** What a checkpoint says about its model. */
+/** A checkpoint's description of its model. */
 export interface CheckpointConfig extends Hyperparameters {
-  /** undefined: it does not say */
+  /** undefined if the checkpoint does not say */
   headIsTied: boolean | undefined;
 }
 
 type Settings = Readonly<Record<string, unknown>>;
 
-/** What each form of config calls the sizes; of several names the first that is there. */
+/** The names of the sizes in one form of config; the first name that is present counts. */
 interface SettingNames {
   vocabSize: string[];
   contextLength: string[];
@@ -21,7 +21,7 @@ interface SettingNames {
   layerCount: string[];
 }
 
-// config.json of Hugging Face; https://huggingface.co/docs/transformers/model_doc/gpt2
+// Hugging Face's config.json; https://huggingface.co/docs/transformers/model_doc/gpt2
 const huggingFaceNames: SettingNames = {
   vocabSize: ['vocab_size'],
   contextLength: ['n_positions', 'n_ctx'],
@@ -29,13 +29,13 @@ const huggingFaceNames: SettingNames = {
   headCount: ['n_head'],
   layerCount: ['n_layer'],
 };
-// hparams.json of OpenAI; https://github.com/openai/gpt-2/blob/master/src/model.py
+// OpenAI's hparams.json; https://github.com/openai/gpt-2/blob/master/src/model.py
 const openAiNames: SettingNames = {
   ...huggingFaceNames,
   vocabSize: ['n_vocab'],
   contextLength: ['n_ctx'],
 };
-// model_args of nanoGPT; https://github.com/karpathy/nanoGPT/blob/master/model.py
+// nanoGPT's model_args; https://github.com/karpathy/nanoGPT/blob/master/model.py
 const nanoGptNames: SettingNames = { ...huggingFaceNames, contextLength: ['block_size'] };
 // GPT_CONFIG_124M of "Build a Large Language Model (From Scratch)"
 const fromScratchNames: SettingNames = {
@@ -49,8 +49,9 @@ const fromScratchNames: SettingNames = {
 const defaultEpsilon = 1e-5;
 
 /**
- * The config that lies beside the weights, in config.json or, of OpenAI's release, in hparams.json; undefined
- * if there is none. Whatever it asks for that the engine does not compute is refused by name.
+ * Reads the config beside the weights: hparams.json in OpenAI's release, config.json elsewhere. Returns undefined if
+ * there is none. Throws UNSUPPORTED_MODEL, naming the setting, if the config requires something that the engine does
+ * not compute.
  */
 export async function readConfigFile(
   folder: string,
@@ -65,17 +66,17 @@ export async function readConfigFile(
   return configOf(path, settings, huggingFaceNames);
 }
 
-/** The config in a checkpoint of nanoGPT. */
+/** The config in a nanoGPT checkpoint. */
 export function nanoGptConfig(path: string, modelArguments: Settings): CheckpointConfig {
   return configOf(path, modelArguments, nanoGptNames);
 }
 
-// In all four sizes that OpenAI published.
+// The same in all four sizes that OpenAI published.
 const headSize = 64;
 
 /**
- * The config of weights without one, from the shapes of the embeddings, the number of layers, and heads of
- * 64 numbers, as all of OpenAI's have.
+ * Derives the config of weights that come without one from the shapes of the embeddings and the number of layers.
+ * Assumes a head size of 64, as in all of OpenAI's models.
  */
 export function configOfShapes(
   path: string,
@@ -87,7 +88,7 @@ export function configOfShapes(
   if (embeddingLength % headSize !== 0) {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
-      `${path}: how many heads it has cannot be told from its width of ${embeddingLength}; put a config.json beside it`,
+      `${path}: the number of heads cannot be derived from a width of ${embeddingLength}; put a config.json beside the weights`,
     );
   }
   const settings = {
@@ -121,7 +122,7 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
     );
   }
   const layerNormEpsilon = settings.layer_norm_epsilon ?? defaultEpsilon;
-  // In f32, as the file keeps it: there it may be 0 or infinite.
+  // GGUF stores it in f32, where it may round to 0 or infinity.
   const isPositive = (number: number) => number > 0 && number < Number.POSITIVE_INFINITY;
   if (typeof layerNormEpsilon !== 'number' || !isPositive(Math.fround(layerNormEpsilon))) {
     throw new Gpt2Error(
@@ -143,8 +144,8 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
   };
 }
 
-// Each setting that changes what is computed, with the values that the engine computes; one of them is
-// what a config that leaves the setting out means.
+// The settings that change what is computed, each with the values that the engine supports. The default of every
+// setting is among its values.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
   activation_function: ['gelu_new', 'gelu_pytorch_tanh'],

@@ -5,17 +5,17 @@ import { fileError, readJsonObject } from '../files.js';
 import { InputFile } from '../input-file.js';
 import { pytorchStarts } from './pytorch.js';
 
-/** The files that a checkpoint consists of, by their names in one folder. */
+/** The files of a checkpoint, by name within one folder. */
 export interface CheckpointFiles {
   folder: string;
-  /** the index of a TensorFlow checkpoint, whose files of data it leads to, or files of tensors */
+  /** The index of a TensorFlow checkpoint, which leads to its data files; otherwise the files with the tensors. */
   weights: readonly string[];
   isTensorflow: boolean;
 }
 
-/** What may stand beside the weights, of OpenAI's release: the config and the vocabulary. */
+/** The config and vocabulary files beside the weights of OpenAI's release. */
 const openAiCompanions: readonly string[] = ['hparams.json', 'encoder.json', 'vocab.bpe'];
-/** And of all others. */
+/** The config and vocabulary files beside all other weights. */
 export const usualCompanions: readonly string[] = [
   'config.json',
   'vocab.json',
@@ -30,10 +30,10 @@ export const companionFiles: readonly string[] = [...usualCompanions, ...openAiC
 const tensorflowIndex = /\.index$/;
 const usualTensorflowIndex = /\.ckpt(-\d+)?\.index$/;
 const pytorchFile = /\.(pt|pth|bin)$/;
-/** A file of PyTorch that has not its usual name. */
+/** A PyTorch file that does not have its usual name. */
 export const loosePytorchFile = /^(?!pytorch_model).*\.(pt|pth|bin)$/;
 
-/** Whether a file is the weights of a checkpoint and no GGUF file, which the engine opens itself. */
+/** Whether a file holds the weights of a checkpoint; false for GGUF files, which the engine opens itself. */
 export async function isCheckpointFile(
   path: string,
   signal: AbortSignal | undefined,
@@ -44,7 +44,7 @@ export async function isCheckpointFile(
   return pytorchStarts.some((known) => start.startsWith(known));
 }
 
-/** Whether a path leads to a GGUF file, whatever its name is. */
+/** Whether a path leads to a GGUF file, whatever its name. */
 export async function isGgufFile(path: string, signal: AbortSignal | undefined): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   return found?.isFile() === true && (await startOf(path, signal)).startsWith('GGUF');
@@ -59,7 +59,7 @@ async function startOf(path: string, signal: AbortSignal | undefined): Promise<s
   }
 }
 
-/** The files of a checkpoint that is given as a folder or as the file with its weights. */
+/** Finds the files of a checkpoint, given its folder or the file with its weights. */
 export async function findCheckpointFiles(source: string): Promise<CheckpointFiles> {
   const found = await stat(source).catch((error) => {
     throw fileError(source, error);
@@ -87,24 +87,24 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
   return { folder: source, weights, isTensorflow };
 }
 
-/** What a checkpoint may be, for errors. */
+/** The supported checkpoint files, for error messages. */
 export const knownForms =
-  'model.safetensors, pytorch_model.bin, model.ckpt.index, or a file .pt or .pth';
+  'model.safetensors, pytorch_model.bin, model.ckpt.index, or a .pt or .pth file';
 
-/** Which of many files hold the weights. */
+/** The files that hold the weights. */
 export interface WeightChoice {
   weights: readonly string[];
-  /** the file that lists the shards, which are the weights then */
+  /** The file that lists the shards, if the weights are sharded; `weights` is then empty. */
   shardIndex?: string;
   isTensorflow: boolean;
 }
 
 /**
- * Chooses the weights among the files of a folder or repository; undefined if there are none.
- * @param place where the files are, for errors
+ * Chooses the weights among the files of a folder or repository. Returns undefined if there are none.
+ * @param place the folder or repository, for error messages
  */
 export function chooseWeights(place: string, names: readonly string[]): WeightChoice | undefined {
-  // The single file first, as Hugging Face's loader does: an index may be left over.
+  // The single file takes precedence, as in Hugging Face's loader: the index may be stale.
   for (const single of ['model.safetensors', 'pytorch_model.bin']) {
     if (names.includes(single)) return { weights: [single], isTensorflow: false };
     const shardIndex = `${single}.index.json`;
@@ -120,10 +120,10 @@ export function chooseWeights(place: string, names: readonly string[]): WeightCh
   }
   const others = names.filter((name) => pytorchFile.test(name));
   if (others.length === 0) return undefined;
-  return { weights: [onlyOne(place, others, 'file of PyTorch')], isTensorflow: false };
+  return { weights: [onlyOne(place, others, 'PyTorch file')], isTensorflow: false };
 }
 
-/** The files with the numbers of a TensorFlow checkpoint. */
+/** The data files of a TensorFlow checkpoint. */
 export function tensorflowData(names: readonly string[], index: string): string[] {
   const prefix = index.replace(tensorflowIndex, '.data-');
   return names.filter((name) => name.startsWith(prefix)).sort();
@@ -133,18 +133,18 @@ function onlyOne(place: string, names: readonly string[], what: string): string 
   if (names.length > 1) {
     throw new Gpt2Error(
       'INVALID_ARGUMENT',
-      `${place}: expected one ${what} but found ${[...names].sort().slice(0, 5).join(', ')}; name the file`,
+      `${place}: expected one ${what} but found ${[...names].sort().slice(0, 5).join(', ')}; pass the path of one of them`,
     );
   }
   return names[0] as string;
 }
 
-/** The shards that an index lists. */
+/** Reads the names of the shards from their index. */
 export async function readShardIndex(folder: string, index: string): Promise<string[]> {
   const path = join(folder, index);
   const map = (await readJsonObject(path))?.weight_map;
   const names = typeof map === 'object' && map !== null ? Object.values(map) : [];
-  // Of the same kind as the index, in the same folder.
+  // Shards have the same format as their index says and lie in the same folder.
   const pattern = index.includes('.safetensors') ? /^[^/\\]+\.safetensors$/ : /^[^/\\]+\.bin$/;
   const isName = (name: unknown) => typeof name === 'string' && pattern.test(name);
   if (names.length === 0 || !names.every(isName)) {

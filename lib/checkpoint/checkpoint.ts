@@ -15,43 +15,43 @@ import { readSafetensors } from './safetensors.js';
 import { readTensorflow } from './tensorflow.js';
 import type { WeightEntry } from './weight-entry.js';
 
-/** A matrix that lies in a file, row after row; a vector is one row. */
+/** A row-major matrix in a file; a vector is a matrix of one row. */
 export interface TensorPart {
   entry: WeightEntry;
   dtype: WeightDtype;
   rows: number;
   columns: number;
-  /** whether GGUF wants its columns as rows */
+  /** Whether GGUF stores its transpose. */
   transpose: boolean;
 }
 
 export type WeightDtype = 'F32' | 'F16' | 'BF16';
 
-/** A tensor of the model, and where its numbers lie. */
+/** A tensor of the model and where its elements are stored. */
 export interface CheckpointTensor {
-  /** in GGUF */
+  /** The name in GGUF. */
   name: string;
   isVector: boolean;
-  /** what GGUF has: numbers in a row, and rows */
+  /** Elements per row in GGUF. */
   rowLength: number;
   rows: number;
-  /** one after the other */
+  /** Concatenated along the rows. */
   parts: readonly TensorPart[];
 }
 
-/** A checkpoint whose tensors are all that a GPT-2 of its config has, and nothing else. */
+/** A checkpoint with exactly the tensors that its config requires. */
 export interface Checkpoint {
   folder: string;
   config: CheckpointConfig;
   tensors: CheckpointTensor[];
-  /** GGUF names of biases that the checkpoint does not have, with their lengths. */
+  /** The biases that the checkpoint lacks: their names in GGUF and their lengths. */
   absentBiases: { name: string; length: number }[];
-  /** Whether what wrote it keeps no vocabulary, so that it is taken for GPT-2's if its size is. */
+  /** Whether the program that wrote it saves no vocabulary. GPT-2's is assumed if the size fits. */
   hasNoVocabulary: boolean;
   close(): void;
 }
 
-/** @param source a folder, or the file with the weights */
+/** @param source a folder or the file with the weights */
 export async function openCheckpoint(
   source: string,
   signal: AbortSignal | undefined,
@@ -104,7 +104,7 @@ async function readEntries(
   return all;
 }
 
-/** By what the file begins with: names are no safe guide. */
+/** Detects the format from the first bytes, since names are unreliable. */
 async function readFile(file: InputFile): Promise<PytorchContent> {
   const start = (await file.read(0, Math.min(4, file.size))).toString('latin1');
   if (pytorchStarts.some((known) => start.startsWith(known))) return await readPytorch(file);
@@ -117,7 +117,7 @@ function occursTwice(path: string, name: string): Gpt2Error {
 
 type Weights = Map<string, WeightEntry>;
 
-/** The weights by the layout's names, without what is none. */
+/** The weights by the layout's names. Entries that are not weights are left out. */
 function renamed(source: string, entries: Weights, layout: Layout): Weights {
   const weights: Weights = new Map();
   for (const [stored, entry] of entries) {
@@ -129,7 +129,7 @@ function renamed(source: string, entries: Weights, layout: Layout): Weights {
   return weights;
 }
 
-/** The config of weights that come without one. */
+/** Derives the config of weights that come without one. */
 function guessConfig(source: string, layout: Layout, weights: Weights): CheckpointConfig {
   if (layout.isInputFirst) {
     const name = layout.title === 'OpenAI' ? 'hparams.json' : 'config.json';
@@ -158,11 +158,11 @@ async function matchTensors(
   layout: Layout,
   config: CheckpointConfig,
 ): Promise<Pick<Checkpoint, 'tensors' | 'absentBiases'>> {
-  // Checked before anything is sized by it: every layer has at least its eight weights.
+  // Checked before anything is allocated from it: every layer has at least eight weights.
   if (config.layerCount > weights.size) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${source}: it should have ${config.layerCount} layers, but there are only ${weights.size} tensors`,
+      `${source}: expected ${config.layerCount} layers but found only ${weights.size} tensors`,
     );
   }
   const tensors: CheckpointTensor[] = [];
@@ -191,13 +191,13 @@ async function matchTensors(
   if (!surplus.done) {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
-      `${source}: it holds the tensor "${surplus.value}", which is not part of a GPT-2 of ${config.layerCount} layers in ${layout.title}'s form`,
+      `${source}: it holds the tensor "${surplus.value}", which is not part of a GPT-2 of ${config.layerCount} layers in the layout of ${layout.title}`,
     );
   }
   return { tensors: await withoutCopiedHead(source, tensors, config), absentBiases };
 }
 
-/** Tensors that share their numbers would make much of a small file. */
+/** Refuses tensors that share their bytes: a small file could expand to a huge model. */
 function checkOverlap(
   source: string,
   files: readonly InputFile[],
@@ -209,7 +209,7 @@ function checkOverlap(
   if (claimed > there) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${source}: its tensors claim ${claimed} bytes of ${there}: they overlap`,
+      `${source}: its tensors claim ${claimed} bytes, but its files hold ${there}: they overlap`,
     );
   }
 }
@@ -240,7 +240,7 @@ function toPart(
   transpose: boolean,
 ): TensorPart {
   const { file, dtype, order } = entry;
-  // TensorFlow's linear layers are convolutions of width 1.
+  // TensorFlow's linear layers are convolutions of width 1: their shape has a leading 1.
   const found = entry.shape.slice(
     entry.shape.findIndex(
       (extent, axis) => extent !== 1 || axis >= entry.shape.length - shape.length,
@@ -261,7 +261,7 @@ function toPart(
   if (order === 'other') {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
-      `${file.path}: the numbers of the tensor "${source}" do not lie row after row`,
+      `${file.path}: expected the tensor "${source}" to be contiguous, in row-major or column-major order`,
     );
   }
   const [first = 0, second = 0] = shape;
@@ -271,7 +271,7 @@ function toPart(
     : { entry, dtype, rows: second, columns: first, transpose: !transpose };
 }
 
-// A tied head is sometimes written out as well; the copy is left out.
+// Some checkpoints store a tied head a second time. The copy is dropped.
 async function withoutCopiedHead(
   source: string,
   tensors: CheckpointTensor[],

@@ -1,20 +1,20 @@
 import type { CheckpointConfig } from './checkpoint-config.js';
 
-/** How a training program names GPT-2's tensors, and which way round its linear layers lie. */
+/** A training program's names for GPT-2's tensors and the orientation of its linear layers. */
 export interface Layout {
-  /** for messages */
+  /** For error messages. */
   title: string;
-  /** the name of a tensor of the file in this layout; undefined for what is no weight */
+  /** Maps a stored name to this layout's name; undefined if the tensor is not a weight. */
   nameOf(stored: string): string | undefined;
   tokenEmbedding: string;
   positionEmbedding: string;
-  /** the head's weight, where it is not the token embedding */
+  /** The weight of an untied head. */
   head: string;
   finalNorm: string;
-  /** what stands before the names of a layer's tensors */
+  /** The prefix of a layer's tensor names. */
   layer(index: number): string;
   attentionNorm: string;
-  /** one layer for queries, keys and values, or three */
+  /** One linear layer for queries, keys and values together, or three. */
   attentionQkv: readonly string[];
   attentionOutput: string;
   feedForwardNorm: string;
@@ -22,13 +22,13 @@ export interface Layout {
   feedForwardDown: string;
   norm: { weight: string; bias: string };
   linear: { weight: string; bias: string };
-  /** whether the weight of a linear layer is [in, out] instead of [out, in] */
+  /** Whether a linear layer's weight has the shape [in, out] rather than [out, in]. */
   isInputFirst: boolean;
 }
 
-// What wrappers put in front of names: torch.compile, DistributedDataParallel.
+// The prefixes that torch.compile and DistributedDataParallel add to names.
 const wrappers = /^(_orig_mod\.|module\.)+/;
-// Causal masks that older checkpoints carry along.
+// Causal masks, which older checkpoints store as buffers.
 const maskBuffer = /^h\.\d+\.attn\.(bias|masked_bias)$/;
 
 const huggingFace: Layout = {
@@ -53,20 +53,20 @@ const huggingFace: Layout = {
   isInputFirst: true,
 };
 
-// The same names, with PyTorch's own linear layers.
+// The same names with torch.nn.Linear, whose weights are [out, in].
 const nanoGpt: Layout = { ...huggingFace, title: 'nanoGPT', isInputFirst: false };
 
 const tensorflow: Layout = {
   ...huggingFace,
   title: 'OpenAI',
-  // Others than the model's are the optimizer's, of fine-tuned ones.
+  // Fine-tuned checkpoints also hold the optimizer's state.
   nameOf: (stored) =>
     stored.startsWith('model/') && !/\/Adam(_1)?$/.test(stored)
       ? stored.slice('model/'.length)
       : undefined,
   tokenEmbedding: 'wte',
   positionEmbedding: 'wpe',
-  head: 'lm_head', // there is none
+  head: 'lm_head', // never present: the head is tied
   layer: (index) => `h${index}/`,
   attentionQkv: ['attn/c_attn'],
   attentionOutput: 'attn/c_proj',
@@ -77,7 +77,7 @@ const tensorflow: Layout = {
 };
 
 const fromScratch: Layout = {
-  title: '"LLMs from scratch"',
+  title: '"Build a Large Language Model (From Scratch)"',
   nameOf(stored) {
     const name = stored.replace(wrappers, '');
     return /^trf_blocks\.\d+\.att\.mask$/.test(name) ? undefined : name;
@@ -98,7 +98,7 @@ const fromScratch: Layout = {
   isInputFirst: false,
 };
 
-/** The layout of a checkpoint, by the names of its tensors and the shapes of those that tell. */
+/** Detects a checkpoint's layout from the names and shapes of its tensors. */
 export function detectLayout(shapes: ReadonlyMap<string, readonly number[]>): Layout {
   const has = (layout: Layout) =>
     [...shapes.keys()].some((stored) => layout.nameOf(stored) === layout.tokenEmbedding);
@@ -112,21 +112,21 @@ export function detectLayout(shapes: ReadonlyMap<string, readonly number[]>): La
   return huggingFace;
 }
 
-/** A tensor of a GGUF file, and those of the checkpoint that it is made of. */
+/** A tensor of a GGUF file and the checkpoint tensors it is made of. */
 export interface ExpectedTensor {
-  /** in GGUF */
+  /** The name in GGUF. */
   name: string;
-  /** one, or several whose rows follow each other; by the layout's names */
+  /** By the layout's names. Several sources are concatenated along the rows. */
   sources: readonly string[];
-  /** of each source */
+  /** The shape of each source. */
   shape: readonly number[];
-  /** whether a source's columns become rows */
+  /** Whether each source is transposed. */
   transpose: boolean;
 }
 
 /**
- * All tensors of a model. One after the other, since a config may claim millions of layers: the first that
- * the file lacks ends it.
+ * Yields all tensors of a model. It is a generator because a config may claim millions of layers: the caller stops at
+ * the first missing tensor.
  */
 export function* expectedTensors(
   layout: Layout,

@@ -1,7 +1,8 @@
-// Python's pickles, read without executing anything: what they call is made by who reads them, or refused.
+// Reads Python pickles without executing anything. The caller decides what each function call in a pickle produces;
+// everything else is refused.
 // Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
 
-/** A class or function by its name, such as `collections.OrderedDict`. */
+/** A class or function, identified by its name, such as `collections.OrderedDict`. */
 export class PickleGlobal {
   readonly name: string;
 
@@ -10,7 +11,7 @@ export class PickleGlobal {
   }
 }
 
-/** Lists and tuples are arrays, dicts are maps, integers beyond 2^53 are bigints. */
+/** Lists and tuples become arrays, dicts become maps, integers beyond 2^53 become bigints. */
 export type PickleValue =
   | null
   | boolean
@@ -23,34 +24,34 @@ export type PickleValue =
   | PickleGlobal
   | object;
 
-/** What a pickle means in its place. Both throw PickleError for what is not allowed. */
+/** Gives a pickle its meaning. Both methods throw PickleError for input that is not allowed. */
 export interface PickleMeaning {
-  /** What a call gives. */
+  /** Returns the result of a call. */
   call(name: string, args: readonly PickleValue[]): PickleValue;
-  /** What stands outside of the pickle. */
+  /** Returns the object stored outside the pickle under a persistent id. */
   persistent(id: PickleValue): PickleValue;
 }
 
 export class PickleError extends Error {}
 
-/** A call of something that is not allowed. */
+/** The pickle uses a class or function that is not allowed. */
 export class PickleRefusal extends PickleError {}
 
-// Bounds for what a small file can make of itself; the checkpoint of a GPT-2 of 48 layers with its
-// optimizer's state takes a third of them.
+// Limits on what a small file can expand to. A checkpoint of a GPT-2 of 48 layers with its optimizer state uses a
+// third of them.
 const mostSteps = 600_000;
 const mostObjects = 100_000;
 const mostMemorized = 100_000;
 const deepestStack = 100_000;
-// Of a dict that counts: chosen well, larger numbers would all get into one place of its table.
+// Limits integer keys of dicts: larger ones could be chosen to collide in V8's hash table.
 const largestKey = 1_000_000;
 
 const mark = Symbol('mark');
 type StackValue = PickleValue | typeof mark;
 
-/** Reads one pickle after the other from the same bytes. */
+/** Reads consecutive pickles from one buffer. */
 export class PickleReader {
-  /** the next byte */
+  /** Offset of the next byte. */
   position = 0;
   readonly #bytes: Buffer;
   readonly #meaning: PickleMeaning;
@@ -64,7 +65,7 @@ export class PickleReader {
     this.#meaning = meaning;
   }
 
-  /** The next pickle's value. */
+  /** Reads the next pickle and returns its value. */
   next(): PickleValue {
     this.#stack = [];
     this.#memo = new Map();
@@ -72,15 +73,17 @@ export class PickleReader {
       const start = this.position;
       const opcode = this.#uint(1);
       if (opcode === 0x2e) return this.#pop(); // STOP
-      if (++this.#steps > mostSteps) throw new PickleError(`it has more than ${mostSteps} steps`);
+      if (++this.#steps > mostSteps) throw new PickleError(`it has more than ${mostSteps} opcodes`);
       if (!this.#step(opcode)) {
-        throw new PickleError(`the byte ${opcode} at ${start} is no opcode of a state dict`);
+        throw new PickleError(
+          `the opcode ${opcode} at byte ${start} does not occur in state dicts`,
+        );
       }
       if (this.#stack.length > deepestStack) throw new PickleError('its stack grows too deep');
     }
   }
 
-  /** Whether the opcode is one that we know. */
+  /** Executes an opcode; returns false if it is unknown. */
   #step(opcode: number): boolean {
     switch (String.fromCharCode(opcode)) {
       case '\x80': // PROTO
@@ -162,7 +165,7 @@ export class PickleReader {
         const name = this.#pop();
         const module = this.#pop();
         if (typeof name !== 'string' || typeof module !== 'string') {
-          throw new PickleError('it names a class by something that is no text');
+          throw new PickleError('it names a class by a value that is not a string');
         }
         this.#pushObject(new PickleGlobal(`${module}.${name}`));
         break;
@@ -180,7 +183,7 @@ export class PickleReader {
         this.#pushObject([]);
         break;
       case '}': // EMPTY_DICT
-        this.#objects++; // as large as two others
+        this.#objects++; // takes as much memory as two other objects
         this.#pushObject(new Map());
         break;
       case 't': // TUPLE
@@ -233,18 +236,18 @@ export class PickleReader {
         const args = this.#pop();
         const callee = this.#pop();
         if (!(callee instanceof PickleGlobal) || !Array.isArray(args)) {
-          throw new PickleError('it calls something that has no name');
+          throw new PickleError('it calls a value that is not a named function');
         }
         this.#pushObject(this.#meaning.call(callee.name, args));
         break;
       }
       case '\x81': // NEWOBJ
       case '\x92': // NEWOBJ_EX
-        throw new PickleRefusal(`it has an object of the class ${this.#nameOfClass(opcode)}`);
-      case 'b': // BUILD: attributes of an object; those of a state dict say nothing about its tensors
+        throw new PickleRefusal(`it contains an object of the class ${this.#nameOfClass(opcode)}`);
+      case 'b': // BUILD: sets attributes of an object; a state dict's attributes do not concern its tensors
         this.#pop();
         if (!(this.#top() instanceof Map)) {
-          throw new PickleRefusal('it sets the attributes of something that is no dict');
+          throw new PickleRefusal('it sets attributes of a value that is not a dict');
         }
         break;
       default:
@@ -259,7 +262,7 @@ export class PickleReader {
 
   #pushObject(value: PickleValue): void {
     if (++this.#objects > mostObjects) {
-      throw new PickleError(`it has more than ${mostObjects} objects`);
+      throw new PickleError(`it contains more than ${mostObjects} objects`);
     }
     this.#stack.push(value);
   }
@@ -290,29 +293,32 @@ export class PickleReader {
 
   #topList(): PickleValue[] {
     const list = this.#top();
-    if (!Array.isArray(list)) throw new PickleError('it appends to something that is no list');
+    if (!Array.isArray(list)) throw new PickleError('it appends to a value that is not a list');
     return list;
   }
 
   #setItems(items: readonly PickleValue[]): void {
     const map = this.#top();
-    if (!(map instanceof Map)) throw new PickleError('it sets items of something that is no dict');
+    if (!(map instanceof Map)) throw new PickleError('it sets items of a value that is not a dict');
     for (let i = 0; i + 1 < items.length; i += 2) {
       const key = items[i];
       const isIndex = typeof key === 'number' && key >= 0 && key <= largestKey;
       if (typeof key !== 'string' && !isIndex) {
-        throw new PickleError('it has a dict whose keys are neither texts nor small numbers');
+        throw new PickleError(
+          'it contains a dict whose keys are neither strings nor small integers',
+        );
       }
       map.set(key, items[i + 1] as PickleValue);
     }
   }
 
   #memorize(number: number): void {
-    if (number >= mostMemorized) throw new PickleError('it remembers too much');
+    if (number >= mostMemorized)
+      throw new PickleError(`it uses more than ${mostMemorized} memo entries`);
     this.#memo.set(number, this.#top());
   }
 
-  /** Below the arguments of its constructor: a tuple, or a tuple and a dict. */
+  /** The class lies on the stack below its constructor's arguments: a tuple, or a tuple and a dict. */
   #nameOfClass(opcode: number): string {
     this.#popSeveral(opcode === 0x92 ? 2 : 1);
     const callee = this.#pop();
@@ -321,13 +327,13 @@ export class PickleReader {
 
   #recall(number: number): void {
     const value = this.#memo.get(number);
-    if (value === undefined) throw new PickleError(`it has no object of the number ${number}`);
+    if (value === undefined) throw new PickleError(`it has no memo entry ${number}`);
     this.#stack.push(value);
   }
 
   #take(count: number): Buffer {
     if (count < 0 || this.position + count > this.#bytes.length) {
-      throw new PickleError('it ends in the middle');
+      throw new PickleError('it is truncated');
     }
     this.position += count;
     return this.#bytes.subarray(this.position - count, this.position);
@@ -343,14 +349,14 @@ export class PickleReader {
 
   #line(): string {
     const end = this.#bytes.indexOf(0x0a, this.position);
-    if (end < 0) throw new PickleError('it ends in the middle');
+    if (end < 0) throw new PickleError('it is truncated');
     const line = this.#text(end - this.position);
     this.position = end + 1;
     return line;
   }
 }
 
-/** Little-endian, two's complement. */
+/** Decodes a little-endian integer in two's complement. */
 function toInteger(bytes: Buffer): number | bigint {
   let value = 0n;
   for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] as number);

@@ -1,12 +1,12 @@
 import { type ByteReader, MalformedBytes } from './byte-reader.js';
 
-/** A field of a message: a whole number, or bytes. */
+/** A field of a message: an integer or bytes. */
 export type ProtobufField =
   | { number: number; value: number; bytes?: undefined }
   | { number: number; value?: undefined; bytes: Buffer };
 
 /**
- * The fields of a protobuf message.
+ * Yields the fields of a protobuf message.
  * Format: https://protobuf.dev/programming-guides/encoding/
  */
 export function* protobufFields(reader: ByteReader): Generator<ProtobufField> {
@@ -27,7 +27,7 @@ export function* protobufFields(reader: ByteReader): Generator<ProtobufField> {
         yield { number, value: reader.uint32() };
         break;
       default:
-        throw new MalformedBytes(`a field has the unknown kind ${tag % 8}`);
+        throw new MalformedBytes(`a field has the unknown wire type ${tag % 8}`);
     }
   }
 }

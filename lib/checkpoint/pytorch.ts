@@ -12,19 +12,19 @@ import {
 import { elementBytes, type WeightEntry } from './weight-entry.js';
 import { ZipArchive } from './zip-archive.js';
 
-/** What a file of torch.save() holds: tensors by name, and what else stands beside them. */
+/** The contents of a file written by torch.save(). */
 export interface PytorchContent {
   entries: Map<string, WeightEntry>;
-  /** of a checkpoint of nanoGPT */
+  /** The model_args of a nanoGPT checkpoint. */
   modelArguments: Readonly<Record<string, unknown>> | undefined;
 }
 
-// Names and shapes of a GPT-2's tensors and their optimizer's take some hundred kilobytes.
+// The names and shapes of a GPT-2 and its optimizer state take a few hundred kilobytes.
 const longestPickle = 8_000_000;
-// A GPT-2 of 48 layers has 580, and with its optimizer's state 2,300.
+// A GPT-2 of 48 layers has 580 tensors, 2,300 with its optimizer state.
 const mostTensors = 10_000;
 
-/** A run of numbers of one type. */
+/** A contiguous array of elements of one type. */
 class Storage {
   readonly dtype: string;
   readonly key: string;
@@ -39,7 +39,7 @@ class Storage {
 
 class Tensor {
   readonly storage: Storage;
-  readonly offset: number; // in numbers, as the strides are
+  readonly offset: number; // in elements, like the strides
   readonly shape: readonly number[];
   readonly strides: readonly number[];
 
@@ -69,7 +69,7 @@ const isSize = (value: unknown): value is number =>
 const areSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length <= 8 && value.every(isSize);
 
-/** The few functions that the pickle of a state dict calls; whatever else it calls is refused. */
+/** The functions that the pickle of a state dict calls. All other calls are refused. */
 const stateDict: PickleMeaning = {
   call(name, args) {
     switch (name) {
@@ -95,28 +95,29 @@ const stateDict: PickleMeaning = {
       default:
         throw new PickleRefusal(`it calls ${name}, which a state dict does not need`);
     }
-    throw new PickleError(`it calls ${name} with something else than PyTorch does`);
+    throw new PickleError(`it calls ${name} with arguments that PyTorch does not write`);
   },
 
   persistent(id) {
     const [kind, type, key, , count, view] = Array.isArray(id) ? id : [];
     if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string') {
-      throw new PickleError('it refers to something that is no storage');
+      throw new PickleError('it refers to an object that is not a storage');
     }
     const dtype = storageTypes[type.name];
-    if (dtype === undefined) throw new PickleRefusal(`it has a storage of the type ${type.name}`);
+    if (dtype === undefined)
+      throw new PickleRefusal(`it has a storage of the unsupported type ${type.name}`);
     if (!isSize(count)) throw new PickleError(`the storage "${key}" has no size`);
-    if (view) throw new PickleRefusal(`the storage "${key}" is a part of another one`);
+    if (view) throw new PickleRefusal(`the storage "${key}" is a view of another storage`);
     return new Storage(dtype, key, count);
   },
 };
 
-/** The first bytes of both forms of torch.save(): a ZIP archive, and a pickle of ten bytes of magic number. */
+/** The first bytes of both formats of torch.save(): a ZIP archive, and a pickle of a ten-byte magic number. */
 export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02\x8a\x0a'];
 
 /**
- * The tensors of a file of torch.save(), in either form: a ZIP archive with a pickle and a member for each
- * storage, or (before PyTorch 1.6) a row of pickles with the storages after it.
+ * Reads the tensors of a file written by torch.save(), in either format: a ZIP archive with a pickle and one member
+ * per storage, or (before PyTorch 1.6) a sequence of pickles followed by the storages.
  */
 export async function readPytorch(file: InputFile): Promise<PytorchContent> {
   try {
@@ -131,7 +132,7 @@ export async function readPytorch(file: InputFile): Promise<PytorchContent> {
   }
 }
 
-/** Where a storage lies in the file. */
+/** The position of a storage in the file. */
 interface Location {
   offset: number;
   byteSize: number;
@@ -160,7 +161,7 @@ async function readArchive(file: InputFile): Promise<PytorchContent> {
   });
 }
 
-// The magic number of torch.save().
+// torch.save()'s magic number.
 const legacyMagic = 0x1950a86a20f9469cfc6cn;
 
 async function readLegacy(file: InputFile): Promise<PytorchContent> {
@@ -168,9 +169,10 @@ async function readLegacy(file: InputFile): Promise<PytorchContent> {
     await file.read(0, Math.min(file.size, longestPickle)),
     stateDict,
   );
-  if (reader.next() !== legacyMagic) throw file.invalid('it is a pickle, but not of torch.save()');
+  if (reader.next() !== legacyMagic)
+    throw file.invalid('it is a pickle that torch.save() did not write');
   const version = reader.next();
-  if (version !== 1001) throw file.invalid(`its version is ${show(version)} instead of 1001`);
+  if (version !== 1001) throw file.invalid(`expected version 1001 but found ${show(version)}`);
   const system = reader.next();
   if (system instanceof Map && system.get('little_endian') === false) {
     throw file.invalid('its numbers are big-endian');
@@ -184,7 +186,7 @@ async function readLegacy(file: InputFile): Promise<PytorchContent> {
     const storage = typeof key === 'string' && !locations.has(key) ? storages.get(key) : undefined;
     const count = Number((await file.read(position, 8)).readBigInt64LE());
     if (!storage || count !== storage.count) {
-      throw file.invalid(`the storage ${show(key)} is not what its pickle says`);
+      throw file.invalid(`the storage ${show(key)} does not match its pickle`);
     }
     const byteSize = count * (elementBytes[storage.dtype] as number);
     locations.set(storage.key, { offset: position + 8, byteSize });
@@ -197,7 +199,7 @@ async function readLegacy(file: InputFile): Promise<PytorchContent> {
   });
 }
 
-/** All storages that a value has in its dicts, lists and tuples. */
+/** All storages in a value's dicts, lists and tuples. */
 function storagesOf(file: InputFile, value: PickleValue): Map<string, Storage> {
   const storages = new Map<string, Storage>();
   const seen = new Set<PickleValue>();
@@ -213,7 +215,7 @@ function storagesOf(file: InputFile, value: PickleValue): Map<string, Storage> {
   return storages;
 }
 
-// Under which names training programs keep a state dict: nanoGPT, "LLMs from scratch" and Lightning.
+// The names under which nanoGPT, "Build a Large Language Model (From Scratch)" and Lightning save a state dict.
 const stateDictNames = ['model', 'model_state_dict', 'state_dict'];
 
 async function collect(
@@ -250,11 +252,11 @@ function toEntry(file: InputFile, name: string, tensor: Tensor, location: Locati
   const count = shape.reduce((product, extent) => product * extent, 1);
   const order = orderOf(tensor);
   const end = (offset + count) * bytes;
-  // The storage may be claimed to be larger than what lies there, by each of those who refer to it.
+  // Every reference to a storage states its size, which may be larger than the storage really is.
   const isThere = end <= location.byteSize && location.offset + end <= file.size;
   if (order !== 'other' && !isThere) {
     throw file.invalid(
-      `the tensor "${name}" reaches beyond its storage of ${location.byteSize} bytes`,
+      `the tensor "${name}" extends beyond its storage of ${location.byteSize} bytes`,
     );
   }
   return {

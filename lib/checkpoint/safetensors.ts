@@ -2,15 +2,15 @@ import { show } from '../arguments.js';
 import type { InputFile } from '../input-file.js';
 import { elementBytes, type WeightEntry } from './weight-entry.js';
 
-// The limit of the format's own library.
+// The limit in the safetensors library.
 const largestHeader = 100_000_000;
 
 /**
- * The tensors of a safetensors file: 8 bytes of header length, a JSON header, the tensors' bytes.
+ * Reads the tensors of a safetensors file: 8 bytes of header length, a JSON header, the tensors' bytes.
  * Format: https://github.com/huggingface/safetensors#format
  */
 export async function readSafetensors(file: InputFile): Promise<Map<string, WeightEntry>> {
-  if (file.size < 8) throw file.invalid(`it has ${file.size} bytes, which holds no header`);
+  if (file.size < 8) throw file.invalid(`it has ${file.size} bytes, too few for a header`);
   const headerLength = (await file.read(0, 8)).readBigUInt64LE();
   if (headerLength > largestHeader || Number(headerLength) > file.size - 8) {
     throw file.invalid(`its header claims ${headerLength} bytes in a file of ${file.size}`);
@@ -36,7 +36,9 @@ export async function readSafetensors(file: InputFile): Promise<Map<string, Weig
     claimed += entry.byteSize;
   }
   if (claimed > file.size - dataStart) {
-    throw file.invalid(`its tensors claim ${claimed} bytes: they overlap`);
+    throw file.invalid(
+      `its tensors claim ${claimed} bytes, but it holds ${file.size - dataStart}: they overlap`,
+    );
   }
   return entries;
 }

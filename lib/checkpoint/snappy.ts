@@ -1,17 +1,19 @@
 import { ByteReader, MalformedBytes } from './byte-reader.js';
 
-// A copy of 64 bytes takes three.
+// The most compact element is a copy: three bytes stand for 64.
 const largestGrowth = 22;
 
 /**
- * Decompresses a block of Snappy: runs of bytes as they are, and copies of what came before.
+ * Decompresses a Snappy block: literals, and copies of earlier output.
  * Format: https://github.com/google/snappy/blob/main/format_description.txt
  */
 export function decompressSnappy(block: Buffer, mostBytes: number): Buffer {
   const reader = new ByteReader(block);
   const length = reader.varint();
   if (length > Math.min(largestGrowth * block.length, mostBytes)) {
-    throw new MalformedBytes(`${block.length} bytes of Snappy claim to be ${length}`);
+    throw new MalformedBytes(
+      `a Snappy block of ${block.length} bytes claims to decompress to ${length}`,
+    );
   }
   const out = Buffer.alloc(length);
   let done = 0;
@@ -20,7 +22,7 @@ export function decompressSnappy(block: Buffer, mostBytes: number): Buffer {
     const kind = tag & 3;
     if (kind === 0) {
       const run = reader.take(1 + runLength(reader, tag >> 2));
-      if (done + run.length > length) throw new MalformedBytes('a run of Snappy is too long');
+      if (done + run.length > length) throw new MalformedBytes('a Snappy literal is too long');
       run.copy(out, done);
       done += run.length;
       continue;
@@ -31,16 +33,17 @@ export function decompressSnappy(block: Buffer, mostBytes: number): Buffer {
         ? ((tag >> 5) << 8) | reader.byte()
         : reader.take(kind === 2 ? 2 : 4).readUIntLE(0, kind === 2 ? 2 : 4);
     if (offset < 1 || offset > done || done + size > length) {
-      throw new MalformedBytes('a copy of Snappy reaches beyond what there is');
+      throw new MalformedBytes('a Snappy copy reaches outside the output');
     }
-    // Byte by byte: a copy may overlap what it makes.
+    // Byte by byte, since a copy may overlap its own output.
     for (let i = 0; i < size; i++, done++) out[done] = out[done - offset] as number;
   }
-  if (done !== length) throw new MalformedBytes(`a block of Snappy has ${done} bytes of ${length}`);
+  if (done !== length)
+    throw new MalformedBytes(`a Snappy block decompresses to ${done} bytes instead of ${length}`);
   return out;
 }
 
-/** The length of a run less one: in the tag, or in one to four bytes after it. */
+/** The length of a literal minus one, from the tag or from the one to four bytes after it. */
 function runLength(reader: ByteReader, inTag: number): number {
   if (inTag < 60) return inTag;
   const bytes = inTag - 59;

@@ -3,31 +3,31 @@ import { decompressSnappy } from './snappy.js';
 
 const footerSize = 48;
 const magic = Buffer.from('57fb808b247547db', 'hex');
-const trailerSize = 5; // how the block is compressed, and a checksum
+const trailerSize = 5; // the compression type and a checksum
 const uncompressed = 0;
 const snappy = 1;
-// A GPT-2's table of 48 layers has 600 entries in less than 100 kilobytes.
+// The table of a GPT-2 of 48 layers has 600 entries in less than 100 kB.
 const mostEntries = 10_000;
 const mostBytes = 2_000_000;
 const longestKey = 1000;
 
 /**
- * The entries of a sorted table in LevelDB's format, in order.
+ * Reads the entries of a sorted table in LevelDB's format, in order.
  * Format: https://github.com/google/leveldb/blob/main/doc/table_format.md
  */
 export function readSortedTable(table: Buffer): [key: string, value: Buffer][] {
   if (table.length < footerSize || !table.subarray(-magic.length).equals(magic)) {
-    throw new MalformedBytes('it does not end as a sorted table does');
+    throw new MalformedBytes('it does not end with the footer of a sorted table');
   }
   const footer = new ByteReader(table, table.length - footerSize);
-  readHandle(footer); // of the block about the table itself
+  readHandle(footer); // of the metaindex block, which is not needed
   const index = readEntries(readBlock(table, readHandle(footer), mostBytes), mostEntries);
   const entries: [string, Buffer][] = [];
   let bytes = 0;
   for (const [, handle] of index) {
     const block = readBlock(table, readHandle(new ByteReader(handle)), mostBytes - bytes);
     bytes += block.length;
-    if (bytes > mostBytes) throw new MalformedBytes(`its blocks have more than ${mostBytes} bytes`);
+    if (bytes > mostBytes) throw new MalformedBytes(`its blocks hold more than ${mostBytes} bytes`);
     for (const entry of readEntries(block, mostEntries - entries.length)) entries.push(entry);
   }
   return entries;
@@ -49,10 +49,13 @@ function readBlock(table: Buffer, { offset, size }: Handle, bytesLeft: number): 
   const compression = reader.take(trailerSize)[0];
   if (compression === uncompressed) return contents;
   if (compression === snappy) return decompressSnappy(contents, bytesLeft);
-  throw new MalformedBytes(`a block is compressed in the unknown way ${compression}`);
+  throw new MalformedBytes(`a block has the unknown compression type ${compression}`);
 }
 
-/** Keys share the beginning of the one before; at the end is a list of those that do not, and its length. */
+/**
+ * Reads the entries of a block. A key omits the prefix that it shares with the key before; the block ends with the
+ * offsets of the keys that are stored whole (the restarts) and their count.
+ */
 function readEntries(block: Buffer, most: number): [string, Buffer][] {
   const restarts = block.length < 4 ? 0 : block.readUInt32LE(block.length - 4);
   const end = block.length - 4 - 4 * restarts;
@@ -63,7 +66,8 @@ function readEntries(block: Buffer, most: number): [string, Buffer][] {
   while (!reader.isAtEnd) {
     const [shared, unshared, valueSize] = [reader.varint(), reader.varint(), reader.varint()];
     if (shared + unshared > longestKey) throw new MalformedBytes('a key is too long');
-    if (shared > key.length) throw new MalformedBytes('a key shares more than there is');
+    if (shared > key.length)
+      throw new MalformedBytes('a key shares more bytes than the key before it has');
     key = Buffer.concat([key.subarray(0, shared), reader.take(unshared)]);
     if (entries.length >= most) throw new MalformedBytes(`it has more than ${mostEntries} entries`);
     entries.push([key.toString('utf8'), reader.take(valueSize)]);

@@ -16,7 +16,7 @@ const dtypes: Readonly<Record<number, string>> = {
   19: 'F16',
 };
 
-// The index of a GPT-2 of 48 layers has 30 kilobytes.
+// The index of a GPT-2 of 48 layers has 30 kB.
 const largestIndex = 4_000_000;
 
 interface BundleEntry {
@@ -28,8 +28,8 @@ interface BundleEntry {
 }
 
 /**
- * The tensors of a TensorFlow checkpoint: an index, which is a sorted table of protobuf messages, and files
- * with the numbers (tensorflow/core/protobuf/tensor_bundle.proto). Files that it opens are added to `files`.
+ * Reads the tensors of a TensorFlow checkpoint: an index, which is a sorted table of protobuf messages, and data files
+ * (tensorflow/core/protobuf/tensor_bundle.proto). The files it opens are added to `files`.
  */
 export async function readTensorflow(
   indexPath: string,
@@ -58,11 +58,11 @@ export async function readTensorflow(
   for (const [name, { dtype, shape, shard, offset, size }] of bundle) {
     const file = data[shard];
     const type = dtypes[dtype];
-    if (type === undefined) continue; // texts and the like, which are no weights
+    if (type === undefined) continue; // strings and the like, which are not weights
     const byteSize = shape.reduce((product, extent) => product * extent, elementBytes[type] ?? 0);
     if (!file || byteSize !== size || offset + size > file.size) {
       throw index.invalid(
-        `the tensor "${name}" of ${type} and shape [${shape.join(', ')}] has ${size} bytes at ${offset} of file ${shard}`,
+        `the tensor "${name}" of type ${type} and shape [${shape.join(', ')}] does not fit its ${size} bytes at offset ${offset} of data file ${shard}`,
       );
     }
     entries.set(name, { file, dtype: type, shape, offset, byteSize, order: 'rows' });
@@ -84,12 +84,12 @@ function parseIndex(
       else bundle.set(key, readEntry(value));
     }
     if (shards < 1 || shards > mostShards) {
-      throw new MalformedBytes(`it says that there are ${shards} files of data`);
+      throw new MalformedBytes(`it claims to have ${shards} data files`);
     }
     return { shards, bundle };
   } catch (error) {
     if (!(error instanceof MalformedBytes)) throw error;
-    throw index.invalid(`it is no index of a TensorFlow checkpoint: ${error.message}`, error);
+    throw index.invalid(`it is not the index of a TensorFlow checkpoint: ${error.message}`, error);
   }
 }
 

@@ -9,13 +9,13 @@ import { gpt2Ranks } from '../tokenizer/gpt2-ranks.js';
 import { endOfTextToken, gpt2VocabSize } from '../tokenizer/gpt2-vocabulary.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
 
-// Embeddings are padded to a round number of rows, or for tokens to come; more is a mistake.
+// Embeddings are padded to a round number of rows or for future tokens. More padding than this is a mistake.
 const mostPadding = 65_536;
 
 /**
- * The vocabulary of a checkpoint's folder, from vocab.json and merges.txt (OpenAI calls them encoder.json and
- * vocab.bpe) or from tokenizer.json, padded to the model's size; undefined if the folder has none of them.
- * It has 100,000 strings, so the event loop gets a turn between the steps.
+ * Reads the vocabulary in a checkpoint's folder from vocab.json and merges.txt (encoder.json and vocab.bpe in OpenAI's
+ * release) or from tokenizer.json, and pads it to the model's size. Returns undefined if the folder has none of them.
+ * A vocabulary has 100,000 strings, so the work yields to the event loop between steps.
  */
 export async function readVocabulary(
   folder: string,
@@ -28,10 +28,10 @@ export async function readVocabulary(
   return source && (await padded(source, vocabSize));
 }
 
-// To a multiple of 128, as training programs do for speed.
+// Training programs pad to a multiple of 128 for speed.
 const paddedGpt2VocabSize = 50_304;
 
-/** GPT-2's own vocabulary, padded; undefined for a model of another size. */
+/** GPT-2's own vocabulary, padded to the model's size; undefined if the size does not fit. */
 export async function paddedGpt2Vocabulary(vocabSize: number): Promise<Vocabulary | undefined> {
   if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
   const { tokens, merges } = await gpt2Ranks();
@@ -46,7 +46,7 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   if (vocabSize - count > mostPadding) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${source.path}: expected tokens for the model's ${vocabSize} ids but found ${count}`,
+      `${source.path}: expected a vocabulary for the model's ${vocabSize} ids but found ${count} tokens`,
     );
   }
   const tokens: string[] = new Array(vocabSize);
@@ -66,7 +66,7 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
     if (!added.ids.has(token)) setToken(token, id);
   });
   for (const [token, id] of added.ids) {
-    // Tokens that a tokenizer was given and its model was not.
+    // Tokens may be added to a tokenizer without enlarging its model.
     const isBeyondModel = Number.isInteger(id) && (id as number) >= vocabSize;
     if (!isBeyondModel) setToken(token, id);
   }
@@ -83,14 +83,14 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
 
 interface Source {
   path: string;
-  /** by token; not yet checked */
+  /** Ids by token, not validated. */
   ids: ReadonlyMap<string, unknown>;
-  /** tokens beside these, or instead of them */
+  /** Tokens in addition to `ids`, or replacing them. */
   added: AddedTokenList;
   merges: string[];
 }
 
-/** Ids and merges in two files, of which neither says anything without the other. */
+/** Reads ids and merges from two files. Both are needed. */
 async function readPair(
   folder: string,
   vocabSize: number,
@@ -111,7 +111,7 @@ async function readPair(
   return { path, ids, added: await readAddedTokens(folder), merges };
 }
 
-/** What a vocab.json says, in steps: JSON.parse would hold up the event loop for 25 ms or more. */
+/** Parses a vocab.json in steps: JSON.parse would block the event loop for 25 ms or more. */
 async function readTokenIds(
   path: string,
   json: string,
@@ -130,15 +130,15 @@ async function readTokenIds(
     return ids;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    // Other than tokens and numbers, or no JSON at all: the errors of the usual way are better.
+    // Unusual or invalid JSON: the general parser has the better error messages.
     return new Map(Object.entries(parseJsonObject(path, json)));
   }
 }
 
-/** The entries of a JSON object of numbers; a SyntaxError where it is something else. */
+/** Yields the entries of a JSON object of numbers. Throws a SyntaxError for any other text. */
 function* tokensWithIds(json: string): Generator<[token: string, id: number]> {
   const opening = /[ \t\r\n]*\{/y;
-  // As many escapes as the stack of regular expressions surely holds; no token has as many.
+  // The number of escapes is limited to what the regular expression engine's stack holds; no token has as many.
   const entry =
     /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*){0,65536}")[ \t\r\n]*:[ \t\r\n]*(0|[1-9]\d*)[ \t\r\n]*([,}])/y;
   const matchAt = (pattern: RegExp, start: number): RegExpExecArray => {
@@ -185,7 +185,7 @@ async function readTokenizerJson(folder: string): Promise<Source | undefined> {
   };
 }
 
-/** A merge is written as "left right" or, newer, as ["left", "right"]. */
+/** A merge is written as "left right" or, in newer files, as ["left", "right"]. */
 function joinMerge(path: string, merge: unknown): string {
   const parts: unknown[] = Array.isArray(merge) ? merge : [merge];
   const wrong = parts.find((part) => typeof part !== 'string');

@@ -1,6 +1,6 @@
 import type { InputFile } from '../input-file.js';
 
-/** Bytes of an element, by safetensors' names. GPT-2's weights are F32, F16 or BF16; others are not read. */
+/** Bytes per element, by safetensors' names. GPT-2's weights are F32, F16 or BF16; other types are never read. */
 export const elementBytes: Readonly<Record<string, number>> = {
   F64: 8,
   F32: 4,
@@ -17,14 +17,14 @@ export const elementBytes: Readonly<Record<string, number>> = {
   BOOL: 1,
 };
 
-/** A tensor that lies in a file as it is. */
+/** A tensor stored in a file. */
 export interface WeightEntry {
   file: InputFile;
   dtype: string;
   shape: readonly number[];
-  /** in the file */
+  /** Position in the file. */
   offset: number;
   byteSize: number;
-  /** how its numbers lie: row after row; of a matrix, column after column; or in another way */
+  /** Row-major, column-major (matrices only), or neither. */
   order: 'rows' | 'columns' | 'other';
 }

@@ -19,16 +19,16 @@ const memberSize = 46;
 const localSignature = 0x04034b50;
 const localSize = 30;
 const longestComment = 0xffff;
-// What stands where a number does not fit; the extra field has it then.
+// Marks a number that needs 64 bits and is stored in the extra field.
 const isElsewhere = 0xffffffff;
 const zip64Extra = 1;
 const stored = 0;
-// A GPT-2 of 48 layers has 600.
+// The archive of a GPT-2 of 48 layers has 600 members.
 const mostMembers = 20_000;
 const largestDirectory = 4_000_000;
 
 /**
- * A ZIP archive whose members lie in it as they are, which is how PyTorch writes it.
+ * A ZIP archive with uncompressed members, as PyTorch writes it.
  * Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 to 4.5
  */
 export class ZipArchive {
@@ -50,7 +50,7 @@ export class ZipArchive {
     return this.#members.keys();
   }
 
-  /** Where a member lies in the file. */
+  /** Finds a member's bytes in the file. */
   async locate(name: string): Promise<{ offset: number; byteSize: number }> {
     const member = this.#members.get(name);
     if (!member) throw this.#file.invalid(`the archive has no member "${name}"`);
@@ -59,12 +59,12 @@ export class ZipArchive {
     }
     const header = await this.#file.read(member.headerOffset, localSize);
     if (header.readUInt32LE(0) !== localSignature) {
-      throw this.#file.invalid(`the archive's member "${name}" is not where it should be`);
+      throw this.#file.invalid(`the archive's member "${name}" is not where its directory says`);
     }
     const offset =
       member.headerOffset + localSize + header.readUInt16LE(26) + header.readUInt16LE(28);
     if (offset + member.byteSize > this.#file.size) {
-      throw this.#file.invalid(`the archive's member "${name}" reaches beyond its end`);
+      throw this.#file.invalid(`the archive's member "${name}" extends beyond the end of the file`);
     }
     return { offset, byteSize: member.byteSize };
   }
@@ -86,7 +86,7 @@ interface Directory {
   count: number;
 }
 
-// At the end of the file, before a comment.
+// It lies at the end of the file, before an optional comment.
 async function findDirectory(file: InputFile): Promise<Directory> {
   const tailSize = Math.min(file.size, endSize + longestComment);
   const tail = await file.read(file.size - tailSize, tailSize);
@@ -101,7 +101,7 @@ async function findDirectory(file: InputFile): Promise<Directory> {
     const large = await findLargeDirectory(file, position);
     return checkDirectory(file, large ?? directory);
   }
-  throw file.invalid('it begins as a ZIP archive but has no directory: it is cut off');
+  throw file.invalid('it begins like a ZIP archive but has no central directory: it is truncated');
 }
 
 async function findLargeDirectory(file: InputFile, end: number): Promise<Directory | undefined> {
@@ -110,7 +110,7 @@ async function findLargeDirectory(file: InputFile, end: number): Promise<Directo
   if (locator.readUInt32LE(0) !== locatorSignature) return undefined;
   const bytes = await file.read(Number(locator.readBigUInt64LE(8)), end64Size);
   if (bytes.readUInt32LE(0) !== end64Signature) {
-    throw file.invalid("the archive's directory is not where it should be");
+    throw file.invalid("the archive's central directory is not where its locator says");
   }
   return {
     count: Number(bytes.readBigUInt64LE(32)),
@@ -122,7 +122,7 @@ async function findLargeDirectory(file: InputFile, end: number): Promise<Directo
 function checkDirectory(file: InputFile, directory: Directory): Directory {
   const { count, byteSize } = directory;
   if (count > mostMembers || byteSize < count * memberSize || byteSize > largestDirectory) {
-    throw file.invalid(`its directory claims ${count} members in ${byteSize} bytes`);
+    throw file.invalid(`its central directory claims ${count} members in ${byteSize} bytes`);
   }
   return directory;
 }
@@ -135,16 +135,17 @@ function readMembers(file: InputFile, bytes: Buffer, count: number): Map<string,
     const nameStart = at + memberSize;
     const nameEnd = isThere ? nameStart + bytes.readUInt16LE(at + 28) : 0;
     const extraEnd = isThere ? nameEnd + bytes.readUInt16LE(at + 30) : 0;
-    if (!isThere || extraEnd > bytes.length) throw file.invalid('its directory is cut off');
+    if (!isThere || extraEnd > bytes.length)
+      throw file.invalid('its central directory is truncated');
     const name = bytes.toString('utf8', nameStart, nameEnd);
     const large = readLargeNumbers(bytes.subarray(nameEnd, extraEnd));
     const number = (offset: number) => {
       const value = bytes.readUInt32LE(at + offset);
       return value === isElsewhere ? (large.shift() ?? value) : value;
     };
-    // In this order, which is that of the extra field.
+    // The extra field holds its numbers in this order.
     const byteSize = number(24);
-    number(20); // compressed, which is the same
+    number(20); // the compressed size, which is the same
     const headerOffset = number(42);
     members.set(name, {
       method: bytes.readUInt16LE(at + 10),
@@ -157,7 +158,7 @@ function readMembers(file: InputFile, bytes: Buffer, count: number): Map<string,
   return members;
 }
 
-/** The 64-bit numbers of a member's extra field. */
+/** Reads the 64-bit numbers in a member's extra field. */
 function readLargeNumbers(extra: Buffer): number[] {
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
     if (extra.readUInt16LE(at) !== zip64Extra) continue;
