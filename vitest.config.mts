@@ -1,8 +1,10 @@
 import { defineConfig } from 'vitest/config';
+import { SkippedTests } from './test/require-all.js';
 
 export default defineConfig({
   test: {
     include: ['test/*.test.ts'],
+    reporters: ['default', new SkippedTests()],
     // The package is tested as it ships: Node itself loads dist/, so that require() and import() of it
     // meet in one copy, with one addon and one class of error.
     server: { deps: { external: [/\/dist\//] } },

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -12,8 +13,17 @@
 #include "base/error.h"
 
 // A test framework in one header: TEST(name) { … CHECK(…) … }. Include it in one file of a program;
-// its main runs every test and ends with "N passed, N failed". The first check that fails ends its
-// test.
+// its main runs every test and ends with "N passed, N failed, N skipped". The first check that
+// fails ends its test, and so does SKIP("reason"), for a test that this machine cannot run. With
+// GPT2_REQUIRE_ALL in the environment a skipped test fails: .ci/run sets it.
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GPT2_HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GPT2_HAS_SANITIZER 1
+#endif
+#endif
 
 namespace gpt2::test {
 
@@ -35,6 +45,13 @@ struct TestCase {
 [[noreturn]] inline void fail(const char* file, int line, const std::string& text) {
   throw std::logic_error(std::string(file) + ":" + std::to_string(line) + ": " + text);
 }
+
+// What SKIP throws. It is no std::exception, so that no check takes it for a failure of the code.
+struct Skipped {
+  std::string reason;
+};
+
+[[noreturn]] inline void skip(const std::string& reason) { throw Skipped{reason}; }
 
 template <typename T>
 std::string shown(const T& value) {
@@ -78,21 +95,38 @@ void checkError(const char* file, int line, const char* text, const char* code,
        std::string(text) + ": expected the error " + code + " but received " + received);
 }
 
+// The exit status of a program whose tests were all skipped: ctest's SKIP_RETURN_CODE.
+constexpr int kAllSkipped = 77;
+
 inline int runAll() {
+  const char* require = std::getenv("GPT2_REQUIRE_ALL");
+  const bool requireAll = require != nullptr && *require != '\0';
   int passed = 0;
   int failed = 0;
+  int skipped = 0;
+  const auto failure = [&](const char* name, const std::string& text) {
+    ++failed;
+    std::cout << "FAIL  " << name << "\n      " << text << std::endl;
+  };
   for (const TestCase* test = TestCase::first; test != nullptr; test = test->next) {
     try {
       test->run();
       ++passed;
       std::cout << "ok    " << test->name << std::endl;
+    } catch (const Skipped& skip) {
+      if (requireAll) {
+        failure(test->name, "skipped although GPT2_REQUIRE_ALL is set: " + skip.reason);
+      } else {
+        ++skipped;
+        std::cout << "skip  " << test->name << ": " << skip.reason << std::endl;
+      }
     } catch (const std::exception& error) {
-      ++failed;
-      std::cout << "FAIL  " << test->name << "\n      " << error.what() << std::endl;
+      failure(test->name, error.what());
     }
   }
-  std::cout << passed << " passed, " << failed << " failed" << std::endl;
-  return failed == 0 && passed > 0 ? 0 : 1;
+  std::cout << passed << " passed, " << failed << " failed, " << skipped << " skipped" << std::endl;
+  if (failed > 0 || passed + skipped == 0) return 1;
+  return passed > 0 ? 0 : kAllSkipped;
 }
 
 }  // namespace gpt2::test
@@ -101,6 +135,9 @@ inline int runAll() {
   static void test_##name();                                       \
   static gpt2::test::TestCase testCase_##name(#name, test_##name); \
   static void test_##name()
+
+// Ends the test as skipped.
+#define SKIP(reason) gpt2::test::skip(reason)
 
 #define CHECK(condition)                                                \
   do {                                                                  \
