@@ -46,40 +46,12 @@ int coreCount() {
 double quotaOf(const std::string& group) {
   std::string quota;
   double period = 0;
-  std::ifstream file("/sys/fs/cgroup" + group + "/cpu.max");
+  std::ifstream file(group + "/cpu.max");
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
   return std::strtod(quota.c_str(), nullptr) / period;
 }
 
-// CPUs' worth of time that the control groups grant, the process's own and those around it; 0 if
-// none sets a limit.
-double cgroupLimit() {
-  double limit = 0;
-  std::string group;
-  std::ifstream membership("/proc/self/cgroup");
-  for (std::string line; std::getline(membership, line);) {
-    if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
-  }
-  for (;;) {
-    if (const double quota = quotaOf(group); quota > 0) {
-      limit = limit > 0 ? std::min(limit, quota) : quota;
-    }
-    const size_t slash = group.rfind('/');
-    if (slash == std::string::npos) break;
-    group.resize(slash);
-  }
-  if (limit > 0) return limit;
-
-  double quotaMicroseconds = 0;
-  double period = 0;
-  std::ifstream quotaFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream periodFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (quotaFile >> quotaMicroseconds && periodFile >> period && quotaMicroseconds > 0 &&
-      period > 0) {
-    return quotaMicroseconds / period;
-  }
-  return 0;
-}
+double cgroupLimit() { return cgroupCpuLimit("/sys/fs/cgroup", "/proc/self/cgroup"); }
 
 #elif defined(__APPLE__)
 
@@ -123,6 +95,38 @@ double cgroupLimit() { return 0; }
 #endif
 
 }  // namespace
+
+#if defined(__linux__)
+
+double cgroupCpuLimit(const std::string& root, const std::string& membershipFile) {
+  double limit = 0;
+  std::string group;
+  std::ifstream membership(membershipFile);
+  for (std::string line; std::getline(membership, line);) {
+    if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
+  }
+  for (;;) {
+    if (const double quota = quotaOf(root + group); quota > 0) {
+      limit = limit > 0 ? std::min(limit, quota) : quota;
+    }
+    const size_t slash = group.rfind('/');
+    if (slash == std::string::npos) break;
+    group.resize(slash);
+  }
+  if (limit > 0) return limit;
+
+  double quotaMicroseconds = 0;
+  double period = 0;
+  std::ifstream quotaFile(root + "/cpu/cpu.cfs_quota_us");
+  std::ifstream periodFile(root + "/cpu/cpu.cfs_period_us");
+  if (quotaFile >> quotaMicroseconds && periodFile >> period && quotaMicroseconds > 0 &&
+      period > 0) {
+    return quotaMicroseconds / period;
+  }
+  return 0;
+}
+
+#endif
 
 int physicalCpuCount() {
   int count = coreCount();
