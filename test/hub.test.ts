@@ -713,7 +713,9 @@ describe('a download', () => {
       },
     });
     await expect(loading).rejects.toThrow(/abort/);
-    expect((await removal)?.stderr).toMatch(/somebody is fetching it \[FILE_UNWRITABLE\]/);
+    expect((await removal)?.stderr).toMatch(
+      /another process is downloading it \[FILE_UNWRITABLE\]/,
+    );
     expect((await runProcess([command, 'rm', 'remove/it'])).exitCode).toBe(0);
     expect(existsSync(repositoryFolder('remove/it'))).toBe(false);
   });
@@ -731,7 +733,7 @@ describe('a download', () => {
       },
     });
     const { message } = await failure('FILE_UNWRITABLE', () => loading);
-    expect(message).toMatch('another process writes to it');
+    expect(message).toMatch('another process is writing to it');
     expect(blobs('two/writers').filter((blob) => blob.length === 64)).toEqual([]);
     expect(await logitsOf('two/writers')).toEqual(await logitsOf(checkpoint));
   });

@@ -1,4 +1,4 @@
-// What the cache holds, for a person to see and to remove.
+// Lists and removes the models in the cache, for `gpt2 list` and `gpt2 rm`.
 
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,11 +18,11 @@ export interface CachedModel {
   /** owner/name */
   repository: string;
   commit: string;
-  /** the branches and tags that led to it when they were last asked for */
+  /** The branches and tags that pointed to this commit when they were last resolved. */
   revisions: readonly string[];
-  /** bytes of its files */
+  /** Total size of its files. */
   byteSize: number;
-  /** false: their download was interrupted */
+  /** False if the download was interrupted. */
   hasWeights: boolean;
   conversions: readonly CachedConversion[];
 }
@@ -33,7 +33,7 @@ export interface CachedConversion {
   byteSize: number;
 }
 
-/** The GPT-2s in the cache that programs of all languages share. */
+/** Lists the GPT-2 models in the Hugging Face cache, which programs in all languages share. */
 export async function listCachedModels(conversionFolder: string): Promise<CachedModel[]> {
   const models: CachedModel[] = [];
   for (const name of await repositoriesInCache()) {
@@ -100,18 +100,18 @@ async function isGpt2(folder: string, files: readonly string[]): Promise<boolean
   );
 }
 
-/** Whether a folder has the weights of a checkpoint, or of GGUF models. */
+/** Whether a folder holds the weights of a checkpoint or a GGUF model. */
 async function hasWeights(folder: string, files: readonly string[]): Promise<boolean> {
   if (ggufModels(files).length > 0) return true;
   try {
     const choice = chooseFiles(folder, files, undefined);
     return choice !== undefined && (await hasAllWeights(folder, files, choice));
   } catch {
-    return false; // several, or a damaged index: nothing that opens
+    return false; // ambiguous weights or a damaged index: nothing that loads
   }
 }
 
-/** The conversions of a version of a model, or of all its versions if the commit is left out. */
+/** Lists the conversions of one commit of a model, or of all its commits. */
 async function conversionsOf(
   folder: string,
   repository: string,
@@ -121,7 +121,7 @@ async function conversionsOf(
   const conversions: CachedConversion[] = [];
   for (const file of (await namesIn(folder)).sort()) {
     const rest = file.startsWith(start) ? file.slice(start.length) : undefined;
-    // Not those of a folder that happens to be called like that.
+    // Skips conversions of a local folder that happens to have such a name.
     if (rest === undefined || !/^([0-9a-f]{12}-)?[a-z0-9_]+-[0-9a-f]{16}\.gguf$/.test(rest))
       continue;
     const path = join(folder, file);
@@ -131,10 +131,10 @@ async function conversionsOf(
 }
 
 /**
- * Removes a model from the cache: all its versions, or the one of a revision (of a commit, its first digits are
- * enough), and what was converted from them.
+ * Removes a model from the cache, with its conversions: all its versions or the one that a revision names. The first
+ * digits of a commit are enough.
  *
- * @returns bytes that were freed
+ * @returns the number of bytes freed
  * @throws MODEL_NOT_FOUND, FILE_UNWRITABLE
  */
 export async function removeCachedModel(
@@ -147,7 +147,7 @@ export async function removeCachedModel(
     const commit = isOneRevision ? await findCommit(repository, name.revision) : undefined;
     if (isOneRevision ? commit === undefined : !(await repository.exists())) continue;
     const before = await repository.byteSize();
-    // The only version is all that there is.
+    // Removing the only version removes the whole repository.
     if (commit && (await repository.commits()).length > 1) await repository.removeCommit(commit);
     else await repository.remove();
     freed = (freed ?? 0) + before - (await repository.byteSize());
@@ -159,7 +159,7 @@ export async function removeCachedModel(
   if (freed !== undefined) return freed;
   throw new Gpt2Error(
     'MODEL_NOT_FOUND',
-    `${showModelName(name)}: expected it in the cache at ${hubCacheFolder()}, but it is not there`,
+    `${showModelName(name)}: expected the model in the cache at ${hubCacheFolder()}, but it is not there`,
   );
 }
 

@@ -13,15 +13,15 @@ export interface BlobRequest {
   file: HubFile;
   repository: CachedRepository;
   signal: AbortSignal | undefined;
-  /** hears how many bytes of the file are there; fewer than before if they must be fetched again */
+  /** Receives the number of bytes that are present. It drops when they must be fetched again. */
   onBytes: (count: number) => void;
 }
 
 /**
- * Fetches a file's bytes into the cache. They have another name until their hash was found to be right. What an
- * earlier attempt left is continued, and processes that want the same file wait for the one that fetches it.
+ * Downloads a file into the cache. It gets its final name only after its hash has been checked. Interrupted downloads
+ * are resumed. Processes that need the same file wait for the one that is downloading it.
  *
- * @throws HUB_UNAVAILABLE, CHECKSUM_MISMATCH, FILE_UNWRITABLE, and as `requestFromHub`
+ * @throws HUB_UNAVAILABLE, CHECKSUM_MISMATCH, FILE_UNWRITABLE, and the errors of `requestFromHub`
  */
 export async function downloadBlob(request: BlobRequest): Promise<void> {
   const { file, repository, signal, onBytes } = request;
@@ -50,7 +50,7 @@ async function acquireLock(path: string, signal: AbortSignal | undefined): Promi
 
 async function downloadInto(path: string, request: BlobRequest): Promise<void> {
   const { url, file, signal, onBytes } = request;
-  // The name that huggingface_hub uses: each continues what the other left.
+  // The name that huggingface_hub uses: either program resumes the other's download.
   const incomplete = `${path}.incomplete`;
   await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
   const part = await PartialFile.open(incomplete, file);
@@ -59,7 +59,7 @@ async function downloadInto(path: string, request: BlobRequest): Promise<void> {
     await requireSpace(dirname(path), file.size - part.size);
     const wasContinued = part.size > 0;
     await complete(part, request);
-    // What was there may have been wrong, rather than what came.
+    // The bytes of the earlier attempt may be the wrong ones.
     if (wasContinued && !part.isRight()) {
       await part.clear();
       await complete(part, request);
@@ -68,7 +68,7 @@ async function downloadInto(path: string, request: BlobRequest): Promise<void> {
       await part.clear();
       throw new Gpt2Error(
         'CHECKSUM_MISMATCH',
-        `${url}: expected ${file.size} bytes with the hash ${file.hash.hex} but received others`,
+        `${url}: expected ${file.size} bytes with the hash ${file.hash.hex} but received different bytes`,
       );
     }
     await part.rename(path);
@@ -77,10 +77,10 @@ async function downloadInto(path: string, request: BlobRequest): Promise<void> {
   }
 }
 
-// A connection that is cut more often than every megabyte is not worth its time.
+// An attempt counts as progress only if it brings at least this much.
 const usefulBytes = 1_000_000;
 
-/** Appends what is missing. */
+/** Downloads and appends the missing bytes. */
 async function complete(
   part: PartialFile,
   { url, file, signal, onBytes }: BlobRequest,
@@ -98,15 +98,15 @@ async function complete(
       read: async (answer, progress) => {
         if (answer.status === rangeRefused) {
           await part.clear();
-          throw new Interruption('it has no such part');
+          throw new Interruption('it does not have the requested range');
         }
         const start = startOf(answer);
         if (start === 0) await part.clear();
-        else if (start !== part.size) throw new Interruption('it sent another part');
+        else if (start !== part.size) throw new Interruption('it sent a different range');
         for await (const bytes of answer.body) {
           await part.append(bytes);
           onBytes(Math.min(part.size, file.size));
-          if (part.size > file.size) return; // it cannot be right
+          if (part.size > file.size) return; // too long: the hash cannot match
           if (part.size < useful) continue;
           useful = part.size + usefulBytes;
           progress();
@@ -118,7 +118,7 @@ async function complete(
   );
 }
 
-/** The first byte of a file that an answer holds: not all servers send parts. */
+/** The file offset at which a response starts. Servers without range support send the whole file. */
 function startOf({ status, headers }: HubAnswer): number {
   if (status !== 206) return 0;
   return Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1]);
@@ -126,7 +126,7 @@ function startOf({ status, headers }: HubAnswer): number {
 
 const stepSize = 1 << 20;
 
-/** A file that grows, and its hash. */
+/** A partially downloaded file and the hash of its bytes. */
 class PartialFile {
   readonly #path: string;
   readonly #handle: FileHandle;
@@ -145,7 +145,7 @@ class PartialFile {
     return new PartialFile(path, await writing(path, async () => await open(path, 'a+')), file);
   }
 
-  /** Hashes what an earlier attempt left; nothing is kept of what is too long. */
+  /** Hashes the bytes that an earlier attempt left. Discards them if there are too many. */
   async readWhatIsThere(
     signal: AbortSignal | undefined,
     onBytes: (count: number) => void,
@@ -183,14 +183,14 @@ class PartialFile {
   }
 
   /**
-   * Gives the file its final name, if it holds what was hashed: on a file system without locks another process may
-   * have written to it, and the cache may have been removed meanwhile.
+   * Renames the file to its final name if it still holds the bytes that were hashed. On a file system without locks
+   * another process may have written to it, and the cache may have been removed in the meantime.
    */
   async rename(path: string): Promise<void> {
     await this.#do(async () => {
       const [own, there] = [await this.#handle.stat(), await stat(this.#path)];
       if (own.ino !== there.ino || own.size !== this.size) {
-        throw new Error('another process writes to it');
+        throw new Error('another process is writing to it');
       }
       await rename(this.#path, path);
     });
@@ -205,7 +205,7 @@ class PartialFile {
   }
 }
 
-/** The beginning of a hash: git's is over the size too. */
+/** Starts a hash. Git's blob hash begins with the size. */
 function startHash({ size, hash }: { size: number; hash: HubHash }): Hash {
   const { createHash } = require('node:crypto') as typeof import('node:crypto');
   return hash.algorithm === 'sha256'

@@ -9,23 +9,24 @@ import { chooseGguf, ggufModels } from './gguf-choice.js';
 
 /** The files of a repository that hold a model's weights. */
 export interface FileChoice {
-  /** of TensorFlow's the index last, which leads to the others; of GGUF files the first part first */
+  /** In download order: TensorFlow's index last, since it leads to the data; GGUF parts in order. */
   weights: readonly string[];
-  /** the file that lists the shards, which are the weights then */
+  /** The file that lists the shards, if the weights are sharded; `weights` is then empty. */
   shardIndex?: string;
   form: 'checkpoint' | 'tensorflow' | 'gguf';
 }
 
 /**
- * Chooses a model's weights: a checkpoint in its best form, or else a GGUF file; undefined if there are none.
- * @param place where the files are, for errors
+ * Chooses a model's weights: a checkpoint in the preferred format, otherwise a GGUF file. Returns undefined if there
+ * are none.
+ * @param place the folder or repository, for error messages
  */
 export function chooseFiles(
   place: string,
   names: readonly string[],
   type: WeightType | undefined,
 ): FileChoice | undefined {
-  // Beside GGUF files, a .bin is no model but what quantising them needed.
+  // Beside GGUF files, a .bin file is an importance matrix for quantising, not a model.
   const hasGguf = ggufModels(names).length > 0;
   const choice = chooseWeights(
     place,
@@ -41,7 +42,7 @@ export function chooseFiles(
   return { weights: [...data, ...weights], form: 'tensorflow' };
 }
 
-/** Whether all weights that were chosen are among the files of a folder. */
+/** Whether all chosen weights are among the files of a folder. */
 export async function hasAllWeights(
   folder: string,
   names: readonly string[],

@@ -2,7 +2,7 @@ import { Gpt2Error } from '../errors.js';
 import { ggufParts, wholeName } from '../gguf/gguf-parts.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 
-/** The GGUF models among files: the parts of each, the first of them first. What lacks a part is none. */
+/** The complete GGUF models among files, each as its parts in order. */
 export function ggufModels(names: readonly string[]): string[][] {
   const present = new Set(names);
   const models: string[][] = [];
@@ -20,9 +20,9 @@ export function ggufModels(names: readonly string[]): string[][] {
 }
 
 /**
- * The files of the one GGUF model, or of several of the one with the type in its name; undefined if there is
- * none.
- * @param place where the files are, for errors
+ * Chooses the files of a GGUF model: the only one, or the one with the type in its name. Returns undefined if there
+ * are none.
+ * @param place the folder or repository, for error messages
  */
 export function chooseGguf(
   place: string,
@@ -36,11 +36,11 @@ export function chooseGguf(
   const found = models.map(([first = '']) => wholeName(first)).slice(0, 20);
   throw new Gpt2Error(
     'INVALID_ARGUMENT',
-    `${place}: expected one GGUF file, or one with the type asked for in its name, but found ${found.join(', ')}`,
+    `${place}: expected one GGUF file, or one with the requested type in its name, but found ${found.join(', ')}`,
   );
 }
 
-/** Whether a file has a type in its name, as files of several types have. */
+/** Whether a file has a type in its name, which is how repositories with several types name them. */
 export function isNamedFor(file: string, type: WeightType): boolean {
   return new RegExp(`(^|[-._])${type}(?=[-.])`, 'i').test(wholeName(file));
 }

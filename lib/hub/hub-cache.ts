@@ -1,4 +1,4 @@
-// The cache that programs of all languages share: https://huggingface.co/docs/hub/local-cache
+// The Hugging Face cache, which programs in all languages share: https://huggingface.co/docs/hub/local-cache
 
 import type { Stats } from 'node:fs';
 import {
@@ -32,7 +32,7 @@ export class CachedRepository {
     this.#locks = join(hubCacheFolder(), '.locks', name);
   }
 
-  /** The commit of a branch or tag when it was last asked for; a commit is its own. */
+  /** The commit to which a branch or tag pointed when it was last resolved. A commit resolves to itself. */
   async commitOf(revision: string): Promise<string | undefined> {
     if (commitPattern.test(revision)) return revision;
     const text = await readFile(this.#reference(revision), 'utf8').catch(() => '');
@@ -41,11 +41,11 @@ export class CachedRepository {
 
   async setCommit(revision: string, commit: string): Promise<void> {
     if (commitPattern.test(revision)) return;
-    // A model that is there is of use without it too: a branch "a/b" finds a file of an old branch "a" in its way.
+    // The cached model is usable without the reference. Writing it fails for a branch "a/b" after a branch "a".
     await writeWhole(this.#reference(revision), commit).catch(() => {});
   }
 
-  /** The branches and tags that lead to a commit. */
+  /** The branches and tags that point to a commit. */
   async revisionsOf(commit: string): Promise<string[]> {
     const folder = join(this.#folder, 'refs');
     const entries = await readdir(folder, { recursive: true }).catch(() => []);
@@ -58,30 +58,30 @@ export class CachedRepository {
     return join(this.#folder, 'refs', ...revision.split('/'));
   }
 
-  /** The commits of which there is something. */
+  /** The commits with at least one cached file. */
   async commits(): Promise<string[]> {
     const names = await readdir(join(this.#folder, 'snapshots')).catch(() => []);
     return names.filter((name) => commitPattern.test(name)).sort();
   }
 
-  /** The folder with a commit's files. */
+  /** The folder of a commit's files. */
   snapshot(commit: string): string {
     return join(this.#folder, 'snapshots', commit);
   }
 
-  /** The files of a commit that are there, by name. */
+  /** The names of a commit's cached files. */
   async filesOf(commit: string): Promise<string[]> {
     const names = await readdir(this.snapshot(commit)).catch(() => []);
     const present: string[] = [];
     for (const name of names) {
-      // A link may lead to what somebody has removed.
+      // A link may be dangling if its blob was removed.
       const found = await stat(join(this.snapshot(commit), name)).catch(() => undefined);
       if (found?.isFile()) present.push(name);
     }
     return present;
   }
 
-  /** The files of which is known that the commit does not have them. */
+  /** Files known not to exist in this commit. */
   async absencesOf(commit: string): Promise<string[]> {
     return await readdir(this.#absences(commit)).catch(() => []);
   }
@@ -94,23 +94,23 @@ export class CachedRepository {
     return join(this.#folder, '.no_exist', commit);
   }
 
-  /** Where the bytes with a hash lie. */
+  /** The path of the blob with a hash. */
   blob(hash: string): string {
     return join(this.#folder, 'blobs', hash);
   }
 
-  /** What whoever fetches the bytes with a hash locks. */
+  /** The lock file held while the blob with a hash is downloaded. */
   lock(hash: string): string {
     return join(this.#locks, `${hash}.lock`);
   }
 
-  /** Makes the bytes with a hash a commit's file. */
+  /** Adds the blob with a hash to a commit under a file name. */
   async addFile(commit: string, file: string, hash: string): Promise<void> {
     const path = join(this.snapshot(commit), file);
     const temporary = temporaryName(path);
     try {
       await mkdir(dirname(path), { recursive: true });
-      // Windows lets only some people make symbolic links, and some file systems know none at all.
+      // Windows restricts symbolic links to some users, and some file systems have none.
       await symlink(join('..', '..', 'blobs', hash), temporary)
         .catch(async () => await link(this.blob(hash), temporary))
         .catch(async () => await copyFile(this.blob(hash), temporary));
@@ -118,7 +118,7 @@ export class CachedRepository {
     } catch (error) {
       throw writeError(path, error);
     } finally {
-      // It is still there after a failure, and after renaming a hard link to what it is a link to.
+      // It is left behind by a failure, and by renaming a hard link onto another link to the same file.
       await rm(temporary, { force: true }).catch(() => {});
     }
   }
@@ -127,7 +127,7 @@ export class CachedRepository {
     return (await stat(this.#folder).catch(() => undefined)) !== undefined;
   }
 
-  /** Bytes of all its versions. */
+  /** Total size of all versions. */
   async byteSize(): Promise<number> {
     const all = await statAll(this.#folder);
     const sizes = new Map([...all.values()].map(({ ino, size }) => [ino, size]));
@@ -142,13 +142,16 @@ export class CachedRepository {
     await this.#remove(this.#folder);
   }
 
-  /** Refuses while somebody fetches the bytes with a hash. */
+  /** Throws FILE_UNWRITABLE while another process is downloading the blob with a hash. */
   async #expectNobodyAt(hash: string): Promise<void> {
     const path = this.lock(hash);
     await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
     const release = await tryLock(path);
     if (!release) {
-      throw new Gpt2Error('FILE_UNWRITABLE', `${this.blob(hash)}: somebody is fetching it`);
+      throw new Gpt2Error(
+        'FILE_UNWRITABLE',
+        `${this.blob(hash)}: another process is downloading it`,
+      );
     }
     release();
   }
@@ -174,7 +177,7 @@ export class CachedRepository {
     return removed;
   }
 
-  /** Removes one version, and those of its bytes that no other version has. */
+  /** Removes one version and the blobs that no other version uses. */
   async removeCommit(commit: string): Promise<void> {
     const own = await this.#inodesOf(commit);
     for (const revision of await this.revisionsOf(commit)) {
@@ -190,7 +193,7 @@ export class CachedRepository {
     }
   }
 
-  /** What a version's links lead to, symbolic or not. */
+  /** The inodes of a version's files, whether they are symbolic links, hard links or copies. */
   async #inodesOf(commit: string): Promise<Set<number>> {
     const files = await statAll(this.snapshot(commit));
     return new Set([...files.values()].map(({ ino }) => ino));
@@ -201,7 +204,7 @@ export class CachedRepository {
   }
 }
 
-/** What is known of the files in a folder and the folders in it, by path; of a link, of what it leads to. */
+/** The stats of all files below a folder, by path. Links are followed. */
 async function statAll(folder: string): Promise<Map<string, Stats>> {
   const names = await readdir(folder, { recursive: true }).catch(() => []);
   const all = new Map<string, Stats>();

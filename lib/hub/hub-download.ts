@@ -16,7 +16,7 @@ export interface DownloadOptions {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
-/** Fetches what the cache does not hold of a model's newest version. */
+/** Downloads the files of a model's newest version that are not in the cache. */
 export async function fetchModel(
   name: ModelName,
   { type, signal, onProgress }: DownloadOptions,
@@ -34,7 +34,7 @@ export async function fetchModel(
   return { commit: listed.commit, choice };
 }
 
-/** One commit on its way into the cache. */
+/** The download of one commit into the cache. */
 class Download {
   readonly #name: ModelName;
   readonly #commit: string;
@@ -42,7 +42,7 @@ class Download {
   readonly #repository: CachedRepository;
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: DownloadOptions['onProgress'];
-  /** bytes of each file that is wanted */
+  /** The bytes present of each file to be downloaded. */
   readonly #done = new Map<string, number>();
 
   constructor(
@@ -59,13 +59,13 @@ class Download {
     this.#onProgress = onProgress;
   }
 
-  /** The weights last, and the revision's commit after them: whoever finds that finds a whole model. */
+  /** The weights come last, and the reference after them: where it exists, the model is complete. */
   async fetchAll({ form, shardIndex, weights }: FileChoice): Promise<void> {
     await this.#repository.removeLeftovers();
     const folder = this.#repository.snapshot(this.#commit);
     let all = weights;
     if (shardIndex) {
-      await this.#fetch(shardIndex); // before anything is told, since it tells how much there is
+      await this.#fetch(shardIndex); // before any progress is reported, since the total depends on it
       all = await readShardIndex(folder, shardIndex);
     }
     const companions =
@@ -76,7 +76,7 @@ class Download {
       for (const file of companionFiles) {
         if (!this.#files.has(file)) await this.#repository.setAbsent(this.#commit, file);
       }
-      // Not to find out after gigabytes that it is another architecture.
+      // Refuses another architecture before gigabytes are downloaded.
       await readConfigFile(folder, form === 'tensorflow');
     }
     for (const file of all) await this.#fetch(file);
@@ -88,7 +88,7 @@ class Download {
     if (!file) {
       throw new Gpt2Error(
         'MODEL_NOT_FOUND',
-        `${showModelName(this.#name)}: the file ${name}, which belongs to the model, is not there`,
+        `${showModelName(this.#name)}: expected the file ${name}, which belongs to the model, but it does not exist`,
       );
     }
     await downloadBlob({

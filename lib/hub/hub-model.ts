@@ -16,7 +16,7 @@ export interface HubModelOptions extends DownloadOptions {
 }
 
 /**
- * A model of the hub, in the cache: as it lies there, however old, and fetched if it is not there.
+ * Finds a model of the hub in the cache, however old, and downloads it if it is missing.
  *
  * @throws MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE, CHECKSUM_MISMATCH, FILE_UNWRITABLE, INVALID_ARGUMENT,
  *   UNSUPPORTED_MODEL, INVALID_FILE
@@ -30,11 +30,11 @@ export async function findHubModel(name: ModelName, options: HubModelOptions): P
   if (!offline) return await downloadModel(name, options);
   throw new Gpt2Error(
     'MODEL_NOT_FOUND',
-    `${showModelName(name)}: expected it in the cache at ${hubCacheFolder()}, since the network is not to be used (offline), but it is not there`,
+    `${showModelName(name)}: expected the model in the cache at ${hubCacheFolder()}, since the call is offline, but it is not there`,
   );
 }
 
-/** Fetches what the cache does not hold of a model's newest version. */
+/** Downloads the files of a model's newest version that are not in the cache. */
 export async function downloadModel(
   name: ModelName,
   options: DownloadOptions,
@@ -45,7 +45,7 @@ export async function downloadModel(
 
 const reasonsToMakeDo = ['HUB_UNAVAILABLE', 'MODEL_NOT_FOUND', 'ACCESS_DENIED', 'FILE_UNWRITABLE'];
 
-/** What another program fetched, with what that left out, if it is to be had. */
+/** Completes a model that another program downloaded in part. Returns it as it is if the hub cannot complete it. */
 async function complete(
   { repository }: ModelName,
   { model, commit }: CachedModel,
@@ -67,7 +67,7 @@ function localModel(repository: string, commit: string, choice: FileChoice): Loc
   };
 }
 
-/** What conversions of a repository's models are called. */
+/** The name that conversions of a repository's model start with. */
 export function conversionName(repository: string, commit: string): string {
   return `${repository.replace('/', '--')}@${commit.slice(0, 12)}`;
 }
@@ -75,7 +75,7 @@ export function conversionName(repository: string, commit: string): string {
 interface CachedModel {
   model: LocalModel;
   commit: string;
-  /** whether the hub can have nothing to add */
+  /** Whether the cache holds everything that the hub could provide. */
   isWhole: boolean;
 }
 
@@ -94,14 +94,14 @@ async function findCached(
       choice = chooseFiles(showModelName(name), names, type);
     } catch (error) {
       if (offline) throw error;
-      continue; // the hub may have what is asked for
+      continue; // the hub may have the requested file
     }
     if (!choice || !(await hasAllWeights(cached.snapshot(commit), names, choice))) continue;
     const known = new Set([...names, ...(await cached.absencesOf(commit))]);
     return {
       model: localModel(repository, commit, choice),
       commit,
-      // What lies under another name cannot be added to.
+      // A model under its short name cannot be completed: downloads go to the full name.
       isWhole: repository !== name.repository || hasNothingToCome(choice, known, type),
     };
   }
@@ -120,7 +120,7 @@ function hasNothingToCome(
   return companions.every((file) => known.has(file));
 }
 
-/** Other programs call it what their user called it. */
+/** The names under which the cache may hold a model. Other programs use the name that their user gave. */
 export function namesInCache({ repository, shortName }: ModelName): string[] {
   return shortName === undefined ? [repository] : [repository, shortName];
 }

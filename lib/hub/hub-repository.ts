@@ -12,16 +12,16 @@ export interface HubFile {
   hash: HubHash;
 }
 
-/** What a file's bytes must add up to: git's hash of a blob, or of a large file SHA-256. */
+/** The expected hash of a file: git's blob hash, or SHA-256 for large files. */
 export interface HubHash {
   algorithm: 'git' | 'sha256';
   hex: string;
 }
 
 export interface HubRepository {
-  /** of git, which the revision leads to: 40 hexadecimal digits */
+  /** The git commit to which the revision points: 40 hexadecimal digits. */
   commit: string;
-  /** those that do not lie in folders */
+  /** The files at the top level. */
   files: readonly HubFile[];
 }
 
@@ -30,7 +30,7 @@ const mostBytes = 10_000_000;
 const mostFiles = 10_000;
 const mostRequests = 100;
 
-/** Asks the hub what a repository holds. */
+/** Queries the hub for a repository's commit and files. */
 export async function readHubRepository(
   name: ModelName,
   signal: AbortSignal | undefined,
@@ -55,27 +55,27 @@ export async function readHubRepository(
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof Gpt2Error) throw error;
-    // The package's own errors are about answers that it does not understand.
+    // The package's own errors mean that it could not interpret a response.
     const reason = error instanceof Error ? error.message : String(error);
     throw new Gpt2Error(
       'HUB_UNAVAILABLE',
-      `${hubEndpoint()}: what it says of ${showModelName(name)} makes no sense (${reason})`,
+      `${hubEndpoint()}: the response about ${showModelName(name)} is malformed (${reason})`,
       { cause: error },
     );
   }
 }
 
-/** Where a file of a repository is to be had. */
+/** The download URL of a file of a repository. */
 export function fileUrl({ repository }: ModelName, commit: string, file: string): string {
   return `${hubEndpoint()}/${repository}/resolve/${commit}/${encodeURIComponent(file)}`;
 }
 
-// It takes 30 ms to read.
+// Loaded on demand: it takes 30 ms.
 function hub(): typeof import('@huggingface/hub') {
   return require('@huggingface/hub');
 }
 
-/** A fetch() for the package, with our retries, time limits, token and errors. */
+/** A fetch() for the package, with our retries, timeouts, token and errors. */
 function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
   let requests = 0;
   return async (input, init = {}) => {
@@ -89,7 +89,7 @@ function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
           let size = 0;
           for await (const part of body) {
             size += part.length;
-            if (size > mostBytes) throw new Error(`an answer of more than ${mostBytes} bytes`);
+            if (size > mostBytes) throw new Error(`a response of more than ${mostBytes} bytes`);
             parts.push(part);
           }
           const link = headers.get('link');
@@ -119,7 +119,7 @@ function toHubFile({
   return { name: path, size, hash };
 }
 
-/** Hashes become names of files, so nothing else may. */
+/** Checks a hash, since hashes become file names. */
 function expectHex(value: unknown, digits: number): string {
   if (typeof value === 'string' && value.length === digits && /^[0-9a-f]+$/.test(value)) {
     return value;
@@ -127,7 +127,7 @@ function expectHex(value: unknown, digits: number): string {
   throw new Error(`expected ${digits} hexadecimal digits but found ${show(value)}`);
 }
 
-/** Names that all file systems and terminals bear; others are none of a model's. */
+/** Whether a name is safe on all file systems and terminals. Files of models have no other names. */
 function isPlainName(path: unknown): path is string {
   return typeof path === 'string' && /^[\w+@()-][\w.+ @()-]{0,199}$/.test(path);
 }

@@ -1,4 +1,4 @@
-// Requests to the hub: sent again where that may help, and refused with one of our errors where not.
+// Requests to the hub. Temporary failures are retried, all others become errors of this package.
 
 import { type ErrorCode, Gpt2Error } from '../errors.js';
 import { LinkedSignal, waitUnlessAborted } from '../native/abort.js';
@@ -7,11 +7,11 @@ import { hubEndpoint, hubTimeout, hubToken } from './hub-settings.js';
 
 export interface HubRequest<T> {
   url: string;
-  /** made anew for every attempt */
+  /** Called for every attempt. */
   headers?: () => Record<string, string>;
   /**
-   * Reads an answer of status 2xx, or 416. To call `progress` says that the attempt was of use, so that a connection
-   * that is cut may be made again as often as the first time.
+   * Reads a response with status 2xx or 416. Calling `progress` resets the number of retries, so that a slow download
+   * over an unstable connection is not given up.
    */
   read(answer: HubAnswer, progress: () => void): Promise<T>;
 }
@@ -22,12 +22,12 @@ export interface HubAnswer {
   body: AsyncIterable<Uint8Array>;
 }
 
-/** The status of an answer that has not the range that was asked for. */
+/** Range Not Satisfiable. */
 export const rangeRefused = 416;
 
-/** A failure that another attempt may not meet; `read` may throw it too. */
+/** A failure that is worth a retry. `read` may throw it too. */
 export class Interruption extends Error {
-  /** how long to wait before, if the hub says so, in seconds */
+  /** Seconds to wait before the retry, if the hub says so. */
   readonly pause: number | undefined;
 
   constructor(message: string, { cause, pause }: { cause?: unknown; pause?: number } = {}) {
@@ -36,13 +36,17 @@ export class Interruption extends Error {
   }
 }
 
-// In a row, none of which was of use.
+// Consecutive attempts without progress.
 const mostAttempts = 5;
 const firstPause = 500; // milliseconds; doubled after every attempt
-// Who must wait longer is better told.
+// If the hub asks for a longer pause, the request fails instead.
 const longestPause = 60; // seconds
 
-/** @throws MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE, and what `read` throws; the signal's reason */
+/**
+ * Sends a request and returns the result of its `read`.
+ *
+ * @throws MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE, the errors of `read`, and the signal's reason
+ */
 export async function requestFromHub<T>(
   request: HubRequest<T>,
   signal: AbortSignal | undefined,
@@ -88,7 +92,7 @@ async function attempt<T>(
   );
 }
 
-/** The token goes to the hub alone; fetch() itself takes it away when it follows a redirection elsewhere. */
+/** Sends the token to the hub only. fetch() drops it when it follows a redirect to another origin. */
 function authorization(url: string): Record<string, string> {
   const token = hubToken();
   const isHub = new URL(url).origin === new URL(hubEndpoint()).origin;
@@ -105,15 +109,15 @@ async function* partsOf(answer: Response, stop: LinkedSignal): AsyncGenerator<Ui
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {}); // closes the connection if not all was wanted
+    reader.cancel().catch(() => {}); // closes the connection if the body was not read to its end
   }
 }
 
-/** One step that waits for the other side: an Interruption if it fails or takes too long. */
+/** Runs one network operation. Throws an Interruption if it fails or times out. */
 async function fromNetwork<T>(stop: LinkedSignal, step: () => Promise<T>): Promise<T> {
   const timeout = hubTimeout();
   const timer = setTimeout(
-    () => stop.abort(new Error(`nothing came for ${timeout / 1000} s`)),
+    () => stop.abort(new Error(`no data received for ${timeout / 1000} s`)),
     timeout,
   );
   try {
@@ -125,13 +129,13 @@ async function fromNetwork<T>(stop: LinkedSignal, step: () => Promise<T>): Promi
   }
 }
 
-/** No name server knows the host: mostly there is no network. */
+/** Whether the host name does not resolve, most often because there is no network. */
 function isUnknownHost({ cause }: Interruption): boolean {
   const reason = cause instanceof Error ? cause.cause : undefined;
   return (reason as NodeJS.ErrnoException | undefined)?.code === 'ENOTFOUND';
 }
 
-/** fetch() says "fetch failed"; why stands in the cause. */
+/** fetch() reports only "fetch failed"; the reason is in the cause. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== ''
@@ -145,28 +149,28 @@ function failureOf(url: string, { status, headers }: Response): Error {
   const said = headers.get('x-error-message')?.slice(0, 200);
   const reason = said ? `${status}: ${said}` : String(status);
   if (temporaryStatuses.includes(status)) {
-    return new Interruption(`it answered with status ${reason}`, {
+    return new Interruption(`it responded with status ${reason}`, {
       pause: pauseOf(status, headers),
     });
   }
   const refuse = (code: ErrorCode, what: string) =>
     new Gpt2Error(code, `${withoutQuery(url)}: ${what} (status ${reason})`);
-  // Without a token, the hub does not tell a model that is private from one that is not there.
+  // Without a token, the hub gives the same response for a private model and a missing one.
   if (status === 404 || headers.get('x-error-code') === 'RepoNotFound') {
     return refuse('MODEL_NOT_FOUND', 'there is no such model, revision or file');
   }
   if (status === 401 || status === 403) {
     const hint = hubToken()
-      ? 'HF_TOKEN does not open it'
-      : 'it does not exist, or it is private or asks for a licence to be accepted, and HF_TOKEN is not set';
+      ? 'HF_TOKEN does not give access to it'
+      : 'the model does not exist, or it is private or requires accepting a licence, and HF_TOKEN is not set';
     return refuse('ACCESS_DENIED', hint);
   }
-  return refuse('HUB_UNAVAILABLE', 'the hub refused');
+  return refuse('HUB_UNAVAILABLE', 'the hub refused the request');
 }
 
 /**
- * Retry-After: seconds or a date. RateLimit, of the hub: `"api";r=0;t=55`, where t is the seconds until requests
- * are counted anew.
+ * The pause that the hub asks for. Retry-After holds seconds or a date. The hub's RateLimit header looks like
+ * `"api";r=0;t=55`, where t is the number of seconds until the limit is reset.
  */
 function pauseOf(status: number, headers: Headers): number | undefined {
   const after = headers.get('retry-after');
@@ -175,7 +179,7 @@ function pauseOf(status: number, headers: Headers): number | undefined {
   const given = after ?? limit;
   if (given === undefined) return undefined;
   const seconds = /^\d+$/.test(given) ? Number(given) : (Date.parse(given) - Date.now()) / 1000;
-  return seconds > 0 ? seconds : undefined; // NaN among others
+  return seconds > 0 ? seconds : undefined; // rejects NaN too
 }
 
 function unavailable(url: string, { message, pause = 0, cause }: Interruption): Gpt2Error {

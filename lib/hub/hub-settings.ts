@@ -1,4 +1,4 @@
-// What the environment says about the hub, in the variables that Hugging Face's own tools know:
+// The settings of the hub, from the environment variables that Hugging Face's own tools use:
 // https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 
 import { homedir } from 'node:os';
@@ -6,42 +6,42 @@ import { join, resolve } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 
-/** HF_ENDPOINT: where the hub is, without a "/" at the end. */
+/** HF_ENDPOINT: the URL of the hub, without a trailing "/". */
 export function hubEndpoint(): string {
   const given = process.env.HF_ENDPOINT || 'https://huggingface.co';
   const url = URL.canParse(given) ? new URL(given) : undefined;
   const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
   if (!isPlain || !['http:', 'https:'].includes(url.protocol)) {
-    // Without what it is: there may be a password in it.
-    throw wrongSetting('HF_ENDPOINT', 'an address such as https://huggingface.co', 'another');
+    // The value is not shown, since it may contain a password.
+    throw wrongSetting('HF_ENDPOINT', 'a URL such as https://huggingface.co', 'another value');
   }
   return given.replace(/\/+$/, '');
 }
 
-/** HF_TOKEN: for models that are private, or for which a licence must be accepted. */
+/** HF_TOKEN: the access token for private and gated models. */
 export function hubToken(): string | undefined {
   const token = process.env.HF_TOKEN?.trim() || undefined;
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
-    throw wrongSetting('HF_TOKEN', 'printable characters', 'others');
+    throw wrongSetting('HF_TOKEN', 'printable characters', 'other characters');
   }
   return token;
 }
 
-/** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache that programs of all languages share. */
+/** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache that programs in all languages share. */
 export function hubCacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
   const cache = XDG_CACHE_HOME || join(homedir(), '.cache');
   const folder =
     HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache, 'huggingface'), 'hub');
-  return resolve(folder.replace(/^~(?=[/\\]|$)/, homedir())); // as Python has it
+  return resolve(folder.replace(/^~(?=[/\\]|$)/, homedir())); // like Python's os.path.expanduser
 }
 
-/** HF_HUB_OFFLINE: whether the network is not to be touched. */
+/** HF_HUB_OFFLINE: whether the network must not be used. */
 export function isOfflineByDefault(): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes(process.env.HF_HUB_OFFLINE?.toUpperCase() ?? '');
 }
 
-/** HF_HUB_DOWNLOAD_TIMEOUT: how many milliseconds the hub may say nothing. */
+/** HF_HUB_DOWNLOAD_TIMEOUT, converted to milliseconds: the longest time without any data from the hub. */
 export function hubTimeout(): number {
   const given = process.env.HF_HUB_DOWNLOAD_TIMEOUT || '10';
   const seconds = Number(given);

@@ -1,10 +1,10 @@
 import { invalidArgument } from '../arguments.js';
 
-/** A model on the Hugging Face hub, in one of its versions. */
+/** A version of a model on the Hugging Face hub. */
 export interface ModelName {
   /** owner/name */
   repository: string;
-  /** without its owner, if it was called so */
+  /** The short name, such as `gpt2`, if that was given. */
   shortName?: string;
   /** a branch, a tag or a commit */
   revision: string;
@@ -20,15 +20,13 @@ const shortNames: Readonly<Record<string, string>> = {
 
 const defaultRevision = 'main';
 
-// The hub's rules for names. They go into the names of folders too, with "--" for the "/".
+// The hub's rules for names. Names also become folder names, with "--" in place of "/".
 const repositoryPattern = /^(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9_][\w.-]{0,95}$/;
 const revisionPattern = /^(?!.*\.\.)[\w-][\w.-]*(\/[\w-][\w.-]*){0,8}$/;
-// What is meant as a path, though there is no such file.
+// Names that are meant as paths, even if the file does not exist.
 const filePattern = /\.(gguf|safetensors|bin|pt|pth|index|json)$/i;
 
-/**
- * `gpt2`, or `owner/name`, each also with `@revision`; undefined for whatever else.
- */
+/** Parses `gpt2` or `owner/name`, each optionally with `@revision`. Returns undefined for any other text. */
 export function parseModelName(text: string): ModelName | undefined {
   const [short = '', revision = defaultRevision, ...more] = text.split('@');
   const isShort = Object.hasOwn(shortNames, short);
@@ -47,10 +45,13 @@ export function parseModelName(text: string): ModelName | undefined {
 export function expectModelName(text: string): ModelName {
   const name = parseModelName(text);
   if (name) return name;
-  throw invalidArgument('the name of a model on the hub (gpt2, or owner/name[@revision])', text);
+  throw invalidArgument(
+    'the name of a model on the hub (gpt2 or owner/name, optionally with @revision)',
+    text,
+  );
 }
 
-/** The name as a person writes it. */
+/** The name as a user would write it. */
 export function showModelName({ repository, revision }: ModelName): string {
   return revision === defaultRevision ? repository : `${repository}@${revision}`;
 }
