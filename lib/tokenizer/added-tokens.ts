@@ -6,16 +6,16 @@ import { TokenSearch } from './token-search.js';
 /** What a token is, in the numbers of GGUF's tokenizer.ggml.token_type. */
 export const tokenKinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5 } as const;
 
-// A server may well alternate between a few lists of tokens that it allows; more would only hold memory.
+// A server may alternate between a few lists of allowed tokens. More entries would only use memory.
 const mostSearches = 4;
 
-/** The tokens that are no parts of words: `<|endoftext|>`, and those that were added to GPT-2's. */
+/** The tokens outside byte-pair encoding: `<|endoftext|>` and those added to GPT-2's vocabulary. */
 export class AddedTokens {
   readonly #added: NativeAddedTokens;
   readonly #indexOf = new Map<number, number>();
-  /** ids of those that are recognised where they are allowed, by text */
+  /** Special tokens, recognised only where they are allowed: ids by text. */
   readonly #special = new Map([[endOfTextToken, endOfTextId]]);
-  /** ids of those that are always recognised, by text */
+  /** Tokens that are always recognised: ids by text. */
   readonly #always = new Map<string, number>();
   readonly #searches = new Map<string, TokenSearch>();
 
@@ -25,14 +25,14 @@ export class AddedTokens {
       const id = added.ids[index] as number;
       const kind = added.kinds[index];
       this.#indexOf.set(id, index);
-      // Of several that have one text, the first is recognised.
+      // If several tokens have the same text, the first one is recognised.
       if (text === '' || this.#special.has(text) || this.#always.has(text)) continue;
       if (kind === tokenKinds.control || kind === tokenKinds.unknown) this.#special.set(text, id);
       if (kind === tokenKinds.userDefined) this.#always.set(text, id);
     }
   }
 
-  /** The bytes of an added token; undefined if there is no such token. */
+  /** The bytes of an added token; undefined if the id is not one. */
   bytesOf(id: number): Uint8Array | undefined {
     const index = this.#indexOf.get(id);
     if (index === undefined) return undefined;
@@ -47,14 +47,14 @@ export class AddedTokens {
     return [...this.#special.keys()];
   }
 
-  /** The most characters that a token has which is recognised in every text; 0 if there is none. */
+  /** The length in characters of the longest token that is always recognised; 0 if there is none. */
   get longest(): number {
     let longest = 0;
     for (const text of this.#always.keys()) longest = Math.max(longest, text.length);
     return longest;
   }
 
-  /** What finds the tokens that are recognised; undefined if there are none. */
+  /** Returns a search for the recognised tokens; undefined if there are none. */
   search(allowedSpecial: 'all' | readonly string[]): TokenSearch | undefined {
     if (allowedSpecial.length === 0 && this.#always.size === 0) return undefined;
     const key = JSON.stringify(allowedSpecial);
@@ -71,8 +71,8 @@ export class AddedTokens {
 }
 
 /**
- * As llama.cpp has it: the text of a normal token spells bytes, that of the others is plain. A normal token whose
- * text spells none was written by a program that told nothing apart.
+ * As in llama.cpp, the text of a normal token spells bytes and the text of all others is plain. If a normal token's text
+ * is not a spelling of bytes, the program that wrote the file did not distinguish the two, and the text is plain.
  */
 function bytesOf(text: string, kind: number | undefined): Uint8Array {
   const spelled = kind === tokenKinds.normal ? spelledBytes(text) : undefined;

@@ -1,19 +1,19 @@
-// Byte-pair merging in n log n steps. gpt-tokenizer looks through the whole word for every merge, which is
-// fine for words as they come, and takes minutes for a million letters without a space.
+// Byte-pair merging in O(n log n). gpt-tokenizer scans the whole word for every merge. That is fast for ordinary words
+// but takes minutes for a million letters without a space.
 
 /**
- * Merges the bytes of a word as byte-pair encoding does: always the pair of the lowest rank, of equals the
- * leftmost, until no pair is a token.
- * @param word bytes as the characters U+0000 to U+00FF
- * @param rankOf the rank of every token, spelt the same way
+ * Merges the bytes of a word by byte-pair encoding: repeatedly the pair with the lowest rank, the leftmost of equals,
+ * until no pair is a token.
+ * @param word the bytes, as characters U+0000 to U+00FF
+ * @param rankOf the rank of every token, spelt in the same way
  * @returns token ids
  */
 export function mergeBytePairs(word: string, rankOf: ReadonlyMap<string, number>): number[] {
   const length = word.length;
-  // The parts, named by where they start; -1 is nowhere.
+  // A linked list of the parts, identified by their start; -1 ends it.
   const next = Int32Array.from({ length }, (_, start) => (start + 1 < length ? start + 1 : -1));
   const previous = Int32Array.from({ length }, (_, start) => start - 1);
-  // The rank of each part joined with the next; -1 if that is no token, or the part is gone.
+  // The rank of each part joined with the next; -1 if that is not a token or the part has been merged away.
   const pairRank = new Int32Array(length).fill(-1);
   const heap = new PairHeap();
 
@@ -28,7 +28,7 @@ export function mergeBytePairs(word: string, rankOf: ReadonlyMap<string, number>
   for (let start = 0; start < length; start++) rankPair(start);
   for (let pair = heap.pop(); pair; pair = heap.pop()) {
     const { rank, start } = pair;
-    if (pairRank[start] !== rank) continue; // it has changed since it was pushed
+    if (pairRank[start] !== rank) continue; // stale: the pair changed after it was pushed
     const gone = next[start] as number;
     next[start] = next[gone] as number;
     if (next[start] !== -1) previous[next[start] as number] = start;
@@ -44,9 +44,9 @@ export function mergeBytePairs(word: string, rankOf: ReadonlyMap<string, number>
   return tokens;
 }
 
-/** A binary heap of pairs: lowest rank first, then lowest start. */
+/** A binary min-heap of pairs, ordered by rank, then by start. */
 class PairHeap {
-  // Both in one number, since comparing numbers is what a heap does all day.
+  // Rank and start are packed into one number to make comparisons cheap.
   readonly #keys: number[] = [];
 
   push(rank: number, start: number): void {

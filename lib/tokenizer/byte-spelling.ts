@@ -1,5 +1,5 @@
-// How the files of byte-level BPE spell bytes: those that are printable in Latin-1 stand for themselves, the
-// others for the characters from U+0100 on
+// The spelling of bytes in the files of byte-level BPE: printable Latin-1 characters stand for themselves, all other
+// bytes are mapped to the characters from U+0100 on
 // (https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
 
 const isPrintable = (byte: number) =>
@@ -10,12 +10,12 @@ const characterOf = Array.from({ length: 256 }, (_, byte) =>
 );
 const byteOf = new Map(characterOf.map((character, byte) => [character, byte]));
 
-/** Bytes as printable characters. */
+/** Spells bytes as printable characters. */
 export function spellBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => characterOf[byte]).join('');
 }
 
-/** The bytes that a text spells; undefined if one of its characters stands for none. */
+/** The bytes that a text spells; undefined if one of its characters spells no byte. */
 export function spelledBytes(text: string): Uint8Array | undefined {
   const bytes = Array.from(text, (character) => byteOf.get(character));
   return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[]);

@@ -2,8 +2,8 @@ import { forEachInTurns } from '../event-loop.js';
 import { spellBytes } from './byte-spelling.js';
 
 /**
- * GPT-2's 50,256 tokens of text by id, as files spell them, and the merges that make them, as `left right` in
- * the order in which they were learnt: from gpt-tokenizer's ranks, which are the ids.
+ * Derives GPT-2's vocabulary from gpt-tokenizer's ranks, which are the ids: the 50,256 text tokens by id, as files spell
+ * them, and the merges that form them, as `left right` in the order in which they were learnt.
  */
 export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] }> {
   const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default as (string | number[])[];
@@ -20,7 +20,7 @@ export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] 
   return { tokens, merges };
 }
 
-/** The two parts that a token is left in when only the merges learnt before it are applied. */
+/** The merge that forms a token: the two parts that remain when all earlier merges are applied to it. */
 function lastMerge(token: string, rankOf: ReadonlyMap<string, number>): string {
   const parts = [...token];
   while (parts.length > 2) {

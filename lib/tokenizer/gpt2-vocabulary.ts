@@ -6,15 +6,15 @@ export const gpt2MergeCount = 50_000;
 export const endOfTextToken = '<|endoftext|>';
 export const endOfTextId = gpt2VocabSize - 1;
 
-// GPT-2's own pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with one change of
-// notation: \s is spelt as the Unicode property that it means in the original's regular expressions.
-// JavaScript's \s includes U+FEFF and leaves out U+0085, which would cut such texts at other places.
+// GPT-2's pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with \s written as the Unicode property
+// White_Space, which is its meaning in Python's regex module. JavaScript's \s includes U+FEFF and omits U+0085, which
+// would split such texts differently.
 export const wordPattern =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 type Ranks = readonly (string | readonly number[])[];
 
-/** GPT-2's tokens, read when they are first asked for: token ids alone need none of this. */
+/** GPT-2's vocabulary, loaded on first use: calls with token ids alone do not need it. */
 class Gpt2Vocabulary {
   #ranks: Ranks | undefined;
   #core: BytePairEncodingCore | undefined;
@@ -22,7 +22,7 @@ class Gpt2Vocabulary {
   #rankOfBytes: ReadonlyMap<string, number> | undefined;
   #preparing: Promise<void> | undefined;
 
-  /** of each token but `<|endoftext|>`: its text, or its bytes where they are no UTF-8 */
+  /** The text of each token except `<|endoftext|>`, or its bytes if they are not UTF-8. */
   get ranks(): Ranks {
     this.#ranks ??= require('gpt-tokenizer/bpeRanks/r50k_base').default as Ranks;
     return this.#ranks;
@@ -39,10 +39,10 @@ class Gpt2Vocabulary {
     return this.#core;
   }
 
-  /** Reads all of it, once, in two steps of some 25 ms, with a turn for the event loop after each. */
+  /** Loads everything once, in two steps of about 25 ms, and yields to the event loop after each. */
   prepare(): Promise<void> {
     this.#preparing ??= this.#read().catch((error) => {
-      this.#preparing = undefined; // it may have been the moment
+      this.#preparing = undefined; // the next call tries again
       throw error;
     });
     return this.#preparing;
@@ -55,13 +55,13 @@ class Gpt2Vocabulary {
     await eventLoopTurn();
   }
 
-  /** The bytes of a token; undefined if there is no such token. */
+  /** The bytes of a token; undefined if the id is not in the vocabulary. */
   bytesOf(token: number): Uint8Array | undefined {
     this.#bytes[token] ??= this.#readBytes(token);
     return this.#bytes[token];
   }
 
-  /** The rank of every token, by its bytes as Latin-1 characters; made for the first long word. */
+  /** The rank of every token by its bytes as Latin-1 characters. Built for the first long word. */
   rankOfBytes(): ReadonlyMap<string, number> {
     this.#rankOfBytes ??= new Map(
       this.ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
@@ -78,5 +78,5 @@ class Gpt2Vocabulary {
   }
 }
 
-/** For all tokenizers. */
+/** Shared by all tokenizers. */
 export const gpt2Vocabulary = new Gpt2Vocabulary();

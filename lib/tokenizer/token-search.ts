@@ -10,25 +10,24 @@ function edge(node: number, unit: number): number {
 }
 
 /**
- * Cuts texts at tokens that are recognised whole. At each place the earliest wins, and of those that begin
- * there the longest.
+ * Splits text at added tokens. The earliest match wins, and the longest of those that start at the same position.
  *
- * This is the automaton of Aho and Corasick ("Efficient string matching", 1975), run over the text from its end
- * to its start with the tokens read backwards: what it finds at a place is the longest token that begins there.
- * It takes one step for each character, however many tokens there are and however much they overlap.
+ * This is the automaton of Aho and Corasick ("Efficient string matching", 1975) for the reversed tokens, run over the
+ * text from end to start: at each position it finds the longest token that starts there. It takes amortised constant
+ * time per character, no matter how many tokens there are or how they overlap.
  */
 export class TokenSearch {
-  // The tokens, read backwards, as a tree of numbered nodes. From a node, a UTF-16 code unit leads to a child.
+  // A trie of the reversed tokens with numbered nodes. Edges are labelled with UTF-16 code units.
   readonly #children = new Map<number, number>();
-  /** of each node: the node of the longest proper suffix of its characters that is in the tree */
+  /** The failure link of each node: the node of its longest proper suffix in the trie. */
   readonly #suffix: number[] = [root];
-  /** of each node: the longest token that its characters end with */
+  /** The longest token that is a suffix of each node's characters. */
   readonly #longest: (Token | undefined)[] = [undefined];
 
-  /** @param tokens ids by text, which must not be empty */
+  /** @param tokens ids by text; no text may be empty */
   constructor(tokens: ReadonlyMap<string, number>) {
     let growing = Array.from(tokens, ([text, id]) => ({ text, id, node: root }));
-    // All tokens by one character, then by the next: a node's suffix is shorter, so it is there by then.
+    // Breadth first: the suffix of a node is shorter, so it exists already.
     for (let length = 1; growing.length > 0; length++) {
       for (const branch of growing) {
         const unit = branch.text.charCodeAt(branch.text.length - length);
@@ -55,9 +54,9 @@ export class TokenSearch {
     }
   }
 
-  /** The texts between the tokens, and the tokens as their ids, in the order of the text. */
+  /** Yields the text between tokens, and the tokens as ids, in order. */
   *split(text: string): Generator<string | number, void, undefined> {
-    const found: { at: number; token: Token }[] = []; // the last of the text first
+    const found: { at: number; token: Token }[] = []; // from the end of the text to its start
     let node = root;
     for (let at = text.length - 1; at >= 0; at--) {
       node = this.#step(node, text.charCodeAt(at));
@@ -66,7 +65,7 @@ export class TokenSearch {
     }
     let start = 0;
     for (const { at, token } of found.reverse()) {
-      if (at < start) continue; // within the token before
+      if (at < start) continue; // inside the previous token
       if (at > start) yield text.slice(start, at);
       yield token.id;
       start = at + token.text.length;

@@ -13,47 +13,47 @@ import {
 
 export interface EncodeOptions {
   /**
-   * Special tokens that are recognised in the text: 'all', or a list such as ['<|endoftext|>'], which may name
-   * any that the model has. Default: none, so that text from anywhere is only ever text.
-   * Tokens that were added to the model and are not special are always recognised.
+   * The special tokens to recognise in the text: 'all', or a list of the model's special tokens such as
+   * ['<|endoftext|>']. Defaults to none, so that untrusted text cannot inject special tokens.
+   * Added tokens that are not special are always recognised.
    */
   allowedSpecial?: 'all' | readonly string[];
 }
 
-/** Text to token ids and back. */
+/** Converts text to token ids and back. */
 export interface Tokenizer {
-  /** How many tokens there are. */
+  /** The number of tokens. */
   readonly vocabSize: number;
-  /** The id of `<|endoftext|>`, which separates documents and starts a text from nothing. */
+  /** The id of `<|endoftext|>`, which separates documents and starts generation without a prompt. */
   readonly endOfText: number;
   /**
-   * The token ids of a text. Lone surrogates, which are no characters, become U+FFFD.
+   * Returns the token ids of a text. Lone surrogates become U+FFFD.
    * @example model.tokenizer.encode('Hello world'); // Uint32Array [15496, 995]
    */
   encode(text: string, options?: EncodeOptions): Uint32Array;
   /**
-   * The text of token ids. Bytes that are no UTF-8 (part of a character) become U+FFFD.
+   * Returns the text of token ids. Bytes that are not UTF-8, such as part of a character, become U+FFFD.
    * @example model.tokenizer.decode([15496, 995]); // 'Hello world'
    */
   decode(tokens: Iterable<number>): string;
   /**
-   * The bytes of one token, which need not be whole characters.
+   * Returns the bytes of one token, which may be part of a character.
    * @example model.tokenizer.decodeToken(15496); // the bytes of 'Hello'
    */
   decodeToken(token: number): Uint8Array;
-  /** How many tokens a text has. */
+  /** Returns the number of tokens in a text. */
   count(text: string): number;
-  /** @internal The most characters that a token of a text has. */
+  /** @internal The length in characters of the longest token that can occur in a text. */
   readonly longestToken: number;
 }
 
-// A run of characters of one kind, as long words consist of.
+// Long words are runs of characters of one class.
 const runLength = 200;
 const run = /\p{L}{200}|\p{N}{200}|\p{White_Space}{200}|[^\p{White_Space}\p{L}\p{N}]{200}/uy;
 
 /**
- * Whether there may be a word so long that gpt-tokenizer's quadratic merging would take more than a few
- * milliseconds. Looks at every 200th character: a longer run than two of these steps is met in its middle.
+ * Whether a text may contain a word so long that gpt-tokenizer's quadratic merging would take more than a few
+ * milliseconds. Tests at every 200th character, which finds every run of at least 400 characters.
  */
 function hasLongRun(text: string): boolean {
   for (let at = 0; at + runLength <= text.length; at += runLength) {
@@ -64,13 +64,12 @@ function hasLongRun(text: string): boolean {
   return false;
 }
 
-// In bytes, of which a character has one at least.
+// In bytes. A character has at least one, so this also limits the characters.
 const longestGpt2Token = 128;
 const none: NativeAddedTokens = { ids: new Float64Array(0), kinds: new Int32Array(0), texts: [] };
 
 /**
- * GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base, and tokens that were added
- * to them.
+ * GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base, extended by added tokens.
  */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
@@ -78,8 +77,8 @@ export class Gpt2Tokenizer implements Tokenizer {
   readonly #added: AddedTokens;
 
   /**
-   * @param vocabSize the model's
-   * @param added what ids from 50,257 on stand for; the others fill up its embedding, and have no text
+   * @param vocabSize the model's vocabulary size
+   * @param added tokens with ids from 50,257 on; ids without a token are padding and have no text
    */
   constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = none) {
     this.vocabSize = vocabSize;
@@ -91,7 +90,7 @@ export class Gpt2Tokenizer implements Tokenizer {
     return endOfTextId;
   }
 
-  /** Reads what text needs, if it was not; otherwise the first call that needs it does so, in one step. */
+  /** Loads the vocabulary in steps. Without it, the first call with text loads it in one step. */
   prepare(): Promise<void> {
     return gpt2Vocabulary.prepare();
   }
@@ -132,8 +131,7 @@ export class Gpt2Tokenizer implements Tokenizer {
     return bytes;
   }
 
-  // gpt-tokenizer's own search for special tokens finds them at the start of a text only, so the text is
-  // cut at them here.
+  // gpt-tokenizer finds special tokens only at the start of a text, so the text is split at them here.
   #encode(text: string, options: EncodeOptions | undefined): number[] {
     if (typeof text !== 'string') throw invalidArgument('the text to be a string', text);
     const search = this.#added.search(this.#allowedSpecial(options));
@@ -150,13 +148,13 @@ export class Gpt2Tokenizer implements Tokenizer {
     return tokens;
   }
 
-  /** The tokens of each word of a text. */
+  /** Yields the tokens of each word of a text. */
   *#words(text: string): Generator<Iterable<number>, void, undefined> {
     if (!hasLongRun(text)) {
       yield* gpt2Vocabulary.core.encodeNativeGenerator(text);
       return;
     }
-    // A word by itself is cut into nothing but itself, so each can go its own way.
+    // Encoding a single word does not split it further, so each word can take either path.
     for (const [word] of text.matchAll(wordPattern)) {
       if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), gpt2Vocabulary.rankOfBytes());
       else yield* gpt2Vocabulary.core.encodeNativeGenerator(word);
@@ -184,19 +182,19 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 }
 
-/** The first few of many texts. */
+/** Shows the first few of many texts. */
 function showSome(texts: readonly string[]): string {
   const most = 10;
   const shown = texts.slice(0, most).map(show).join(', ');
   return texts.length > most ? `${shown} and ${texts.length - most} more` : shown;
 }
 
-/** The bytes of a word in UTF-8, each as the character of its number. */
+/** The UTF-8 bytes of a word as the characters U+0000 to U+00FF. */
 function toLatin1(word: string): string {
   return Buffer.from(word).toString('latin1');
 }
 
-/** Stands where a model has no tokenizer: its calls say what is missing. */
+/** The tokenizer of a model without one. Every call throws TOKENIZER_MISSING with the reason. */
 export class MissingTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly longestToken = longestGpt2Token;
@@ -226,38 +224,38 @@ export class MissingTokenizer implements Tokenizer {
   #error(): Gpt2Error {
     return new Gpt2Error(
       'TOKENIZER_MISSING',
-      `This model takes and gives token ids only: ${this.#reason}`,
+      `This model works with token ids only: ${this.#reason}`,
     );
   }
 }
 
-/** Token after token to text, holding back the bytes of a character until it is whole. */
+/** Decodes a stream of tokens. Holds back the bytes of a character until it is complete. */
 export class TextStreamDecoder {
   readonly #tokenizer: Tokenizer;
-  // ignoreBOM keeps a U+FEFF that the model writes: it is a character like any other here.
+  // ignoreBOM keeps a leading U+FEFF, which is an ordinary character here.
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
   }
 
-  /** The characters that this token completes; possibly none. */
+  /** Returns the characters that this token completes, if any. */
   write(token: number): string {
     return this.#decoder.decode(this.#tokenizer.decodeToken(token), {
       stream: true,
     });
   }
 
-  /** What is left of an unfinished character, as U+FFFD. */
+  /** Returns U+FFFD if the stream ended within a character, otherwise an empty string. */
   end(): string {
     return this.#decoder.decode();
   }
 }
 
-// FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them; a test works it out anew.
+// FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them. A test recomputes it.
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
-/** The tokenizer for a model whose file names these tokens. */
+/** Returns the tokenizer for the vocabulary in a model's file. */
 export function tokenizerFor(vocabSize: number, named: NativeVocabulary | undefined): Tokenizer {
   const missing = (reason: string) => new MissingTokenizer(vocabSize, reason);
   if (!named) {
@@ -268,13 +266,13 @@ export function tokenizerFor(vocabSize: number, named: NativeVocabulary | undefi
   if (named.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
     return missing(`its vocabulary of ${named.count} tokens is not GPT-2's`);
   }
-  // They make longer tokens of GPT-2's, so that text would have others than with GPT-2's merges.
+  // Additional merges form longer tokens, so text would be tokenized differently than by GPT-2.
   if (named.mergeCount > gpt2MergeCount) {
-    return missing(`it learnt ${named.mergeCount} merges, and GPT-2 ${gpt2MergeCount}`);
+    return missing(`it has ${named.mergeCount} merges, and GPT-2 has ${gpt2MergeCount}`);
   }
   if (!named.added) {
     return missing(
-      `the ${named.count - gpt2VocabSize} tokens that were added to GPT-2's are too many, or their names too long`,
+      `the ${named.count - gpt2VocabSize} tokens added to GPT-2's are too many, or their names are too long`,
     );
   }
   return new Gpt2Tokenizer(vocabSize, named.added);
