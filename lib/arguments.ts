@@ -1,8 +1,8 @@
-// Checks of what callers pass in. Every failure says what was expected and what was received.
+// Checks of the arguments that callers pass. Every error says what was expected and what was received.
 
 import { Gpt2Error } from './errors.js';
 
-/** A value as it reads in an error: short, and with its type where that is not plain to see. */
+/** A value as text for an error message: shortened, and with its type where the text alone does not show it. */
 export function show(value: unknown): string {
   if (typeof value === 'string') {
     return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
@@ -23,8 +23,10 @@ export function invalidArgument(expected: string, received: unknown): Gpt2Error 
 }
 
 /**
- * The options of a call, none of which may be unknown: a misspelt option must not be ignored in silence.
+ * Returns the options of a call. An unknown option is an error, so that a misspelt one is not silently ignored.
+ *
  * @param call the call's name, for the error
+ * @throws INVALID_ARGUMENT, UNKNOWN_OPTION
  */
 export function checkOptions<T extends object>(
   call: string,
@@ -46,16 +48,15 @@ export function checkOptions<T extends object>(
   return options;
 }
 
-export function checkInteger(name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
-    const range =
-      most >= Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+export function checkInteger(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+    const range = max >= Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
     throw invalidArgument(`${name} to be a whole number ${range}`, value);
   }
   return value;
 }
 
-/** Threads of one call: ggml's own limit. */
+/** ggml's limit for the threads of one call (GGML_MAX_N_THREADS). */
 const maxThreads = 512;
 
 export function checkThreads(value: unknown): number {

@@ -14,10 +14,10 @@ import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
-// Raised whenever the same checkpoint would be written differently.
+// Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
 const formatVersion = 3;
 
-/** Where conversions are kept unless a call says otherwise. */
+/** The default folder for conversions. */
 export function defaultCacheFolder(): string {
   const { GPT2_NATIVE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   if (GPT2_NATIVE_CACHE) return resolve(GPT2_NATIVE_CACHE);
@@ -32,9 +32,11 @@ export function defaultCacheFolder(): string {
 }
 
 /**
- * The GGUF file of a checkpoint, converted now if the cache does not hold it yet. The checkpoint itself is
- * only read. Two processes that convert at once both succeed: each writes under a name of
- * its own, and the later rename replaces the earlier file with an equal one.
+ * The path of a checkpoint's GGUF file. The checkpoint is converted if the cache does not hold its conversion yet.
+ * Two processes that convert at the same time both succeed: each writes under its own name, and the later rename
+ * replaces the earlier file with an equal one.
+ *
+ * @param cacheFolder an absolute path
  */
 export async function cachedConversion(
   model: LocalModel,
@@ -48,7 +50,7 @@ export async function cachedConversion(
   try {
     await convertLocal(model, path, options);
   } catch (error) {
-    // Windows does not replace a file that another process has mapped; that one is as good.
+    // Windows does not replace a file that another process has mapped. That file is an equal conversion.
     const isUnwritable = error instanceof Gpt2Error && error.code === 'FILE_UNWRITABLE';
     if (!isUnwritable || !(await exists(path))) throw error;
   }
@@ -62,9 +64,9 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A name that changes with the checkpoint's path, its files' sizes and times, the type and the format. */
+/** A name that depends on the checkpoint's path, the sizes and times of its files, the type and the format. */
 async function cacheName(
-  { path, name: called }: LocalModel,
+  { path, name: ownName }: LocalModel,
   type: WeightType | undefined,
 ): Promise<string> {
   const real = await realpath(path);
@@ -72,7 +74,7 @@ async function cacheName(
   const data = isTensorflow ? tensorflowData(await namesIn(folder), weights[0] as string) : [];
   const required = [...weights, ...data];
   const states: string[] = [];
-  // One after the other, so that of several that are missing it is always the first that is told.
+  // One after the other, so that the error always names the first of several missing files.
   for (const name of [...required, ...companionFiles]) {
     try {
       const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
@@ -85,9 +87,9 @@ async function cacheName(
     }
   }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
-  const { createHash } = require('node:crypto'); // 5 ms that only checkpoints need
+  const { createHash } = require('node:crypto'); // loading it takes 5 ms, and only checkpoints need it
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
-  return `${called ?? basename(real)}-${type ?? 'own'}-${hash}.gguf`;
+  return `${ownName ?? basename(real)}-${type ?? 'own'}-${hash}.gguf`;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

@@ -23,13 +23,13 @@ import type { TensorType } from './native/types.js';
 import type { LoadProgress } from './progress.js';
 
 export interface ConvertOptions {
-  /** The type of the weights. Default: the checkpoint's own; a GGUF file needs one. */
+  /** The type of the weights. Default: the checkpoint's own. Required for a GGUF file. */
   type?: WeightType;
   /** Threads that encode the weights. Default: the physical cores that the process may use. */
   threads?: number;
-  /** Takes models of the hub from the cache alone. Default: what HF_HUB_OFFLINE says. */
+  /** Reads models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
-  /** Stops the conversion, which then leaves no file and rejects with the signal's reason. */
+  /** Aborts the conversion, which then leaves no file and rejects with the signal's reason. */
   signal?: AbortSignal;
   /** Receives the number of bytes converted so far and the total. */
   onProgress?: (progress: LoadProgress) => void;
@@ -38,10 +38,11 @@ export interface ConvertOptions {
 const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
 /**
- * Converts a checkpoint to a GGUF file, tensor by tensor: a folder, or the file with the weights, of
- * Hugging Face, OpenAI, nanoGPT or "LLMs from scratch" (docs/checkpoints.md), or another GGUF file to one of
- * another type. It may be the name of a model on the hub, as for `loadModel`. llama.cpp loads the file too.
+ * Writes a checkpoint, or a GGUF file in another type, to the single GGUF file `target`. llama.cpp loads it too.
  *
+ * @param source The path of a checkpoint's folder or of the file with its weights, in the formats of Hugging Face,
+ *   OpenAI, nanoGPT and "Build a Large Language Model (From Scratch)" (docs/checkpoints.md); the path of a GGUF file;
+ *   or the name of a model on the hub, as for `loadModel`.
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE, UNSUPPORTED_MODEL,
  *   INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE,
  *   CHECKSUM_MISMATCH
@@ -76,7 +77,7 @@ export async function convert(
   await convertLocal(model, target, checked);
 }
 
-/** Converts what is on this machine. */
+/** Converts a model that is on this machine; as `convert`, with checked options. */
 export async function convertLocal(
   { path: source, name }: LocalModel,
   target: string,
@@ -87,7 +88,7 @@ export async function convertLocal(
     if (type === undefined) {
       throw new Gpt2Error(
         'INVALID_ARGUMENT',
-        `${source}: it is a GGUF file; expected a type for it`,
+        `${source}: it is a GGUF file; expected a type to convert it to`,
       );
     }
     await requantize(source, target, type, options);
@@ -96,7 +97,7 @@ export async function convertLocal(
   const checkpoint = await openCheckpoint(source, signal);
   try {
     const { folder, config, hasNoVocabulary } = checkpoint;
-    // Padded to vocabSize, which is only now known to be no more than the embedding's rows.
+    // Padded to vocabSize, which openCheckpoint has checked against the rows of the embedding.
     const vocabulary =
       (await unlessAborted(signal, readVocabulary(folder, config.vocabSize))) ??
       (hasNoVocabulary
@@ -117,7 +118,7 @@ export async function convertLocal(
 }
 
 function planTensors(checkpoint: Checkpoint, type: WeightType | undefined): PlannedTensor[] {
-  // llama.cpp's loader wants every bias.
+  // llama.cpp's loader requires every bias.
   const zeros = checkpoint.absentBiases.map(({ name, length }) => equalNumbers(name, 0, length));
   const { layerCount } = checkpoint.config;
   return [...checkpoint.tensors.map((tensor) => planTensor(tensor, type, layerCount)), ...zeros];

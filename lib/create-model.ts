@@ -18,16 +18,17 @@ import type { Model } from './model.js';
 import { unlessAborted } from './native/abort.js';
 
 export interface CreateOptions extends LoadOptions {
-  /** Decides the weights. Default: a new one for every call. */
+  /** Determines the weights: same seed, same weights. Default: a random one for every call. */
   seed?: number;
 }
 
 /**
- * A model that nobody has trained: of a published size, or of the book's dictionary, with GPT-2's
- * initialisation. Its head is the token embedding. With a vocabulary of 50,257 to 50,304 it has GPT-2's tokens.
+ * Makes an untrained model with GPT-2's initialisation (Radford et al. 2019, section 2.3). The head is the token
+ * embedding. With a vocabulary of 50,257 to 50,304 tokens, the model has GPT-2's tokenizer.
  *
- * The weights are written to a file in the cache's folder, which is removed when the model has opened it.
+ * The weights are written to a file in the cache folder, which is removed before the call returns.
  *
+ * @param config a published size, or a dictionary as in "Build a Large Language Model (From Scratch)"
  * @throws INVALID_ARGUMENT, UNKNOWN_OPTION, FILE_UNWRITABLE, OUT_OF_MEMORY, DEVICE_UNAVAILABLE
  * @example
  * const model = await createModel('124M', { seed: 123 });
@@ -53,7 +54,7 @@ export async function createModel(
     await requireSpace(folder.path, bytesOf(whole, type));
     const path = join(folder.path, 'model.gguf');
     await writeUntrained(path, { config: whole, seed, type }, { threads, signal, onProgress });
-    // Windows keeps files that are mapped.
+    // Windows does not remove a file that is mapped.
     const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
     return await loadModel(path, { ...loadOptions, mmap });
   } finally {
@@ -77,10 +78,10 @@ function bytesOf(config: Required<Gpt2Config>, type: WeightType): number {
 const deviation = 0.02;
 const positionDeviation = 0.01;
 
-/** How far a matrix's numbers deviate from 0. */
+/** The standard deviation of a matrix's elements. */
 function deviationOf(name: string, layerCount: number): number {
   if (name === 'position_embd.weight') return positionDeviation;
-  // What is added to the residual stream, twice in each layer, is scaled down so that it does not grow.
+  // Two projections per layer add to the residual stream. Scaling them keeps its variance independent of the depth.
   const isAdded = /\.(attn_output|ffn_down)\.weight$/.test(name);
   return isAdded ? deviation / Math.sqrt(2 * layerCount) : deviation;
 }
@@ -112,7 +113,7 @@ interface Untrained {
   type: WeightType;
 }
 
-/** @internal Writes a model that nobody has trained, for `createModel` and the benchmark. */
+/** @internal Writes an untrained model to a file, for `createModel` and the benchmark. */
 export async function writeUntrained(
   path: string,
   model: Untrained,

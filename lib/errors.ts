@@ -1,6 +1,4 @@
-/**
- * What went wrong, by a code that never changes its meaning. `docs/errors.md` says more about each.
- */
+/** The kind of an error. A code never changes its meaning; `docs/errors.md` describes each. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
   | 'UNKNOWN_OPTION'
@@ -26,7 +24,8 @@ export type ErrorCode =
   | 'INTERNAL';
 
 /**
- * The one class of error that this package throws (an aborted call rejects with its signal's reason).
+ * The class of all errors that this package throws. An aborted call is the exception: it rejects with the reason of
+ * its signal.
  *
  * @example
  * try {

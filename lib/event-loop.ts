@@ -1,23 +1,23 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * Lets the host's timers and connections have their turn between two steps of a longer computation. A timer
- * and not setImmediate, which after a result of the addon would come before all others.
+ * Waits for one turn of the event loop, in which the host's timers and connections are served. This is a timer rather
+ * than setImmediate(), whose callbacks run before all others after a result of the addon.
  */
 export async function eventLoopTurn(): Promise<void> {
   await wait(0);
 }
 
-// Far below what a person or a server's other requests would notice, far above the cost of a turn.
-const longestStep = 8; // milliseconds
+// Too short for a person or a server's other requests to notice, and long compared with the cost of a turn.
+const maxStep = 8; // milliseconds
 
-/** Does something with each of many, with a turn for the event loop whenever 8 ms are over. */
+/** Calls `work` for each element, with a turn of the event loop after every 8 ms. */
 export async function forEachInTurns<T>(all: Iterable<T>, work: (one: T) => void): Promise<void> {
   let start = performance.now();
   let count = 0;
   for (const one of all) {
     work(one);
-    if (++count % 16 !== 0 || performance.now() - start < longestStep) continue;
+    if (++count % 16 !== 0 || performance.now() - start < maxStep) continue;
     await eventLoopTurn();
     start = performance.now();
   }

@@ -6,9 +6,9 @@ import { addon } from './native/addon.js';
 import { callNative } from './native/native-call.js';
 import type { NativeFile } from './native/types.js';
 
-/** An error of the file system on reading, as ours. */
+/** The error for a file that cannot be read: FILE_NOT_FOUND or FILE_UNREADABLE. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
-  // The last is a path with a zero byte, which no file can have.
+  // ERR_INVALID_ARG_VALUE: a path with a zero byte, which no file can have.
   const missing = ['ENOENT', 'ENOTDIR', 'ERR_INVALID_ARG_VALUE'].includes(error.code ?? '');
   return new Gpt2Error(
     missing ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE',
@@ -17,7 +17,7 @@ export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error
   );
 }
 
-/** An error of the file system on writing, as ours. */
+/** The error for a file that cannot be written: FILE_UNWRITABLE. */
 export function writeError(path: string, error: unknown): Gpt2Error {
   const { code, message } = error as NodeJS.ErrnoException;
   const reason = code === 'ENOSPC' ? 'the disk is full' : message;
@@ -26,7 +26,7 @@ export function writeError(path: string, error: unknown): Gpt2Error {
   });
 }
 
-/** What a step that writes gives; what the file system refuses is an error of ours. */
+/** Runs a step that writes. An error of the file system becomes FILE_UNWRITABLE. */
 export async function writing<T>(path: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
@@ -54,7 +54,7 @@ export async function tryLock(path: string): Promise<(() => void) | undefined> {
   return await callNative(undefined, () => addon().lockFile(path));
 }
 
-/** Writes a small file as a whole or not at all, and the folders that lead to it. */
+/** Writes a small file atomically, and creates its folders. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   const temporary = temporaryName(path);
   try {
@@ -67,7 +67,11 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   }
 }
 
-/** Refuses what would fill the disk before it is begun. */
+/**
+ * Checks that a file system has space for so many bytes, so that work which would fill the disk is not begun.
+ *
+ * @throws FILE_UNWRITABLE
+ */
 export async function requireSpace(folder: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   if (bytes <= bavail * bsize) return;
@@ -77,15 +81,15 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
   );
 }
 
-/** Reads a small JSON file that must hold an object; undefined if there is no such file. */
+/** Reads a small JSON file that must hold an object. Returns undefined if the file does not exist. */
 export async function readJsonObject(path: string): Promise<Record<string, unknown> | undefined> {
   const text = await readText(path);
   if (text === undefined) return undefined;
-  await eventLoopTurn(); // a tokenizer.json takes 50 ms to parse
+  await eventLoopTurn(); // parsing a tokenizer.json takes 50 ms
   return parseJsonObject(path, text);
 }
 
-/** The object in the text of a file. */
+/** Parses the text of a JSON file that must hold an object. */
 export function parseJsonObject(path: string, text: string): Record<string, unknown> {
   let value: unknown;
   try {
@@ -99,10 +103,10 @@ export function parseJsonObject(path: string, text: string): Record<string, unkn
   return value as Record<string, unknown>;
 }
 
-// What a JavaScript string can hold.
-const longestText = 2 ** 29 - 24;
+// The longest string of V8, in UTF-16 code units.
+const maxTextBytes = 2 ** 29 - 24;
 
-/** Reads a text file in UTF-8; undefined if there is no such file. */
+/** Reads a text file in UTF-8. Returns undefined if the file does not exist. */
 export async function readText(path: string): Promise<string | undefined> {
   let file: NativeFile;
   try {
@@ -112,10 +116,10 @@ export async function readText(path: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    if (file.size > longestText) {
+    if (file.size > maxTextBytes) {
       throw new Gpt2Error(
         'INVALID_FILE',
-        `${path}: expected at most ${longestText} bytes of text but found ${file.size}`,
+        `${path}: expected at most ${maxTextBytes} bytes of text but found ${file.size}`,
       );
     }
     const bytes = new Uint8Array(file.size);

@@ -9,58 +9,56 @@ import type {
 import { TextStreamDecoder, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface GenerateOptions {
-  /** New tokens at most. Default 128. The context length bounds them too. */
+  /** The maximum number of new tokens. Default 128. The context length limits them too. */
   maxTokens?: number;
-  /** Divides the logits before drawing: below 1 safer, above 1 wilder, 0 always the likeliest. Default 1. */
+  /** Divides the logits before sampling. 0 always selects the likeliest token. Default 1. */
   temperature?: number;
-  /** Draw from the k likeliest tokens only. Default 0: from all. */
+  /** Samples from the k likeliest tokens. Default 0: from all. */
   topK?: number;
-  /** Draw from the fewest likeliest tokens whose probabilities sum to p. Default 1: from all. */
+  /** Samples from the smallest set of likeliest tokens with a total probability of p, after topK. Default 1: all. */
   topP?: number;
-  /** Same seed, same input: same text. Default: a new one for every call, told in the result. */
+  /** Same seed and input: same text. Default: a random one, which the result contains. */
   seed?: number;
-  /** Stops the call within one token; it then rejects with the signal's reason. */
+  /** Aborts the call within one token. It then rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
 export interface Generation {
-  /** The new text; empty for a model without a tokenizer. */
+  /** The new text. Empty for a model without a tokenizer. */
   text: string;
-  /** The new tokens, without an ending `<|endoftext|>`. */
+  /** The new tokens, without a final `<|endoftext|>`. */
   tokens: Uint32Array;
-  /** 'length': maxTokens or the context length was reached; 'endOfText': the model ended the text. */
+  /** 'length': maxTokens or the context length was reached. 'endOfText': the model generated `<|endoftext|>`. */
   finishReason: 'length' | 'endOfText';
   seed: number;
   usage: {
     promptTokens: number;
     completionTokens: number;
-    /** Tokens of the prompt whose keys and values a session had already. */
+    /** Tokens whose keys and values were in the session's cache already. */
     cachedTokens: number;
   };
   timings: {
-    /** Evaluating the prompt. */
+    /** The evaluation of the prompt. */
     promptMs: number;
     /** From the start to the first new token. */
     firstTokenMs: number;
     totalMs: number;
-    /** New tokens per second after the first; 0 if there are fewer than two. */
+    /** New tokens per second, without the first; 0 for fewer than two. */
     tokensPerSecond: number;
   };
 }
 
-/** New text of a stream and the tokens that made it. Whole characters only. */
+/** A part of a stream: text of whole characters, and its tokens. */
 export interface GenerationPart {
   text: string;
   tokens: number[];
 }
 
-/** Checked options with their defaults filled in. */
+/** Checked options with defaults. */
 export interface GenerationSettings {
   native: NativeGenerateOptions;
   signal: AbortSignal | undefined;
 }
-
-const largestSeed = Number.MAX_SAFE_INTEGER;
 
 export function generationSettings(
   call: string,
@@ -90,7 +88,7 @@ export function generationSettings(
         (value) => value > 0 && value <= 1,
         'a number above 0 and at most 1',
       ),
-      seed: checkInteger('seed', seed, 0, largestSeed),
+      seed: checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER),
     },
     signal: checkSignal(signal),
   };
@@ -102,7 +100,7 @@ export type NativeRun = (
   cancellation?: NativeCancellation,
 ) => Promise<NativeGeneration>;
 
-/** Runs to the end and gathers the result. */
+/** Runs to the end and returns the result. */
 export async function gather(
   run: NativeRun,
   settings: GenerationSettings,
@@ -132,7 +130,8 @@ export async function gather(
 
 /**
  * Runs and yields part by part. Leaving the loop early stops the run.
- * @param onPart hears how many tokens a part has before it is handed out
+ *
+ * @param onPart receives the number of tokens of a part before the part is yielded
  */
 export async function* streamParts(
   run: NativeRun,
@@ -145,7 +144,7 @@ export async function* streamParts(
   let wake = () => {};
   let ended = false;
 
-  // Aborted by the consumer's own signal, and at the end of the loop.
+  // Aborted by the caller's signal, and at the end of the loop.
   using stop = new LinkedSignal(settings.signal);
   const running = callNative(stop.signal, (cancellation) =>
     run((token) => {
@@ -156,10 +155,10 @@ export async function* streamParts(
     ended = true;
     wake();
   });
-  running.catch(() => {}); // heard below, unless the loop was left
+  running.catch(() => {}); // awaited below, unless the loop is left early
 
   try {
-    let held: number[] = []; // tokens whose last character is not whole yet
+    let held: number[] = []; // tokens that end within a character
     while (true) {
       if (arrived.length > 0) {
         const tokens = arrived.splice(0);

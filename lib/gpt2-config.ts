@@ -8,25 +8,27 @@ import {
 } from './arguments.js';
 import type { ModelSizes } from './gguf/model-tensors.js';
 
-/** A GPT-2 as "Build a Large Language Model (From Scratch)" configures it. */
+/** The sizes of a GPT-2, as in "Build a Large Language Model (From Scratch)". */
 export interface Gpt2Config {
   vocab_size: number;
+  /** The longest sequence, in tokens. */
   context_length: number;
   /** The width of the model, a multiple of `n_heads`. */
   emb_dim: number;
   n_heads: number;
   n_layers: number;
-  /** Recorded; nothing is dropped at inference. Default 0.1. */
+  /** Recorded in the file; inference drops nothing. Default 0.1. */
   drop_rate?: number;
   /** Whether queries, keys and values have biases, as in OpenAI's weights. Default true. */
   qkv_bias?: boolean;
 }
 
-/** The sizes that OpenAI published, by their parameters; in brackets what the paper first reported. */
+/** A size that OpenAI published, named by its number of parameters. */
 export type PresetName = (typeof presetNames)[number];
 
 export const presetNames = ['124M', '355M', '774M', '1558M'] as const;
 
+// The paper's names. OpenAI corrected the counts later.
 const firstReported: Readonly<Record<string, PresetName>> = {
   '117M': '124M',
   '345M': '355M',
@@ -34,7 +36,7 @@ const firstReported: Readonly<Record<string, PresetName>> = {
   '1542M': '1558M',
 };
 
-// Radford et al. 2019, table 2, with the parameters as counted.
+// Radford et al. 2019, table 2.
 const sizes: Readonly<Record<PresetName, [layers: number, width: number, heads: number]>> = {
   '124M': [12, 768, 12],
   '355M': [24, 1024, 16],
@@ -42,10 +44,14 @@ const sizes: Readonly<Record<PresetName, [layers: number, width: number, heads: 
   '1558M': [48, 1600, 25],
 };
 
-const largest = 2 ** 24;
-const mostLayers = 10_000;
+const maxSize = 2 ** 24;
+const maxLayers = 10_000;
 
-/** The whole config that a preset or a dictionary means. */
+/**
+ * Checks a preset or a dictionary and adds the defaults.
+ *
+ * @throws INVALID_ARGUMENT, UNKNOWN_OPTION
+ */
 export function checkGpt2Config(config: Gpt2Config | PresetName): Required<Gpt2Config> {
   if (typeof config === 'string') {
     checkOneOf('the config', config, [...presetNames, ...Object.keys(firstReported)]);
@@ -71,7 +77,7 @@ export function checkGpt2Config(config: Gpt2Config | PresetName): Required<Gpt2C
   ]);
   const sizeNames = ['vocab_size', 'context_length', 'emb_dim', 'n_heads', 'n_layers'] as const;
   for (const name of sizeNames) {
-    checkInteger(name, rest[name], 1, name === 'n_layers' ? mostLayers : largest);
+    checkInteger(name, rest[name], 1, name === 'n_layers' ? maxLayers : maxSize);
   }
   if (rest.emb_dim % rest.n_heads !== 0) {
     throw invalidArgument(`emb_dim to be a multiple of n_heads ${rest.n_heads}`, rest.emb_dim);

@@ -2,24 +2,28 @@ import { invalidArgument, show } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { Tokenizer } from './tokenizer/tokenizer.js';
 
-/** Text, or token ids. The empty text means: start from `<|endoftext|>`. */
+/** Text or token ids. Empty text stands for `<|endoftext|>`, the start of a text. */
 export type Input = string | readonly number[] | Uint32Array | Int32Array;
 
-/** What can be checked of an input before its turn: token ids, copied, or a text that is still to be tokenized. */
+/**
+ * Checks an input as far as possible without tokenizing it, and copies token ids, which the caller may change.
+ *
+ * @throws INVALID_ARGUMENT, TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, TOKENIZER_MISSING
+ */
 export function checkInput(
   input: Input,
   tokenizer: Tokenizer,
   contextLength: number,
 ): Uint32Array | string {
   if (typeof input === 'string') {
-    // Refused without tokenizing it, which would take long.
+    // Checked first, since tokenizing such a text takes long.
     if (input.length > contextLength * tokenizer.longestToken) {
       throw new Gpt2Error(
         'CONTEXT_OVERFLOW',
-        `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which is more`,
+        `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which has more`,
       );
     }
-    const { endOfText } = tokenizer; // throws if there is no tokenizer
+    const { endOfText } = tokenizer; // throws TOKENIZER_MISSING for a model without one
     return input === '' ? Uint32Array.of(endOfText) : input;
   }
   if (!Array.isArray(input) && !(input instanceof Uint32Array) && !(input instanceof Int32Array)) {
@@ -47,6 +51,7 @@ export function checkInput(
   return Uint32Array.from(input);
 }
 
+/** Checks that there is at least one token, or text. */
 export function checkSome(tokens: Uint32Array | string): void {
   if (tokens.length > 0) return;
   throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');

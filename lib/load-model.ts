@@ -25,38 +25,35 @@ import type { LoadProgress } from './progress.js';
 import { tokenizerFor } from './tokenizer/tokenizer.js';
 
 export interface LoadOptions {
-  /** Where to compute. Default 'auto': a GPU if this build knows one that is there, else the CPU. */
+  /** Where to compute. Default 'auto': a GPU if this build supports one that is present, else the CPU. */
   device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
   /**
-   * Threads that compute, and that convert a checkpoint. Default: the physical cores that the process may use,
-   * within the control group's limit. More threads than processors gain nothing.
+   * Threads that compute and that convert a checkpoint, 1 to 512. Default: the physical cores within the process's
+   * affinity mask and cgroup limit. More threads than processors gain nothing.
    */
   threads?: number;
-  /** Tokens at most in a sequence, from 1 to the model's own, which is the default. */
+  /** The longest sequence in tokens, from 1 to the model's own. Default: the model's own. */
   contextLength?: number;
   /**
-   * The type of the weights when a checkpoint is converted. Default: the checkpoint's own. Of several GGUF files
-   * on the hub it chooses the one with the type in its name.
+   * The type of the weights when a checkpoint is converted. Of several GGUF files on the hub, selects the one with
+   * the type in its name. Default: the checkpoint's own.
    */
   type?: WeightType;
-  /** The type of keys and values. Default: f32 for weights in f32, else f16. */
+  /** The type of keys and values. Default: 'f32' for f32 weights, else 'f16'. */
   cacheType?: 'f32' | 'f16';
-  /** Map the file, so that processes share its memory and it is read as needed. Default true. */
+  /** Maps the file, so that processes share its memory. false reads it into memory. Default true. */
   mmap?: boolean;
-  /** Where conversions are kept. Default: the platform's cache folder, or GPT2_NATIVE_CACHE. */
+  /** The folder for conversions. Default: the variable GPT2_NATIVE_CACHE, or the platform's cache folder. */
   cacheDir?: string;
-  /**
-   * Takes models of the hub from the cache alone; the network is never touched. Default: what HF_HUB_OFFLINE
-   * says.
-   */
+  /** Opens models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
-  /** Stops the loading, which then rejects with the signal's reason. */
+  /** Aborts download, conversion and loading. The call then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** Receives the progress of each stage, in bytes. */
   onProgress?: (progress: LoadProgress) => void;
   /**
-   * Hears what ggml says while it works for this model: mostly nothing on the CPU, what a driver reports on
-   * a GPU, and how much memory was asked for where there was too little. Default: nobody; it is never
-   * written to stdout or stderr.
+   * Receives ggml's log lines for this model: mostly none on the CPU, a driver's reports on a GPU, and the size of a
+   * failed allocation. Without a logger they are dropped; nothing is written to stdout or stderr.
    */
   logger?: Logger;
 }
@@ -76,13 +73,18 @@ export const loadOptionNames = [
 ] as const;
 
 /**
- * Opens a model: a GGUF file (of a split one, the first part), or a checkpoint, as its folder or as the file with
- * its weights, which is converted once into the cache: Hugging Face's, OpenAI's, nanoGPT's or the book's
- * (docs/checkpoints.md); or the name of one on the Hugging Face hub, which is fetched once: `gpt2`, `gpt2-medium`,
- * `gpt2-large`, `gpt2-xl`, `distilgpt2`, or `owner/name`, each also with `@revision`. What there is under a path is
- * never taken for a name.
- * Without a source it is the small model that comes with the package, for trying things out.
+ * Opens a model.
  *
+ * @param source One of
+ *   - nothing: the small model that comes with the package, for trying things out;
+ *   - the path of a GGUF file, or of the first part of a split one;
+ *   - the path of a checkpoint's folder or of the file with its weights, in the formats of Hugging Face, OpenAI,
+ *     nanoGPT and "Build a Large Language Model (From Scratch)" (docs/checkpoints.md); it is converted once, into the
+ *     cache;
+ *   - the name of a model on the Hugging Face hub, which is downloaded once: `gpt2`, `gpt2-medium`, `gpt2-large`,
+ *     `gpt2-xl`, `distilgpt2` or `owner/name`, each optionally with `@revision`.
+ *
+ *   If a file or folder exists at that path, it is opened as a path, never looked up as a name.
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
  *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND,
  *   ACCESS_DENIED, HUB_UNAVAILABLE, CHECKSUM_MISMATCH
@@ -105,10 +107,10 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     cacheType: checked.cacheType,
     mmap: checked.mmap,
   };
-  const hear = logger && withUncaughtErrors(logger);
+  const log = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
-    const opened = await addon().openModel(path, nativeOptions, hear, cancellation);
-    if (signal?.aborted) await opened.dispose(); // nobody waits for it any more
+    const opened = await addon().openModel(path, nativeOptions, log, cancellation);
+    if (signal?.aborted) await opened.dispose(); // the call has rejected already
     return opened;
   });
   try {
@@ -116,14 +118,14 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     const tokenizer = tokenizerFor(description.vocabSize, description.vocabulary);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
-    return new Model(native, description, tokenizer, hear);
+    return new Model(native, description, tokenizer, log);
   } catch (error) {
     await native.dispose();
     throw error;
   }
 }
 
-/** Load options, checked, with their defaults. */
+/** Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
   const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
   const { threads, contextLength, type, cacheType, offline, signal, onProgress, logger } = options;
@@ -143,7 +145,7 @@ export function checkLoadOptions(options: LoadOptions) {
   return { ...options, device, mmap, cacheDir };
 }
 
-// Node drops what a function throws that an addon calls, and writes a warning to stderr.
+// Node drops an error that a function called by an addon throws, and writes a warning to stderr.
 function withUncaughtErrors(logger: Logger): Logger {
   return (line, level) => {
     try {
@@ -156,7 +158,7 @@ function withUncaughtErrors(logger: Logger): Logger {
   };
 }
 
-/** The GGUF file that a source means, fetched and converted if need be. */
+/** Finds the GGUF file of a source. A model is downloaded and converted first if necessary. */
 export async function findModelFile(
   source: string | undefined,
   cacheFolder: string,

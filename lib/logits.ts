@@ -1,29 +1,26 @@
 import { invalidArgument } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 
-/**
- * The positions whose logits are wanted: the last token's, all tokens', or a list of indices into the
- * tokens given to the call, in any order.
- */
+/** The positions whose logits a call returns: the last, all, or indices into the tokens of the call, in any order. */
 export type Positions = 'last' | 'all' | readonly number[];
 
 export interface Logits {
-  /** Row after row; yours to keep and change. */
+  /** Row by row. It belongs to the caller. */
   data: Float32Array;
-  /** Row i holds the logits of the token that follows the i-th position asked for. */
+  /** Row i holds the logits of the token that follows the i-th selected position. */
   shape: [positions: number, vocabSize: number];
-  /** The tokens that were evaluated. */
+  /** The evaluated tokens. */
   tokens: Uint32Array;
 }
 
-/** Positions for at most `count` tokens, checked and, if they are a list, copied. */
+/** Checks positions for at most `count` tokens. A list is copied. */
 export function checkPositions(positions: Positions | undefined, count: number): Positions {
   if (positions === undefined) return 'last';
   if (positions === 'last' || positions === 'all') return positions;
   return Array.from(positionIndices(positions, count));
 }
 
-/** The indices that `positions` means for `count` tokens. */
+/** The indices that `positions` selects among `count` tokens. */
 export function positionIndices(positions: Positions, count: number): Uint32Array {
   if (positions === 'last') return Uint32Array.of(count - 1);
   if (positions === 'all') return Uint32Array.from({ length: count }, (_, index) => index);
@@ -38,14 +35,18 @@ export function positionIndices(positions: Positions, count: number): Uint32Arra
   return Uint32Array.from(positions);
 }
 
-/** Room for `positions` rows of logits. */
+/**
+ * Allocates logits, shape [positions, vocabSize].
+ *
+ * @throws OUT_OF_MEMORY
+ */
 export function allocateLogits(positions: number, vocabSize: number): Float32Array {
   try {
     return new Float32Array(positions * vocabSize);
   } catch (cause) {
     throw new Gpt2Error(
       'OUT_OF_MEMORY',
-      `There is no memory for logits of the shape [${positions}, ${vocabSize}]`,
+      `Not enough memory for logits of the shape [${positions}, ${vocabSize}]`,
       { cause },
     );
   }

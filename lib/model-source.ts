@@ -8,8 +8,10 @@ import { defaultModel, type LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 /**
- * Where the model is that a path or a name means. What is there under a path is never taken for a name; without
- * a source it is the model that comes with the package.
+ * Finds the model of a path or a name. If a file or folder exists at that path, it is opened as a path. Without a
+ * source, it is the model that comes with the package. A model of the hub is downloaded if the cache does not hold it.
+ *
+ * @throws FILE_NOT_FOUND, FILE_UNREADABLE, and as `findHubModel`
  */
 export async function findModel(
   source: string | undefined,
@@ -25,7 +27,7 @@ export async function findModel(
     ),
   );
   if (!error) return { path };
-  // A link that leads nowhere is there too.
+  // A dangling symbolic link exists too.
   const isThere = await lstat(path).catch(() => undefined);
   if (isThere || error.code !== 'FILE_NOT_FOUND') throw error;
   const name = source === undefined ? undefined : parseModelName(source);
@@ -37,7 +39,7 @@ export async function findModel(
   throw new Gpt2Error(error.code, `Expected ${expected}, but there is nothing at ${path}`);
 }
 
-// Milliseconds of every start that only names need.
+// Loading it takes milliseconds, which only names need.
 function hub(): typeof import('./hub/hub-model.js') {
   return require('./hub/hub-model.js');
 }

@@ -14,30 +14,30 @@ import type { Logger, NativeModel, NativeModelDescription } from './native/types
 import { type EvaluateOptions, Session } from './session.js';
 import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
-/** What a model is made of. */
+/** The sizes and types of a model. */
 export interface ModelConfig {
   readonly vocabSize: number;
-  /** Tokens at most in a sequence; the `contextLength` option lowers it. */
+  /** The longest sequence, in tokens. The option `contextLength` lowers it. */
   readonly contextLength: number;
-  /** The width of the model: numbers per token between the blocks. */
+  /** The width of the residual stream. */
   readonly embeddingLength: number;
   readonly headCount: number;
   readonly layerCount: number;
-  /** Numbers per token inside the feed-forward part of a block. */
+  /** The width of the feed-forward layers. */
   readonly feedForwardLength: number;
   readonly layerNormEpsilon: number;
-  /** Numbers in the weights; a tied head counts once. */
+  /** The number of weights. A tied head counts once. */
   readonly parameterCount: number;
-  /** The type that most of the weights have, for example 'f32' or 'q8_0'. */
+  /** The type of most of the weights, for example 'f32' or 'q8_0'. */
   readonly fileType: string;
-  /** The type of the keys and values in sessions. */
+  /** The type of keys and values in sessions. */
   readonly cacheType: 'f32' | 'f16';
-  /** Whether the token embedding serves as the head too. */
+  /** Whether the head is the token embedding. */
   readonly headIsTied: boolean;
 }
 
 /**
- * A GPT-2 model in memory. Made by `loadModel`.
+ * A GPT-2 model in memory, made by `loadModel` or `createModel`. Calls may run concurrently; the engine batches them.
  *
  * @example
  * await using model = await loadModel('gpt2.gguf');
@@ -45,13 +45,14 @@ export interface ModelConfig {
  */
 export class Model implements AsyncDisposable {
   readonly config: ModelConfig;
-  /** Where it computes. */
+  /** The device that computes. */
   readonly device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
+  /** Threads that compute. */
   readonly threads: number;
-  /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model came without one. */
+  /** Text to token ids and back. Its calls throw TOKENIZER_MISSING if the model's files have no tokenizer. */
   readonly tokenizer: Tokenizer;
   readonly #native: NativeModel;
-  /** Held for the addon, which lets go of it with this object. */
+  /** The logger, referenced here because the addon holds it only weakly. */
   readonly logger: Logger | undefined;
   #disposing: Promise<void> | undefined;
 
@@ -72,13 +73,14 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The logits of the token that follows each position asked for, shape [positions, vocabSize].
+   * Computes the logits of the token that follows each selected position, shape [positions, vocabSize]. The call keeps
+   * no state; use a session to continue a sequence.
    *
    * @throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY,
    *   TOKENIZER_MISSING (for text), DISPOSED
    * @example
    * const { data, shape: [rows, vocabSize] } = await model.logits('The dog', { positions: 'all' });
-   * const last = data.subarray((rows - 1) * vocabSize); // scores of what follows "The dog"
+   * const last = data.subarray((rows - 1) * vocabSize); // scores of the token after "The dog"
    */
   async logits(input: Input, options?: EvaluateOptions): Promise<Logits> {
     checkOptions('logits', options, ['positions', 'signal']);
@@ -87,7 +89,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * A sequence of its own that remembers what it has evaluated.
+   * Creates an empty sequence with a KV cache of its own.
    *
    * @throws DISPOSED, UNKNOWN_OPTION (there are none)
    * @example
@@ -104,9 +106,10 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Continues a prompt, or each of several.
+   * Continues a prompt, or each of several prompts at the same time. If one of them fails, the others are stopped and
+   * the call rejects with that failure.
    *
-   * @throws as {@link logits}, and NOT_FINITE if the model's logits are no numbers
+   * @throws as {@link logits}, and NOT_FINITE if the logits are NaN or infinite
    * @example
    * const { text } = await model.generate('Once upon a time', { maxTokens: 40, topK: 40, seed: 1 });
    */
@@ -138,7 +141,7 @@ export class Model implements AsyncDisposable {
       }
     });
     await Promise.allSettled(running);
-    stop.signal.throwIfAborted(); // with the first failure, whichever prompt it was
+    stop.signal.throwIfAborted(); // throws the first failure in time
     return await Promise.all(running);
   }
 
@@ -148,7 +151,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Continues a prompt part by part. Leaving the loop early stops the work.
+   * Continues a prompt and yields the text part by part. Leaving the loop stops the generation.
    *
    * @throws as {@link generate}, at the first step of the loop
    * @example
@@ -163,7 +166,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Stops the calls under way, which reject with DISPOSED, and frees the memory.
+   * Stops the calls in flight, which reject with DISPOSED, and frees the memory. Later calls fail with DISPOSED.
    *
    * @example await model.dispose();
    */
@@ -181,13 +184,13 @@ export class Model implements AsyncDisposable {
     if (this.#disposing) throw new Gpt2Error('DISPOSED', 'The model was disposed.');
   }
 
-  /** @internal The tokenizer if the model has one. */
+  /** @internal The tokenizer, or undefined for a model without one. */
   get textTokenizer(): Gpt2Tokenizer | undefined {
     return this.tokenizer instanceof Gpt2Tokenizer ? this.tokenizer : undefined;
   }
 }
 
-// A list of prompts, that is, an array whose first element is no token id.
+// An array whose first element is not a token id is a list of prompts.
 function isList(prompt: Input | readonly Input[]): prompt is readonly Input[] {
   return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
 }

@@ -23,27 +23,28 @@ import { StreamTurn } from './stream-turn.js';
 import type { Gpt2Tokenizer, Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface EvaluateOptions {
-  /** Whose logits are wanted; indices count from the first token of this call's input. Default 'last'. */
+  /** The positions to return. Indices count from the first token of this call. Default 'last'. */
   positions?: Positions;
-  /** Stops the call; it then rejects with the signal's reason. */
+  /** Aborts the call. It then rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** @internal What a session needs of its model. */
+/** @internal The part of a model that its sessions use. */
 export interface SessionModel {
   readonly config: { readonly contextLength: number; readonly vocabSize: number };
   readonly tokenizer: Tokenizer;
-  /** The tokenizer if the model has one. */
+  /** The tokenizer, or undefined for a model without one. */
   readonly textTokenizer: Gpt2Tokenizer | undefined;
   /** @throws DISPOSED */
   checkAlive(): void;
 }
 
 /**
- * A sequence of tokens with its keys and values: what was evaluated once is not evaluated again.
+ * A sequence of tokens with its KV cache, made by `model.createSession()`. Tokens that were evaluated once are not
+ * evaluated again.
  *
- * Calls on one session queue up. A call that fails or is aborted leaves the session as it was; a stream
- * that ends early leaves the prompt and the tokens that it had handed out.
+ * Calls on one session queue up. A call that fails or is aborted leaves the session unchanged. A stream that ends
+ * early leaves the prompt and the tokens that it had yielded.
  *
  * @example
  * const session = model.createSession();
@@ -55,12 +56,13 @@ export class Session implements Disposable {
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
-  // Of them, those that wait for their turn.
+  // The calls among them that wait for their turn.
   #waiting = 0;
-  // The turn of a stream that has all its tokens; it ends for a call that waits, which its loop may be awaiting.
+  // The turn of a stream whose generation has finished. A waiting call ends it, since the stream's loop may be awaiting
+  // that call.
   #finishedStream: StreamTurn | undefined;
   #last: Promise<void> = Promise.resolve();
-  // Aborted by dispose(), which stops the calls under way and those that wait.
+  // Aborted by dispose(), which stops the running call and the waiting ones.
   readonly #disposal = new AbortController();
 
   /** @internal Use `model.createSession()`. */
@@ -70,12 +72,12 @@ export class Session implements Disposable {
     this.#tokens = tokens;
   }
 
-  /** How many tokens the session holds. */
+  /** The number of tokens in the session. */
   get length(): number {
     return this.#tokens.length;
   }
 
-  /** The tokens it holds; a copy. */
+  /** A copy of the tokens in the session. */
   get tokens(): Uint32Array {
     return Uint32Array.from(this.#tokens);
   }
@@ -110,9 +112,9 @@ export class Session implements Disposable {
   }
 
   /**
-   * Appends the prompt, then the model's continuation. An empty prompt continues what is there.
+   * Appends the prompt and then the model's continuation. An empty prompt continues the session as it is.
    *
-   * @throws as {@link evaluate}, and NOT_FINITE if the model's logits are no numbers
+   * @throws as {@link evaluate}, and NOT_FINITE if the logits are NaN or infinite
    * @example
    * const { text } = await session.generate('Once upon a time', { maxTokens: 40, seed: 1 });
    */
@@ -135,10 +137,11 @@ export class Session implements Disposable {
   }
 
   /**
-   * As {@link generate}, part by part. Leaving the loop early stops the work; the session then holds the
-   * prompt and the tokens that were handed out. A call that waits for the stream's turn to end begins when
-   * the model has all its tokens, handed out or not; they are then part of the session.
+   * As {@link generate}, part by part. Leaving the loop early stops the generation; the session then holds the prompt
+   * and the tokens that were yielded. The session's next call begins when all tokens are generated, whether or not they
+   * were yielded, and all of them are then in the session.
    *
+   * @throws as {@link generate}, at the first step of the loop
    * @example
    * for await (const { text } of session.stream('Once upon a time')) process.stdout.write(text);
    */
@@ -160,12 +163,18 @@ export class Session implements Disposable {
       const { generated } = turn;
       yield* streamParts(
         async (onToken, cancellation) => {
-          const hear = (token: number) => {
+          const receive = (token: number) => {
             generated.push(token);
             onToken(token);
           };
-          const { native } = settings;
-          const generation = await this.#native.generate(keep, tokens, native, hear, cancellation);
+          const { native: options } = settings;
+          const generation = await this.#native.generate(
+            keep,
+            tokens,
+            options,
+            receive,
+            cancellation,
+          );
           turn?.hold(0);
           this.#finishedStream = turn;
           if (this.#waiting > 0) turn?.endWithAll();
@@ -183,10 +192,10 @@ export class Session implements Disposable {
   }
 
   /**
-   * Keeps the first `length` tokens and forgets the rest.
+   * Keeps the first `length` tokens and drops the rest. The cache keeps its memory.
    *
-   * @throws INVALID_ARGUMENT, SESSION_BUSY while a call is under way, DISPOSED
-   * @example session.rewind(0); // start anew, memory kept
+   * @throws INVALID_ARGUMENT, SESSION_BUSY while a call is in flight, DISPOSED
+   * @example session.rewind(0); // an empty session
    */
   rewind(length: number): void {
     this.#check();
@@ -196,10 +205,10 @@ export class Session implements Disposable {
   }
 
   /**
-   * An independent session with the same tokens; their keys and values are copied, not evaluated.
+   * Creates an independent session with the same tokens. Keys and values are copied, not evaluated again.
    *
-   * @throws SESSION_BUSY while a call is under way, DISPOSED
-   * @example const other = session.fork();
+   * @throws SESSION_BUSY while a call is in flight, OUT_OF_MEMORY, DISPOSED
+   * @example using other = session.fork();
    */
   fork(): Session {
     this.#check();
@@ -208,7 +217,11 @@ export class Session implements Disposable {
     return new Session(this.#model, native, [...this.#tokens]);
   }
 
-  /** Frees the keys and values. Calls under way stop and reject with DISPOSED. */
+  /**
+   * Frees the keys and values. Calls in flight stop and reject with DISPOSED.
+   *
+   * @example session.dispose();
+   */
   dispose(): void {
     if (this.#disposal.signal.aborted) return;
     this.#disposal.abort(new Gpt2Error('DISPOSED', 'The session was disposed.'));
@@ -228,18 +241,18 @@ export class Session implements Disposable {
     if (this.#running === 0) return;
     throw new Gpt2Error(
       'SESSION_BUSY',
-      `Expected no call under way on the session at ${call}(), which acts at once; await them first`,
+      `Expected no call in flight on the session at ${call}(), which acts immediately; await them first`,
     );
   }
 
   #checkPrompt(prompt: Input): Uint32Array | string {
     this.#check();
     const { tokenizer, config } = this.#model;
-    // Whether an empty text starts or continues is known only when its turn comes.
+    // Whether an empty text starts or continues the session is known only at its turn.
     return prompt === '' ? prompt : checkInput(prompt, tokenizer, config.contextLength);
   }
 
-  /** The tokens of what was given. Text is tokenized in its turn, since the tokenizer may have to be read. */
+  /** Tokenizes text. This happens at the call's turn, since the tokenizer may have to be read first. */
   async #read(given: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
     if (typeof given !== 'string') return given;
     const { textTokenizer, tokenizer } = this.#model;
@@ -273,8 +286,8 @@ export class Session implements Disposable {
   }
 
   /**
-   * Waits for the calls before this one; the function it resolves to lets the next one begin. A call that
-   * is stopped while it waits rejects at once and gives up its place.
+   * Waits for the calls before this one. Resolves to a function that lets the next call begin. A call that is aborted
+   * while it waits rejects immediately and gives up its place.
    */
   async #turn(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();

@@ -1,6 +1,6 @@
-/** A stream's turn on its session: how much of the stream the session holds, and when the turn ends. */
+/** A stream's turn on its session: adds the stream's tokens to the session and ends the turn. */
 export class StreamTurn {
-  /** The new tokens so far, handed out or not. */
+  /** The new tokens so far, yielded or not. */
   readonly generated: number[] = [];
   readonly #sessionTokens: number[];
   readonly #prompt: Uint32Array;
@@ -15,7 +15,7 @@ export class StreamTurn {
     this.#release = release;
   }
 
-  /** Adds the prompt, if it is not there yet, and the next `count` new tokens to the session. */
+  /** Adds the prompt, unless it was added before, and the next `count` new tokens to the session. */
   hold(count: number): void {
     if (this.#isOver) return;
     if (!this.#hasPrompt) for (const token of this.#prompt) this.#sessionTokens.push(token);
@@ -25,7 +25,7 @@ export class StreamTurn {
     this.#held += next.length;
   }
 
-  /** Ends the turn with all tokens, those that are not handed out yet too. */
+  /** Adds all remaining tokens, yielded or not, and ends the turn. */
   endWithAll(): void {
     this.hold(this.generated.length - this.#held);
     this.end();

@@ -10,9 +10,9 @@ import type { GgufDescription } from '../native/types.js';
 import {
   findFile,
   modelForms,
+  noteDefaultModel,
   offlineOption,
   parseCount,
-  tellOfDefaultModel,
 } from './model-options.js';
 import { formatBytes } from './terminal.js';
 
@@ -26,24 +26,28 @@ interface Flags {
 export function describeCommand(): Command {
   return new Command('describe')
     .description(
-      'Draw the architecture of a model or of a published size: shapes, parameters, memory.',
+      'Draw the architecture of a model or of a published size, with shapes, parameters and memory.',
     )
     .argument(
       '[model]',
       `${modelForms}, or a published size: ${presetNames.join(', ')} (default: the small model that comes with the package)`,
     )
     .addOption(
-      new Option('--type <type>', 'type of the weights of a published size')
+      new Option('--type <type>', 'type of the weights, for a published size')
         .choices(weightTypes)
         .default('f32'),
     )
-    .option('--context <tokens>', "tokens in the cache (default: the model's context)", parseCount)
+    .option(
+      '--context <tokens>',
+      "tokens in the KV cache (default: the model's context length)",
+      parseCount,
+    )
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
-/** A tensor as it lies in memory. */
+/** A tensor as it is stored. */
 interface StoredTensor {
   name: string;
   /** the contiguous dimension first */
@@ -98,7 +102,7 @@ async function describeFile(
   const path = await findFile(model, { offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
   const { tensors } = description;
-  if (model === undefined) tellOfDefaultModel();
+  if (model === undefined) noteDefaultModel();
   const values = gpt2Metadata(path, description);
   const number = (key: string) => Number(values.get(`gpt2.${key}`));
   const absent = absentTensors(values);
@@ -116,7 +120,7 @@ async function describeFile(
   };
 }
 
-/** Biases that stand in a file as zeros, for other loaders. */
+/** The biases that the model does not have and that its file stores as zeros for other loaders. */
 function absentTensors(metadata: Map<string, GgufDescription['metadata'][number][1]>): Set<string> {
   const list = metadata.get('gpt2_native.absent_biases');
   return new Set(typeof list === 'object' ? list.strings : []);
@@ -125,7 +129,7 @@ function absentTensors(metadata: Map<string, GgufDescription['metadata'][number]
 interface Part {
   name: string;
   shape: string;
-  /** of one layer, where it is part of the layers */
+  /** of one layer, for a part of the layers */
   parameters: number;
   byteSize: number;
 }
@@ -213,8 +217,8 @@ function draw(title: string, summary: Summary, tokens: number): string {
   lines.push(`┌─ each of ${grouped(layerCount)} layers`);
   for (const [index, part] of summary.layer.entries()) {
     add('│   ', part);
-    // The third and the last are added to what came in.
-    if (index % 3 === 2) lines.push('│ + what came in');
+    // Residual connections follow the attention output and the feed-forward part.
+    if (index % 3 === 2) lines.push('│ + input of the block');
   }
   lines.push('└─');
   for (const part of summary.output) add('  ', part);

@@ -21,14 +21,24 @@ interface Flags extends ModelFlags {
 
 export function generateCommand(): Command {
   const command = new Command('generate')
-    .description('Continue a text; the prompt and its continuation appear as they are made.')
-    .argument('[prompt]', 'the text; "-" reads it from stdin, nothing starts from <|endoftext|>')
+    .description(
+      'Continue a text. The prompt and its continuation are printed as they are generated.',
+    )
+    .argument('[prompt]', 'the text; "-" reads it from stdin (default: start from <|endoftext|>)')
     .option('--tokens <ids>', 'token ids instead of a text, for example "464,3290"', parseNumbers)
-    .option('-n, --max-tokens <count>', 'new tokens at most (default: 128)', parseNumber)
-    .option('--temperature <number>', '0: always the likeliest token (default: 1)', parseNumber)
-    .option('--top-k <count>', 'draw from the k likeliest tokens (default: all)', parseNumber)
-    .option('--top-p <number>', 'draw from the likeliest that sum to p (default: all)', parseNumber)
-    .option('--seed <number>', 'same seed, same text (default: a new one)', parseNumber)
+    .option('-n, --max-tokens <count>', 'maximum number of new tokens (default: 128)', parseNumber)
+    .option(
+      '--temperature <number>',
+      '0 always selects the likeliest token (default: 1)',
+      parseNumber,
+    )
+    .option('--top-k <count>', 'sample from the k likeliest tokens (default: all)', parseNumber)
+    .option(
+      '--top-p <number>',
+      'sample from the likeliest tokens with a total of p (default: all)',
+      parseNumber,
+    )
+    .option('--seed <number>', 'same seed, same text (default: a random one)', parseNumber)
     .option('--json', 'print the result as JSON on stdout when it is complete');
   return addModelOptions(command).action(run);
 }
@@ -44,10 +54,10 @@ async function run(text: string | undefined, flags: Flags): Promise<void> {
     process.stdout.write(`${JSON.stringify(printed)}\n`);
     return;
   }
-  // Shown with the first new token, so that a prompt that is refused leaves nothing on stdout.
+  // Printed with the first new token, so that an invalid prompt leaves stdout empty.
   let shown = typeof prompt === 'string' ? prompt : '';
   for await (const part of model.stream(prompt, options)) {
-    // A model without a tokenizer has only ids to show.
+    // Without a tokenizer there are only ids to print.
     process.stdout.write(shown + (model.textTokenizer ? part.text : `${part.tokens.join(' ')} `));
     shown = '';
   }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command. Results go to stdout, everything else to stderr.
+// The command gpt2. Results go to stdout, everything else to stderr.
 
 import { Command, CommanderError } from 'commander';
 import { Gpt2Error } from '../errors.js';
@@ -17,7 +17,7 @@ import { rmCommand } from './rm-command.js';
 const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
 
 const program = new Command('gpt2')
-  .description('GPT-2: next-token scores, text, conversion of checkpoints.')
+  .description('GPT-2: logits, text generation, conversion and quantisation of checkpoints.')
   .version(version)
   .addCommand(logitsCommand())
   .addCommand(generateCommand())
@@ -33,10 +33,10 @@ const program = new Command('gpt2')
     `
 Exit codes:
   0  success
-  1  the work failed; the reason and its code are on stderr
-  2  the command line is wrong
+  1  the command failed; stderr has the reason and its code
+  2  the command line is invalid
 
-"gpt2 <command> --help" shows a command's options.`,
+"gpt2 <command> --help" prints a command's options.`,
   );
 
 for (const command of [program, ...program.commands]) {
@@ -46,7 +46,7 @@ for (const command of [program, ...program.commands]) {
 }
 
 async function main(): Promise<number> {
-  // "gpt2 generate … | head -1" closes the pipe early, which is no failure.
+  // "gpt2 generate … | head -1" closes the pipe early, which is not a failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? exitCodes.success : exitCodes.failure);
   });

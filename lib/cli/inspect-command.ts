@@ -2,12 +2,12 @@ import { Command } from 'commander';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription } from '../native/types.js';
-import { findFile, modelForms, offlineOption, tellOfDefaultModel } from './model-options.js';
+import { findFile, modelForms, noteDefaultModel, offlineOption } from './model-options.js';
 import { formatBytes } from './terminal.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('Print what a model file holds: metadata, tensors, types, sizes.')
+    .description('Print the contents of a model file: metadata, tensors, types, sizes.')
     .argument(
       '[model]',
       `${modelForms}; checkpoints are converted first (default: the small model that comes with the package)`,
@@ -25,7 +25,7 @@ interface Flags {
 async function run(model: string | undefined, { offline, json }: Flags): Promise<void> {
   const path = await findFile(model, { offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
-  if (model === undefined) tellOfDefaultModel();
+  if (model === undefined) noteDefaultModel();
   process.stdout.write(
     json ? `${JSON.stringify(toJson(description))}\n` : toText(path, description),
   );

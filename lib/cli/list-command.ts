@@ -35,7 +35,7 @@ async function run({ cacheDir, json }: { cacheDir?: string; json?: boolean }): P
 function linesOf(model: CachedModel): string[] {
   const { repository, commit, revisions, byteSize, hasWeights, conversions } = model;
   const what = [revisions.join(', '), commit.slice(0, 12), formatBytes(byteSize)];
-  if (!hasWeights) what.push('without its weights, whose download was interrupted');
+  if (!hasWeights) what.push('without its weights: the download was interrupted');
   return [
     `${repository}  ${what.filter((part) => part !== '').join('  ')}`,
     ...conversions.map(({ path, byteSize: bytes }) => `  ${basename(path)}  ${formatBytes(bytes)}`),

@@ -24,10 +24,12 @@ interface Candidate {
 
 export function logitsCommand(): Command {
   const command = new Command('logits')
-    .description('Print the likeliest next tokens after a text, with their logits.')
-    .argument('[text]', 'the text; "-" reads it from stdin, nothing starts from <|endoftext|>')
+    .description(
+      'Print the likeliest next tokens after a text, with their logits and probabilities.',
+    )
+    .argument('[text]', 'the text; "-" reads it from stdin (default: start from <|endoftext|>)')
     .option('--tokens <ids>', 'token ids instead of a text, for example "464,3290"', parseNumbers)
-    .option('--top <count>', 'how many tokens to print', parseCount, 10)
+    .option('--top <count>', 'number of tokens to print', parseCount, 10)
     .option('--json', 'print JSON on stdout');
   return addModelOptions(command).action(run);
 }
@@ -43,7 +45,7 @@ async function run(text: string | undefined, flags: Flags): Promise<void> {
   }
 }
 
-/** The `count` tokens of the largest logits, with their shares of the softmax. */
+/** The `count` tokens with the largest logits, and their probabilities (softmax). */
 function likeliest(model: Model, logits: Float32Array, count: number): Candidate[] {
   const largest = logits.reduce((a, b) => Math.max(a, b));
   const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
@@ -95,7 +97,11 @@ function table(candidates: readonly Candidate[]): string {
   return `${[head, ...lines].map((line) => line.trimEnd()).join('\n')}\n`;
 }
 
-/** A bar of eighths of a character; share: 0 to 1, of the longest bar. */
+/**
+ * A bar in steps of an eighth of a character.
+ *
+ * @param share its length relative to the longest bar, from 0 to 1
+ */
 function bar(share: number): string {
   const eighths = Math.round(share * barWidth * 8);
   return '█'.repeat(eighths >> 3) + ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths & 7];

@@ -19,11 +19,11 @@ export interface ModelFlags {
   offline?: boolean;
 }
 
-/** What a model is named by. */
+/** The forms of a model argument, for help texts. */
 export const modelForms =
   'a GGUF file, a checkpoint (folder or file), or a name on the hub (gpt2, owner/name[@revision])';
 
-/** Adds the options with which a command finds and opens its model. */
+/** Adds the options of commands that open a model. */
 export function addModelOptions(command: Command): Command {
   return command
     .option(
@@ -40,11 +40,11 @@ export function addModelOptions(command: Command): Command {
       ]),
     )
     .option('--threads <count>', 'threads that compute (default: the physical cores)', parseNumber)
-    .option('--context-length <tokens>', "at most the model's own", parseNumber)
+    .option('--context-length <tokens>', "longest sequence (default: the model's own)", parseNumber)
     .addOption(typeOption())
     .addOption(new Option('--cache-type <type>', 'type of keys and values').choices(['f32', 'f16']))
     .option('--no-mmap', 'read the file into memory instead of mapping it')
-    .option('--cache-dir <folder>', 'where conversions are kept')
+    .option('--cache-dir <folder>', 'folder for conversions')
     .addOption(offlineOption());
 }
 
@@ -62,10 +62,13 @@ export function conversionThreadsOption(): Option {
 }
 
 export function offlineOption(): Option {
-  return new Option('--offline', 'take models of the hub from the cache alone');
+  return new Option(
+    '--offline',
+    'open models of the hub from the cache only, without network access',
+  );
 }
 
-/** The GGUF file of a model, fetched and converted if need be, with a progress bar on a terminal. */
+/** Finds the GGUF file of a model, with a progress bar on a terminal. The model is downloaded and converted if necessary. */
 export async function findFile(
   model: string | undefined,
   { offline }: Pick<ModelFlags, 'offline'>,
@@ -79,7 +82,7 @@ export async function findFile(
   }
 }
 
-/** Opens the model that the options name, with a progress bar on a terminal. */
+/** Opens the model of the options, with a progress bar on a terminal. */
 export async function openModel(flags: ModelFlags): Promise<Model> {
   const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir, offline } = flags;
   const bar = new ProgressBar();
@@ -89,37 +92,38 @@ export async function openModel(flags: ModelFlags): Promise<Model> {
   };
   try {
     const opened = await loadModel(model, options);
-    if (model === undefined) tellOfDefaultModel();
+    if (model === undefined) noteDefaultModel();
     return opened;
   } finally {
     bar.clear();
   }
 }
 
-/** Says on stderr which model is used, and how to get a real one. */
-export function tellOfDefaultModel(): void {
+/** Writes to stderr which model is used, and how to use a real one. */
+export function noteDefaultModel(): void {
   process.stderr.write(
-    `gpt2: no model given, so this is the small one that comes with the package, trained on twenty old books.
-With --model gpt2 it is OpenAI's 124M, fetched once (550 MB) from the Hugging Face hub into the cache.
+    `gpt2: no model given; using the small model that comes with the package, which was trained on twenty old books.
+--model gpt2 uses OpenAI's 124M, which is downloaded once (550 MB) from the Hugging Face hub into the cache.
 `,
   );
 }
 
 export function parseNumber(text: string): number {
   const number = Number(text);
-  if (text.trim() === '' || Number.isNaN(number)) throw new InvalidArgumentError('Not a number.');
+  if (text.trim() === '' || Number.isNaN(number))
+    throw new InvalidArgumentError('Expected a number.');
   return number;
 }
 
 export function parseCount(text: string): number {
   const number = parseNumber(text);
   if (!Number.isInteger(number) || number < 1) {
-    throw new InvalidArgumentError('Not a whole number of at least 1.');
+    throw new InvalidArgumentError('Expected a whole number of at least 1.');
   }
   return number;
 }
 
-/** A list of whole numbers, separated by commas or spaces. */
+/** Parses a list of whole numbers, separated by commas or spaces. */
 export function parseNumbers(text: string): number[] {
   return text
     .split(/[\s,]+/)
@@ -127,7 +131,7 @@ export function parseNumbers(text: string): number[] {
     .map(parseNumber);
 }
 
-/** The input of a command: token ids if given, else the text, where "-" means standard input. */
+/** The input of a command: token ids if given, otherwise the text, which "-" reads from stdin. */
 export async function readInput(text: string | undefined, tokens?: number[]): Promise<Input> {
   if (tokens) return tokens;
   if (text !== '-') return text ?? '';

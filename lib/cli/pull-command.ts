@@ -14,12 +14,12 @@ interface Flags {
 
 export function pullCommand(): Command {
   return new Command('pull')
-    .description('Fetch a model from the Hugging Face hub into the cache, or its newest version.')
+    .description('Download the newest version of a model from the Hugging Face hub into the cache.')
     .argument(
       '<name>',
       'gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or owner/name[@revision]',
     )
-    .addOption(typeOption('of several GGUF files, the one with this type in its name'))
+    .addOption(typeOption('of several GGUF files, download the one with this type in its name'))
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
@@ -27,7 +27,10 @@ export function pullCommand(): Command {
 async function run(text: string, { type, json }: Flags): Promise<void> {
   const name = expectModelName(text);
   if (isOfflineByDefault()) {
-    throw new Gpt2Error('INVALID_ARGUMENT', 'Expected HF_HUB_OFFLINE not to be set for a pull');
+    throw new Gpt2Error(
+      'INVALID_ARGUMENT',
+      'Expected the variable HF_HUB_OFFLINE not to be set for a pull',
+    );
   }
   const bar = new ProgressBar();
   try {

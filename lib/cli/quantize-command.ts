@@ -15,7 +15,7 @@ interface Flags {
 
 export function quantizeCommand(): Command {
   return new Command('quantize')
-    .description('Write a model with weights of fewer bits, and report which type each matrix has.')
+    .description('Write a model with quantised weights, and report the type of each matrix.')
     .argument('<model>', modelForms)
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption('type of the weights').makeOptionMandatory())
@@ -25,7 +25,7 @@ export function quantizeCommand(): Command {
     .action(run);
 }
 
-/** The matrices that have a type. */
+/** The matrices of one type. */
 interface Share {
   type: string;
   byteSize: number;

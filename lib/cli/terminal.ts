@@ -2,7 +2,7 @@ import type { LoadProgress } from '../progress.js';
 
 const width = 30;
 
-/** One line on stderr that is written over and over; nothing at all if stderr is no terminal. */
+/** A progress bar: one line on stderr that is overwritten. Writes nothing if stderr is not a terminal. */
 export class ProgressBar {
   #shown = '';
 
@@ -22,7 +22,7 @@ export class ProgressBar {
   }
 }
 
-/** A size for a person to read: three digits and a decimal unit. */
+/** A number of bytes as text: three digits and a decimal unit. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB'];
   let unit = 0;

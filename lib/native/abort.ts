@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Waits, unless the signal is aborted first: then its reason is thrown. */
+/** Waits. If the signal is aborted first, throws its reason. */
 export async function waitUnlessAborted(
   milliseconds: number,
   signal: AbortSignal | undefined,
@@ -10,14 +10,17 @@ export async function waitUnlessAborted(
   });
 }
 
-/** What a promise settles to, unless the signal is aborted first: then `stop` is called, and its reason thrown. */
+/**
+ * Waits for a promise. If the signal is aborted first, calls `stop` and throws the signal's reason; the promise's own
+ * outcome is then ignored.
+ */
 export async function unlessAborted<T>(
   signal: AbortSignal | undefined,
   promise: Promise<T>,
   stop?: () => void,
 ): Promise<T> {
   if (!signal) return await promise;
-  promise.catch(() => {}); // nobody may be there to hear it
+  promise.catch(() => {}); // after an abort nothing else handles its rejection
   signal.throwIfAborted();
   let stopListening = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -33,11 +36,11 @@ export async function unlessAborted<T>(
   }
 }
 
-// What is to be done when a signal is aborted. One listener serves all calls that share a signal, since
-// Node warns of a leak when a signal has more than ten.
+// The actions on abort, by signal. One listener serves all calls that share a signal, since Node warns of a leak when
+// a signal has more than ten listeners.
 const abortActions = new WeakMap<AbortSignal, { all: Set<() => void>; listener: () => void }>();
 
-/** Has `action` done on abort; the function it returns calls that off. */
+/** Registers an action on abort. Returns a function that removes it. */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {
   let actions = abortActions.get(signal);
   if (!actions) {
@@ -54,15 +57,15 @@ export function onAbort(signal: AbortSignal, action: () => void): () => void {
   return () => {
     all.delete(action);
     if (all.size > 0) return;
-    // The host's signal may be one of AbortSignal.any(), which Node keeps as long as it has a listener.
+    // The caller's signal may come from AbortSignal.any(). Node keeps such a signal as long as it has a listener.
     signal.removeEventListener('abort', listener);
     abortActions.delete(signal);
   };
 }
 
 /**
- * A signal that is aborted with any of others, or by itself, until it is disposed. (AbortSignal.any() leaves
- * something behind in signals that outlive it: 300 bytes a call in Node 22.)
+ * A signal that is aborted with any of several others, or by `abort()`. Disposing it unlinks it from the others.
+ * (AbortSignal.any() leaves 300 bytes per call in signals that outlive it, in Node 22.)
  */
 export class LinkedSignal implements Disposable {
   readonly #controller = new AbortController();

@@ -45,13 +45,13 @@ function load(): Addon {
     throw new Gpt2Error(
       'ADDON_MISMATCH',
       `Expected the addon of version ${version} but ${path} is of version ${loaded.version}. ` +
-        'In a checkout, "npm run build:native" builds it anew.',
+        'In a checkout, "npm run build:native" rebuilds it.',
     );
   }
   return loaded;
 }
 
-/** Whether an error has a code: what the addon throws does. */
+/** Whether an error has a code, as all errors of the addon have. */
 export function isNativeError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
 }

@@ -1,4 +1,4 @@
-// Calls of the addon: they reject with our errors, and an AbortSignal stops them.
+// Calls of the addon, with errors as Gpt2Error and an AbortSignal for cancellation.
 
 import { type ErrorCode, Gpt2Error } from '../errors.js';
 import { onAbort, unlessAborted } from './abort.js';
@@ -6,8 +6,8 @@ import { addon, isNativeError } from './addon.js';
 import type { NativeCancellation } from './types.js';
 
 /**
- * Makes a native call that an AbortSignal can stop, and turns its errors into ours. On abort it rejects with
- * the signal's reason at once; the native work notices a moment later, and its result is dropped.
+ * Makes a native call that an AbortSignal can cancel. Its errors become Gpt2Errors. On abort the call rejects with the
+ * signal's reason immediately; the native work stops a moment later, and its result is dropped.
  */
 export async function callNative<T>(
   signal: AbortSignal | undefined,
@@ -21,7 +21,7 @@ export async function callNative<T>(
   return await unlessAborted(signal, running, () => cancellation?.cancel());
 }
 
-/** Makes a native call that acts at once, and turns its errors into ours. */
+/** Makes a synchronous native call. Its errors become Gpt2Errors. */
 export function callNativeNow<T>(call: () => T): T {
   try {
     return call();
@@ -30,7 +30,7 @@ export function callNativeNow<T>(call: () => T): T {
   }
 }
 
-/** As {@link callNative}, but on abort it rejects when the native work has ended and cleaned up. */
+/** As {@link callNative}, but on abort it rejects after the native work has ended and cleaned up. */
 export async function callNativeToItsEnd<T>(
   signal: AbortSignal,
   start: (cancellation: NativeCancellation) => Promise<T>,
@@ -53,7 +53,7 @@ function toGpt2Error(error: unknown): Gpt2Error {
   if (!isNativeError(error)) {
     return new Gpt2Error('INTERNAL', String(error), { cause: error });
   }
-  // Without a signal, only dispose() stops work.
+  // Without a signal, only dispose() cancels work.
   if (error.code === 'ABORTED') {
     return new Gpt2Error('DISPOSED', 'The model was disposed during the call.');
   }

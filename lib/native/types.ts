@@ -16,7 +16,7 @@ export type TensorType =
 
 export interface NativeModelOptions {
   device: string;
-  /** 0: one for every physical core this process may use */
+  /** 0: one for every physical core that the process may use */
   threads: number;
   /** 0: the model's own */
   contextLength: number;
@@ -38,21 +38,21 @@ export interface NativeModelDescription {
   headIsTied: boolean;
   device: 'cpu' | 'cuda' | 'metal' | 'vulkan';
   threads: number;
-  /** the tokens in the file's metadata, if it has any */
+  /** The tokens in the file's metadata. Absent if it has none. */
   vocabulary?: NativeVocabulary;
 }
 
 export interface NativeVocabulary {
-  /** how many tokens there are, without padding */
+  /** The number of tokens, without padding. */
   count: number;
-  /** an FNV-1a hash in hexadecimal over the first 50,257, as many as GPT-2 has */
+  /** An FNV-1a hash in hexadecimal over the first 50,257 tokens, the size of GPT-2's vocabulary. */
   fingerprint: string;
   mergeCount: number;
-  /** the tokens beyond those; absent if they are too many to be handed over */
+  /** The tokens beyond those. Absent if they exceed the limit of added tokens. */
   added?: NativeAddedTokens;
 }
 
-/** The same place in each is the same token. */
+/** Added tokens, as parallel arrays. */
 export interface NativeAddedTokens {
   ids: Float64Array;
   /** GGUF's tokenizer.ggml.token_type */
@@ -68,6 +68,7 @@ export interface NativeGenerateOptions {
   seed: number;
 }
 
+/** The result of a generation, with the names and units of `Generation`. */
 export interface NativeGeneration {
   finishReason: 'length' | 'endOfText';
   promptTokens: number;
@@ -78,17 +79,20 @@ export interface NativeGeneration {
   totalMs: number;
 }
 
-/** Hears what ggml has to say while it works for a model, line by line. */
+/** Receives ggml's log lines for one model. */
 export type Logger = (line: string, level: LogLevel) => void;
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Handed to calls; its cancel() makes them reject with the code ABORTED. */
+/** An argument of calls. Its cancel() makes them reject with the code ABORTED. */
 export interface NativeCancellation {
   cancel(): void;
 }
 
 export interface NativeSession {
-  /** Keeps the first `keep` tokens, appends and evaluates; fills `out` with one row per position. */
+  /**
+   * Keeps the first `keep` tokens of the session, appends `tokens` and evaluates them. Writes the logits of the
+   * positions, which are indices into `tokens`, to `out`, shape [positions.length, vocabSize].
+   */
   evaluate(
     keep: number,
     tokens: Uint32Array,
@@ -96,6 +100,7 @@ export interface NativeSession {
     out: Float32Array,
     cancellation?: NativeCancellation,
   ): Promise<void>;
+  /** As `evaluate`, and continues the sequence. `onToken` receives each new token. */
   generate(
     keep: number,
     tokens: Uint32Array,
@@ -113,18 +118,19 @@ export interface NativeModel {
   dispose(): Promise<void>;
 }
 
+/** The metadata and the tensors of a GGUF file, without their data. */
 export interface GgufDescription {
   version: number;
-  /** of all parts */
+  /** bytes of all parts */
   byteSize: number;
-  /** paths: one, or those of a split file's parts, of which the first holds the metadata */
+  /** The paths of a split file's parts, or the one path. The first file holds the metadata. */
   parts: string[];
   metadata: [
     key: string,
     value: string | number | boolean | { length: number; strings?: string[] },
-    /** where the value ends in the file, and the next key begins */
+    /** the offset in the file at which the value ends and the next key begins */
     end: number,
-    /** of the value, or of an array's elements, by GGUF's number */
+    /** GGUF's number for the type of the value, or of an array's elements */
     type: number,
   ][];
   tensors: {
@@ -133,38 +139,39 @@ export interface GgufDescription {
     /** in ggml's order: the contiguous dimension first */
     shape: number[];
     byteSize: number;
-    /** index of the file that it lies in */
+    /** index into `parts` */
     part: number;
-    /** in that file */
+    /** in that file, in bytes */
     offset: number;
   }[];
 }
 
 /** A file opened for reading. */
 export interface NativeFile {
+  /** bytes */
   readonly size: number;
-  /** Fills `out` with the bytes from `offset` on. */
+  /** Fills `out` with the bytes that begin at `offset`. */
   read(offset: number, out: Uint8Array, cancellation?: NativeCancellation): Promise<void>;
   close(): void;
 }
 
-/** A tensor of a GGUF file to be written: one of three kinds of numbers. */
+/** A tensor of a GGUF file to be written. Its elements have one of three sources. */
 export interface NativeTensor {
   name: string;
   type: TensorType;
-  /** of files: matrices whose rows follow each other */
+  /** Files: matrices whose rows are concatenated. */
   parts?: readonly {
     file: NativeFile;
     offset: number;
-    /** one of ggml's */
+    /** ggml's name of the type */
     type: string;
     rows: number;
     columns: number;
     transpose: boolean;
   }[];
-  /** or drawn from a normal distribution around 0; each stream of a seed is independent of the others */
+  /** Or a normal distribution with mean 0. The streams of a seed are independent of each other. */
   drawn?: { seed: number; stream: number; deviation: number; rows: number; columns: number };
-  /** or all the same, in f32 */
+  /** Or one value for all elements, in f32. */
   equal?: { value: number; count: number };
 }
 
@@ -177,23 +184,23 @@ export interface Addon {
     logger?: Logger,
     cancellation?: NativeCancellation,
   ): Promise<NativeModel>;
-  /** Of a split file the path is that of the first part. */
+  /** path: of a split file, the first part. */
   inspectGguf(path: string): Promise<GgufDescription>;
   openFile(path: string): Promise<NativeFile>;
-  /** Takes a lock and resolves to what releases it; to undefined while somebody else holds it. */
+  /** Locks a file. Resolves to a function that releases the lock, or to undefined while another holder has it. */
   lockFile(path: string): Promise<(() => void) | undefined>;
-  /** Writes header and tensors, encoded; `onProgress` receives the number of source bytes done so far. */
+  /** Encodes tensors and writes them after the header. `onProgress` receives the number of source bytes done so far. */
   writeGguf(
     path: string,
     header: Uint8Array,
     tensors: readonly NativeTensor[],
-    /** that encode; 0: one for every physical core this process may use */
+    /** threads that encode; 0: one for every physical core that the process may use */
     threads: number,
     onProgress: (done: number) => void,
     cancellation?: NativeCancellation,
   ): Promise<void>;
-  /** elements and bytes of one block */
+  /** The elements and bytes of one block of a type. */
   blockSize(type: TensorType): [elements: number, bytes: number];
-  /** Stops the work of this thread's models for good, and waits until it has ended. */
+  /** Stops the work of all models of this JavaScript thread for good, and waits until it has ended. */
   stopWorkers(): void;
 }
