@@ -13,13 +13,12 @@ namespace gpt2 {
 
 namespace {
 
-// Nodes and views that one layer of the stock operators makes; the head and the input need a few
-// more.
+// At least the nodes and views that StockOps makes for a layer, and for the input and the head.
 constexpr size_t kNodesPerLayer = 48;
-constexpr size_t kNodesBeside = 16;
+constexpr size_t kExtraNodes = 16;
 
-// A token attends to itself and all before it. For `count` tokens from position `start` on:
-// [start + count, count].
+// 0 where a token may attend, to itself and all earlier positions, and −∞ elsewhere. For `count`
+// tokens from position `start` on: [start + count, count].
 std::vector<float> causalMask(int64_t start, int64_t count) {
   const auto positions = static_cast<size_t>(start + count);
   std::vector<float> mask(positions * static_cast<size_t>(count));
@@ -33,7 +32,7 @@ std::vector<float> causalMask(int64_t start, int64_t count) {
 
 bool isQuantized(const Linear& linear) { return !isFloatType(linear.weight->type); }
 
-bool hasQuantized(const Weights& weights) {
+bool anyIsQuantized(const Weights& weights) {
   return isQuantized(weights.head()) ||
          std::any_of(weights.layers().begin(), weights.layers().end(), [](const Layer& layer) {
            return isQuantized(layer.attentionQkv) || isQuantized(layer.attentionOutput) ||
@@ -41,9 +40,9 @@ bool hasQuantized(const Weights& weights) {
          });
 }
 
-// The rows that a graph gives out. It needs an end: where nobody asks for any, it is the last.
-std::vector<int64_t> askedOrLast(const std::vector<int64_t>& asked, int64_t count) {
-  return asked.empty() ? std::vector<int64_t>{count - 1} : asked;
+// A graph needs an output: the last token if there are no output rows.
+std::vector<int64_t> rowsOrLast(const std::vector<int64_t>& rows, int64_t count) {
+  return rows.empty() ? std::vector<int64_t>{count - 1} : rows;
 }
 
 }  // namespace
@@ -52,48 +51,49 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
     : weights_(weights),
       device_(device),
       operators_(device.isCpu() ? operators : OperatorSet::kStock),
-      hasQuantizedWeights_(hasQuantized(weights)),
-      nodeLimit_(kNodesPerLayer * weights.layers().size() + kNodesBeside),
+      hasQuantizedWeights_(anyIsQuantized(weights)),
+      nodeLimit_(kNodesPerLayer * weights.layers().size() + kExtraNodes),
       graphContext_(nodeLimit_, nodeLimit_),
-      fewTokens_(device.makeAllocator()),
-      manyTokens_(device.makeAllocator()),
-      head_(device.makeAllocator()) {}
+      decodeAllocator_(device.makeAllocator()),
+      prefillAllocator_(device.makeAllocator()),
+      headAllocator_(device.makeAllocator()) {}
 
-const float* ForwardPass::run(const std::vector<Slice>& slices, const CancelFlag* cancelled) {
+const float* ForwardPass::run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   size_t rows = 0;
-  for (const Slice& slice : slices) rows += slice.rows.size();
-  hidden_.resize((rows + 1) * width);  // the last is for what nobody asked for
+  for (const BatchEntry& entry : batch) rows += entry.outputRows.size();
+  hidden_.resize((rows + 1) * width);  // one more for the output of rowsOrLast()
   if (operators_ == OperatorSet::kFused) {
-    runFused(slices, hidden_.data(), cancelled);
+    runFused(batch, hidden_.data(), cancelled);
   } else {
-    runStock(slices[0], hidden_.data(), cancelled);
+    runStock(batch[0], hidden_.data(), cancelled);
   }
-  for (const Slice& slice : slices) {
-    slice.session->markEvaluated(slice.session->evaluated() + slice.count);
+  for (const BatchEntry& entry : batch) {
+    entry.session->markEvaluated(entry.session->evaluated() + entry.count);
   }
   return hidden_.data();
 }
 
-int64_t ForwardPass::mostRows(bool several) const {
-  // Reading rows rounds them for quantised weights, so the number of a sequence's own tokens
-  // decides. Otherwise packing pays from about 12 on (docs/performance.md).
-  return several && hasQuantizedWeights_ ? kSliceLength : kFewTokens;
+int64_t ForwardPass::maxUnpackedRows(bool isShared) const {
+  // With quantised weights, activations are rounded when they are read as rows. To make an entry's
+  // result independent of the others, its own number of tokens decides, and entries that share a
+  // pass are all decoding. Otherwise packing pays from about 12 rows on (docs/performance.md).
+  return isShared && hasQuantizedWeights_ ? kMaxBatchTokens : kMaxDecodeTokens;
 }
 
-// Token and position rows are added on the host: any type of table, and no lookup inside ggml that
-// would end the process on an index out of range.
-std::vector<float> ForwardPass::embed(const std::vector<Slice>& slices) const {
+// The rows are looked up and added on the host, which works for any type of table. ggml's lookup
+// would end the process if an index were out of range.
+std::vector<float> ForwardPass::embed(const std::vector<BatchEntry>& batch) const {
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
   std::vector<float> embeddings;
   std::vector<float> position(width);
-  for (const Slice& slice : slices) {
-    const int64_t start = slice.session->evaluated();
-    for (int64_t i = start; i < start + slice.count; ++i) {
+  for (const BatchEntry& entry : batch) {
+    const int64_t start = entry.session->evaluated();
+    for (int64_t i = start; i < start + entry.count; ++i) {
       embeddings.resize(embeddings.size() + width);
       float* row = &embeddings[embeddings.size() - width];
-      weights_.tokenEmbedding().copyRow(slice.session->tokens()[static_cast<size_t>(i)], row);
+      weights_.tokenEmbedding().copyRow(entry.session->tokens()[static_cast<size_t>(i)], row);
       weights_.positionEmbedding().copyRow(i, position.data());
       for (size_t j = 0; j < width; ++j) row[j] += position[j];
     }
@@ -101,32 +101,31 @@ std::vector<float> ForwardPass::embed(const std::vector<Slice>& slices) const {
   return embeddings;
 }
 
-void ForwardPass::runFused(const std::vector<Slice>& slices, float* out,
+void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
                            const CancelFlag* cancelled) {
-  std::vector<Sequence> sequences;
-  std::vector<int64_t> asked;
+  std::vector<CacheSpan> spans;
+  std::vector<int64_t> outputRows;
   int64_t tokens = 0;
-  for (const Slice& slice : slices) {
-    sequences.push_back({&slice.session->cache(), slice.session->evaluated(), slice.count});
-    for (const int64_t row : slice.rows) asked.push_back(tokens + row);
-    tokens += slice.count;
+  for (const BatchEntry& entry : batch) {
+    spans.push_back({&entry.session->cache(), entry.session->evaluated(), entry.count});
+    for (const int64_t row : entry.outputRows) outputRows.push_back(tokens + row);
+    tokens += entry.count;
   }
-  const std::vector<float> embeddings = embed(slices);
+  const std::vector<float> embeddings = embed(batch);
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, tokens);
-  FusedOps ops(context, h, std::move(sequences), askedOrLast(asked, tokens),
-               mostRows(slices.size() > 1));
+  FusedOps ops(context, h.attention(), std::move(spans), rowsOrLast(outputRows, tokens),
+               maxUnpackedRows(batch.size() > 1));
   ggml_tensor* output = transformer(ops, weights_, input);
-  compute(tokens <= kFewTokens ? fewTokens_ : manyTokens_, graph, {{input, embeddings.data()}},
-          output, out, cancelled);
+  compute(allocatorFor(tokens), graph, {{input, embeddings.data()}}, output, out, cancelled);
 }
 
-void ForwardPass::runStock(const Slice& slice, float* out, const CancelFlag* cancelled) {
-  const int64_t start = slice.session->evaluated();
-  const int64_t count = slice.count;
-  const std::vector<float> embeddings = embed({slice});
+void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled) {
+  const int64_t start = entry.session->evaluated();
+  const int64_t count = entry.count;
+  const std::vector<float> embeddings = embed({entry});
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   const Hyperparameters& h = weights_.hyperparameters();
@@ -138,17 +137,17 @@ void ForwardPass::runStock(const Slice& slice, float* out, const CancelFlag* can
     mask = ggml_new_tensor_2d(context, GGML_TYPE_F32, start + count, count);
     inputs.push_back({mask, causal.data()});
   }
-  const std::vector<int64_t> asked = askedOrLast(slice.rows, count);
-  const std::vector<int32_t> indices(asked.begin(), asked.end());
-  ggml_tensor* index =
-      ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(asked.size()));
-  inputs.push_back({index, indices.data()});
-  StockOps ops(context, graph, h, &slice.session->cache(), start, mask, index);
+  const std::vector<int64_t> rows = rowsOrLast(entry.outputRows, count);
+  const std::vector<int32_t> indices(rows.begin(), rows.end());
+  ggml_tensor* outputRows =
+      ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(indices.size()));
+  inputs.push_back({outputRows, indices.data()});
+  StockOps ops(context, graph, h.attention(), &entry.session->cache(), start, mask, outputRows);
   ggml_tensor* output = transformer(ops, weights_, input);
-  compute(count <= kFewTokens ? fewTokens_ : manyTokens_, graph, inputs, output, out, cancelled);
+  compute(allocatorFor(count), graph, inputs, output, out, cancelled);
 }
 
-void ForwardPass::logits(const float* hidden, int64_t count, bool several, float* out,
+void ForwardPass::logits(const float* hidden, int64_t count, bool isShared, float* out,
                          const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
@@ -156,12 +155,16 @@ void ForwardPass::logits(const float* hidden, int64_t count, bool several, float
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h, {{nullptr, 0, count}}, {}, mostRows(several));
-    compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    FusedOps ops(context, h.attention(), {{nullptr, 0, count}}, {}, maxUnpackedRows(isShared));
+    compute(headAllocator_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
-    StockOps ops(context, graph, h, nullptr, 0, nullptr, nullptr);
-    compute(head_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    StockOps ops(context, graph, h.attention(), nullptr, 0, nullptr, nullptr);
+    compute(headAllocator_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   }
+}
+
+AllocatorPtr& ForwardPass::allocatorFor(int64_t tokens) {
+  return tokens <= kMaxDecodeTokens ? decodeAllocator_ : prefillAllocator_;
 }
 
 ggml_cgraph* ForwardPass::newGraph() {
@@ -189,7 +192,7 @@ void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
 
 size_t ForwardPass::byteSize() const noexcept {
   size_t activations = 0;
-  for (const AllocatorPtr* allocator : {&fewTokens_, &manyTokens_, &head_}) {
+  for (const AllocatorPtr* allocator : {&decodeAllocator_, &prefillAllocator_, &headAllocator_}) {
     activations += ggml_gallocr_get_buffer_size(allocator->get(), 0);
   }
   return activations + graphContext_.byteSize() + hidden_.capacity() * sizeof(float);

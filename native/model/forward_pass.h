@@ -4,49 +4,43 @@
 #include <vector>
 
 #include "base/tensor_context.h"
-#include "model/session.h"
+#include "model/batch.h"
 #include "model/weights.h"
 #include "ops/device.h"
 
 namespace gpt2 {
 
-// ggml's own operations, on any device, or ours, on the CPU.
+// ggml's own operations, on any device, or steps of our own, on the CPU.
 enum class OperatorSet { kStock, kFused };
 
-// Tokens of a session that are evaluated in one pass.
-struct Slice {
-  Session* session;
-  int64_t count;              // its next tokens that have not been
-  std::vector<int64_t> rows;  // of them, those whose hidden states are asked for, in rising order
-};
-
-// Runs the transformer over tokens and the head over chosen rows: builds the graph, allocates it in
-// memory that is kept from pass to pass, and computes it.
+// Runs the transformer over tokens and the head over hidden states. Builds the graph, allocates it
+// in memory that is kept from pass to pass, and computes it.
 class ForwardPass {
  public:
-  // Tokens of one pass at most: bounds the memory for activations and the time to a cancellation.
-  static constexpr int64_t kSliceLength = 256;
-  // Tokens of a slice at most that shares a pass with others, that linear layers read as rows, and
-  // whose activations are rounded where weights are quantised.
-  static constexpr int64_t kFewTokens = 8;
-  // Rows of one pass of the head at most: bounds the copy of the logits.
-  static constexpr int64_t kHeadRows = 64;
+  // Maximum number of tokens in a pass; bounds the memory for activations and the delay of a
+  // cancellation.
+  static constexpr int64_t kMaxBatchTokens = 256;
+  // Maximum number of tokens of an entry that counts as decoding: it can share a pass with other
+  // entries, and its linear layers read activations as rows, rounded if the weights are quantised.
+  // An entry with more tokens is a prefill and has a pass to itself.
+  static constexpr int64_t kMaxDecodeTokens = 8;
+  // Maximum number of rows in a pass of the head; bounds the buffer for logits.
+  static constexpr int64_t kMaxHeadRows = 64;
 
   ForwardPass(const Weights& weights, Device& device, OperatorSet operators);
 
-  // Whether several slices can be evaluated at once, each with the bits that it has alone: ours
-  // can.
+  // Whether a batch may have several entries.
   bool sharesPasses() const noexcept { return operators_ == OperatorSet::kFused; }
 
-  // Evaluates one slice, or several of at most kFewTokens each; together at most kSliceLength
-  // tokens, for which the sessions' caches must have room. A session gives the same in company as
-  // alone. Returns the hidden states asked for, [width, rows of all slices], valid until the next
-  // call.
-  const float* run(const std::vector<Slice>& slices, const CancelFlag* cancelled);
+  // Evaluates one entry, or several of at most kMaxDecodeTokens tokens each; together at most
+  // kMaxBatchTokens tokens. The caches must have room for them. The result for an entry does not
+  // depend on the other entries, bit for bit. Returns the hidden states of the output rows,
+  // [width, output rows of all entries], valid until the next call.
+  const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
-  // The logits of `count` (≤ kHeadRows) hidden states, of one slice or of several. hidden:
-  // [width, count]; out: [vocabulary, count].
-  void logits(const float* hidden, int64_t count, bool several, float* out,
+  // Computes the logits of `count` ≤ kMaxHeadRows hidden states. isShared: whether they are of a
+  // batch of several entries. hidden: [width, count]; out: [vocabulary, count].
+  void logits(const float* hidden, int64_t count, bool isShared, float* out,
               const CancelFlag* cancelled);
 
   // Memory held for activations.
@@ -58,13 +52,14 @@ class ForwardPass {
     const void* data;
   };
 
-  // Both write the hidden states asked for to `out`.
-  void runFused(const std::vector<Slice>& slices, float* out, const CancelFlag* cancelled);
-  void runStock(const Slice& slice, float* out, const CancelFlag* cancelled);
-  // What the transformer begins with: [width, tokens of the slices].
-  std::vector<float> embed(const std::vector<Slice>& slices) const;
-  // Tokens that linear layers read as rows; more are packed. several: slices.
-  int64_t mostRows(bool several) const;
+  // Both write the hidden states of the output rows to `out`.
+  void runFused(const std::vector<BatchEntry>& batch, float* out, const CancelFlag* cancelled);
+  void runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled);
+  // The sums of token and position embeddings: [width, tokens of all entries].
+  std::vector<float> embed(const std::vector<BatchEntry>& batch) const;
+  // Up to how many tokens linear layers read activations as rows instead of packed tiles.
+  int64_t maxUnpackedRows(bool isShared) const;
+  AllocatorPtr& allocatorFor(int64_t tokens);
   ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
   void compute(AllocatorPtr& allocator, ggml_cgraph* graph, const std::vector<Input>& inputs,
@@ -75,10 +70,10 @@ class ForwardPass {
   OperatorSet operators_;
   bool hasQuantizedWeights_;
   size_t nodeLimit_;
-  TensorContext graphContext_;  // of the pass under way
-  // One for each kind of graph, so that a plan is kept from pass to pass.
-  AllocatorPtr fewTokens_, manyTokens_, head_;
-  std::vector<float> hidden_;  // [width, rows of the last run]
+  TensorContext graphContext_;  // of the current pass
+  // One for each kind of graph, so that ggml reuses its allocation plan from pass to pass.
+  AllocatorPtr decodeAllocator_, prefillAllocator_, headAllocator_;
+  std::vector<float> hidden_;  // [width, output rows of the last run]
 };
 
 }  // namespace gpt2

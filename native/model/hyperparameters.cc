@@ -76,8 +76,8 @@ Hyperparameters Hyperparameters::read(const ModelFiles& files) {
                 " is not a multiple of the head count " + std::to_string(h.headCount));
   }
   expectEqual(file, "gpt2.attention.head_count_kv", h.headCount);
-  expectEqual(file, "gpt2.attention.key_length", h.headSize());
-  expectEqual(file, "gpt2.attention.value_length", h.headSize());
+  expectEqual(file, "gpt2.attention.key_length", h.attention().headSize());
+  expectEqual(file, "gpt2.attention.value_length", h.attention().headSize());
 
   const TensorInfo* embedding = files.findTensor("token_embd.weight");
   if (embedding == nullptr) file.reject("the tensor \"token_embd.weight\" is missing");

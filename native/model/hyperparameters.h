@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "gguf/model_files.h"
+#include "ops/ops.h"
 
 namespace gpt2 {
 
@@ -16,7 +17,7 @@ struct Hyperparameters {
   int64_t feedForwardLength;  // n_inner, 4 × n_embd in OpenAI's models
   float layerNormEpsilon;     // layer_norm_epsilon
 
-  int64_t headSize() const { return embeddingLength / headCount; }
+  AttentionShape attention() const { return {embeddingLength, headCount}; }
 
   // Throws INVALID_FILE if one is missing or impossible, and UNSUPPORTED_MODEL if the file asks for
   // a model that this engine would compute wrongly.

@@ -47,10 +47,12 @@ size_t Model::anonymousBytes() const noexcept {
 }
 
 std::unique_ptr<Session> Model::createSession() {
-  return std::make_unique<Session>(KvCache(device_, weights_.hyperparameters(), cacheType_));
+  const Hyperparameters& h = weights_.hyperparameters();
+  return std::make_unique<Session>(
+      KvCache(device_, {h.attention(), h.layerCount, h.contextLength}, cacheType_));
 }
 
-void Model::evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
+void Model::evaluate(const std::vector<BatchEntry>& batch, const OnLogits& onLogits,
                      const CancelFlag* cancelled) {
   if (batch.size() > 1 && !forwardPass_.sharesPasses()) {
     for (size_t i = 0; i < batch.size(); ++i) {
@@ -70,7 +72,7 @@ void Model::evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
   for (size_t i = 0; i < batch.size(); ++i) {
     if (batch[i].count <= 0) throw Error(code::kInternal, "a batch entry without tokens");
     starts.push_back(batch[i].session->evaluated());
-    for (size_t j = 0; j < batch[i].rows.size(); ++j) outputs.push_back({i, j});
+    for (size_t j = 0; j < batch[i].outputRows.size(); ++j) outputs.push_back({i, j});
   }
   const float* hidden = forwardPass_.run(batch, cancelled);
 
@@ -79,7 +81,7 @@ void Model::evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
   size_t received = 0;
   try {
     while (received < outputs.size()) {
-      const size_t count = std::min<size_t>(outputs.size() - received, ForwardPass::kHeadRows);
+      const size_t count = std::min<size_t>(outputs.size() - received, ForwardPass::kMaxHeadRows);
       logits_.resize(count * vocabSize);
       forwardPass_.logits(hidden + received * width, static_cast<int64_t>(count), batch.size() > 1,
                           logits_.data(), cancelled);

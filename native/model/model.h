@@ -45,11 +45,11 @@ class Model {
 
   // One forward pass over a batch: evaluates the tokens of its entries, each of a session of its
   // own, and passes the logits of their outputs to `onLogits`, entry by entry, in rising order.
-  // Several entries have at most ForwardPass::kFewTokens tokens each.
+  // Several entries have at most ForwardPass::kMaxDecodeTokens tokens each.
   //
   // Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY. An entry whose outputs were not all received
   // then counts as not evaluated, so that the pass can be repeated.
-  void evaluate(const std::vector<Slice>& batch, const OnLogits& onLogits,
+  void evaluate(const std::vector<BatchEntry>& batch, const OnLogits& onLogits,
                 const CancelFlag* cancelled);
 
  private:
@@ -59,7 +59,7 @@ class Model {
   ggml_type cacheType_;
   std::optional<uint32_t> endOfText_;
   ForwardPass forwardPass_;
-  std::vector<float> logits_;  // [vocabulary, ForwardPass::kHeadRows] at most
+  std::vector<float> logits_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most
 };
 
 }  // namespace gpt2

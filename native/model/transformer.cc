@@ -2,8 +2,8 @@
 
 namespace gpt2 {
 
-// GPT-2 (Radford et al. 2019): the norms stand before attention and feed-forward, the residual
-// stream passes by both, and a last norm stands before the head.
+// GPT-2 (Radford et al. 2019) is pre-norm: a norm precedes attention and feed-forward, whose
+// outputs are added to the residual stream, and a final norm precedes the head.
 ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings) {
   ggml_tensor* hidden = embeddings;
   for (size_t i = 0; i < weights.layers().size(); ++i) {
@@ -11,10 +11,10 @@ ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddin
 
     ggml_tensor* x = ops.norm(hidden, layer.attentionNorm);
     x = ops.linear(x, layer.attentionQkv, Activation::kNone, nullptr);
-    // After the last attention, tokens whose hidden states nobody asked for are of no use.
+    // The last attention has read all tokens: from here on, only the output rows matter.
     const bool isLast = i + 1 == weights.layers().size();
-    x = ops.attention(x, i, isLast ? Rows::kAskedFor : Rows::kAll);
-    if (isLast) hidden = ops.askedFor(hidden);
+    x = ops.attention(x, i, isLast ? Rows::kOutput : Rows::kAll);
+    if (isLast) hidden = ops.selectOutputRows(hidden);
     hidden = ops.linear(x, layer.attentionOutput, Activation::kNone, hidden);
 
     x = ops.norm(hidden, layer.feedForwardNorm);

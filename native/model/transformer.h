@@ -5,11 +5,11 @@
 
 namespace gpt2 {
 
-// All blocks of the model. embeddings: [width, tokens] → hidden states of the tokens asked for,
-// [width, rows], before the final norm.
+// All blocks of the model. embeddings: [width, tokens] → the hidden states of the output rows
+// before the final norm, [width, rows].
 ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings);
 
-// Hidden states to logits. hidden: [width, rows] → [vocabulary, rows]
+// The final norm and the language-model head. hidden: [width, rows] → logits, [vocabulary, rows]
 ggml_tensor* head(Ops& ops, const Weights& weights, ggml_tensor* hidden);
 
 }  // namespace gpt2

@@ -163,7 +163,8 @@ Linear Weights::linear(const std::string& name, int64_t in, int64_t out) {
 
 LayerNorm Weights::norm(const std::string& name) {
   const int64_t width = hyperparameters_.embeddingLength;
-  return {vector(name + ".weight", width), optionalBias(name + ".bias", width)};
+  return {vector(name + ".weight", width), optionalBias(name + ".bias", width),
+          hyperparameters_.layerNormEpsilon};
 }
 
 void Weights::countParameters() {

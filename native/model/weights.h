@@ -12,21 +12,9 @@
 #include "gguf/model_files.h"
 #include "model/hyperparameters.h"
 #include "ops/device.h"
+#include "ops/ops.h"
 
 namespace gpt2 {
-
-// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` numbers; bias:
-// [out] in f32, or null where the model has none.
-struct Linear {
-  ggml_tensor* weight;
-  ggml_tensor* bias;
-};
-
-// Scale and shift after normalising. weight: [width] in f32; bias: [width] in f32 or null.
-struct LayerNorm {
-  ggml_tensor* weight;
-  ggml_tensor* bias;
-};
 
 struct Layer {
   LayerNorm attentionNorm;

@@ -2,19 +2,43 @@
 
 #include <ggml.h>
 
-#include "model/weights.h"
+#include <cstddef>
+#include <cstdint>
 
 namespace gpt2 {
 
+// y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` elements; bias:
+// [out] in f32, or null if the model has none.
+struct Linear {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+};
+
+// Layer normalisation. weight (the scale): [width] in f32; bias (the shift): [width] in f32 or
+// null; epsilon is added to the variance.
+struct LayerNorm {
+  ggml_tensor* weight;
+  ggml_tensor* bias;
+  float epsilon;
+};
+
+// How the `width` elements of a hidden state are divided into attention heads.
+struct AttentionShape {
+  int64_t width;
+  int64_t headCount;
+
+  int64_t headSize() const { return width / headCount; }
+};
+
 enum class Activation { kNone, kGelu };
 
-// Of the tokens of a pass: all, or those whose hidden states were asked for.
-enum class Rows { kAll, kAskedFor };
+// Which tokens of a pass: all, or those whose hidden states the pass returns.
+enum class Rows { kAll, kOutput };
 
-// The operators that GPT-2 is made of. The transformer is written once in terms of them; a set of
-// operators says how each becomes nodes of a ggml graph.
+// The operators that GPT-2 is made of. The transformer is written once in terms of them; each
+// implementation turns an operator into nodes of a ggml graph.
 //
-// Shapes are ggml's: the contiguous dimension first. `tokens` is the number of positions in this
+// Shapes are ggml's: the contiguous dimension comes first. `tokens` is the number of tokens in this
 // pass.
 class Ops {
  public:
@@ -31,12 +55,13 @@ class Ops {
   virtual ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
                               ggml_tensor* residual) = 0;
 
-  // Appends this pass's keys and values to the cache of `layer`, then lets positions attend to
-  // themselves and all before them. qkv: [3 × width, tokens] → [width, rows]
+  // Appends this pass's keys and values to the cache of `layer`; each token then attends to itself
+  // and to all earlier positions. qkv: [3 × width, tokens] → [width, rows]
   virtual ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) = 0;
 
-  // x: [width, tokens] → [width, rows asked for]. From here on, `tokens` are these.
-  virtual ggml_tensor* askedFor(ggml_tensor* x) = 0;
+  // Keeps the output rows only. x: [width, tokens] → [width, output rows]. Operators that follow
+  // work on these rows: `tokens` is their number.
+  virtual ggml_tensor* selectOutputRows(ggml_tensor* x) = 0;
 };
 
 }  // namespace gpt2

@@ -7,7 +7,7 @@ namespace gpt2 {
 // Layer normalisation (Ba et al. 2016), biased variance: (x − mean) / √(variance + ε) · weight +
 // bias.
 ggml_tensor* StockOps::norm(ggml_tensor* x, const LayerNorm& norm) {
-  ggml_tensor* y = ggml_norm(context_, x, hyperparameters_.layerNormEpsilon);
+  ggml_tensor* y = ggml_norm(context_, x, norm.epsilon);
   y = ggml_mul(context_, y, norm.weight);
   return norm.bias == nullptr ? y : ggml_add(context_, y, norm.bias);
 }
@@ -22,10 +22,10 @@ ggml_tensor* StockOps::linear(ggml_tensor* x, const Linear& linear, Activation a
 
 // GELU in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016):
 //   ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
-// ggml_gelu goes through a table of f16 values on the CPU, which costs three digits. With
+// On the CPU ggml_gelu looks values up in a table of f16, which costs three digits. With
 //   t = 2√(2/π) (1 + 0.044715 x²)   and   u = x t
 // the same function is x · sigmoid(u) = silu(u) / t, since ½ (1 + tanh(z)) = sigmoid(2z); t is
-// never 0. ggml computes silu with f32 arithmetic and SIMD.
+// never 0. ggml computes silu in f32 with SIMD.
 ggml_tensor* StockOps::gelu(ggml_tensor* x) {
   const auto slope = static_cast<float>(2 * std::sqrt(2 / 3.14159265358979323846));
   constexpr float kCubic = 0.044715F;
@@ -35,24 +35,24 @@ ggml_tensor* StockOps::gelu(ggml_tensor* x) {
 
 // softmax(Q Kᵀ / √(head size) + causal mask) V for every head (Vaswani et al. 2017).
 //
-// Keys lie by position and values by number, so that ggml's products run over contiguous numbers.
-// Not ggml's flash attention: on the CPU it sums f16 values in f16, and it wants head sizes of its
-// own.
+// Keys are stored by position and values by channel, so that ggml's matrix products run over
+// contiguous elements. ggml's flash attention is not used: on the CPU it sums f16 values in f16,
+// and it supports certain head sizes only.
 ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
-  const int64_t width = hyperparameters_.embeddingLength;
-  const int64_t headCount = hyperparameters_.headCount;
-  const int64_t headSize = hyperparameters_.headSize();
+  const int64_t width = shape_.width;
+  const int64_t headCount = shape_.headCount;
+  const int64_t headSize = shape_.headSize();
   const int64_t tokens = qkv->ne[1];
   const size_t rowBytes = qkv->nb[1];
   const size_t partBytes = static_cast<size_t>(width) * sizeof(float);
 
-  // One packed row per token: queries, keys, values, each [head size] × heads.
+  // One row per token: queries, keys, values, each [head size] × heads.
   ggml_tensor* keys = ggml_view_2d(context_, qkv, width, tokens, rowBytes, partBytes);
   ggml_tensor* values = ggml_view_2d(context_, qkv, width, tokens, rowBytes, 2 * partBytes);
   ggml_build_forward_expand(
       graph_, ggml_cpy(context_, keys, cache_->byPosition(context_, layer, start_, tokens)));
   ggml_build_forward_expand(graph_, ggml_cpy(context_, ggml_transpose(context_, values),
-                                             cache_->byNumber(context_, layer, start_, tokens)));
+                                             cache_->byChannel(context_, layer, start_, tokens)));
 
   ggml_tensor* queries = ggml_view_3d(context_, qkv, headSize, headCount, tokens,
                                       static_cast<size_t>(headSize) * sizeof(float), rowBytes, 0);
@@ -67,12 +67,14 @@ ggml_tensor* StockOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
 
   // [head size, tokens, heads] → [width, tokens]
   ggml_tensor* attended =
-      ggml_mul_mat(context_, cache_->headsByNumber(context_, layer, positions), scores);
+      ggml_mul_mat(context_, cache_->headsByChannel(context_, layer, positions), scores);
   attended = ggml_permute(context_, attended, 0, 2, 1, 3);
   attended = ggml_cont_2d(context_, attended, width, tokens);
-  return rows == Rows::kAll ? attended : askedFor(attended);
+  return rows == Rows::kAll ? attended : selectOutputRows(attended);
 }
 
-ggml_tensor* StockOps::askedFor(ggml_tensor* x) { return ggml_get_rows(context_, x, rows_); }
+ggml_tensor* StockOps::selectOutputRows(ggml_tensor* x) {
+  return ggml_get_rows(context_, x, outputRows_);
+}
 
 }  // namespace gpt2

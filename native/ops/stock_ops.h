@@ -5,38 +5,40 @@
 
 namespace gpt2 {
 
-// The operators in ggml's own nodes: runs on every backend, and is the reference for faster sets.
+// The operators in ggml's own nodes: runs on every backend and is the reference that FusedOps is
+// tested against.
 class StockOps final : public Ops {
  public:
   // Adds nodes to `graph`, whose tensors live in `context`, for positions from `start` on.
   // mask: [start + tokens, tokens], 0 where a token may attend and −∞ elsewhere; null for a single
-  // token, which may attend to all. rows: [rows] in i32, the tokens asked for.
-  StockOps(ggml_context* context, ggml_cgraph* graph, const Hyperparameters& hyperparameters,
-           const KvCache* cache, int64_t start, ggml_tensor* mask, ggml_tensor* rows)
+  // token, which may attend to all. outputRows: [rows] in i32, the tokens whose hidden states the
+  // pass returns.
+  StockOps(ggml_context* context, ggml_cgraph* graph, const AttentionShape& shape,
+           const KvCache* cache, int64_t start, ggml_tensor* mask, ggml_tensor* outputRows)
       : context_(context),
         graph_(graph),
-        hyperparameters_(hyperparameters),
+        shape_(shape),
         cache_(cache),
         start_(start),
         mask_(mask),
-        rows_(rows) {}
+        outputRows_(outputRows) {}
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
   ggml_tensor* linear(ggml_tensor* x, const Linear& linear, Activation activation,
                       ggml_tensor* residual) override;
   ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
-  ggml_tensor* askedFor(ggml_tensor* x) override;
+  ggml_tensor* selectOutputRows(ggml_tensor* x) override;
 
  private:
   ggml_tensor* gelu(ggml_tensor* x);
 
   ggml_context* context_;
   ggml_cgraph* graph_;
-  const Hyperparameters& hyperparameters_;
+  AttentionShape shape_;
   const KvCache* cache_;
   int64_t start_;
   ggml_tensor* mask_;
-  ggml_tensor* rows_;
+  ggml_tensor* outputRows_;
 };
 
 }  // namespace gpt2

@@ -39,13 +39,13 @@ void Request::begin() {
   session_->cache().reserve(length, session_->evaluated());
 }
 
-Slice Request::nextEntry() const {
+BatchEntry Request::nextEntry() const {
   const int64_t start = session_->evaluated();
-  Slice entry{session_.get(), std::min(pending(), ForwardPass::kSliceLength), {}};
+  BatchEntry entry{session_.get(), std::min(pending(), ForwardPass::kMaxBatchTokens), {}};
   const std::vector<int64_t>& positions = outputPositions();
   for (auto position = std::lower_bound(positions.begin(), positions.end(), start);
        position != positions.end() && *position < start + entry.count; ++position) {
-    entry.rows.push_back(*position - start);
+    entry.outputRows.push_back(*position - start);
   }
   return entry;
 }
@@ -60,14 +60,14 @@ void Request::receiveLogits(int64_t position, const float* logits) noexcept {
 }
 
 void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled) {
-  std::vector<Slice> batch;
+  std::vector<BatchEntry> batch;
   std::vector<int64_t> starts;
   for (const Request* request : requests) {
     batch.push_back(request->nextEntry());
     starts.push_back(request->session().evaluated());
   }
   const auto onLogits = [&](size_t entry, size_t output, const float* logits) {
-    requests[entry]->receiveLogits(starts[entry] + batch[entry].rows[output], logits);
+    requests[entry]->receiveLogits(starts[entry] + batch[entry].outputRows[output], logits);
   };
   model.evaluate(batch, onLogits, cancelled);
 }

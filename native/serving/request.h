@@ -40,7 +40,7 @@ class Request {
   // Tokens of the session that are still to be evaluated.
   int64_t pending() const noexcept { return session_->length() - session_->evaluated(); }
   // The next pending tokens, as many as fit one pass, with the output positions among them.
-  Slice nextEntry() const;
+  BatchEntry nextEntry() const;
   // Receives the logits, [vocabulary], that follow the token at `position` of the session. An error
   // fails this request and no other.
   void receiveLogits(int64_t position, const float* logits) noexcept;

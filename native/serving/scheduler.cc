@@ -96,9 +96,9 @@ std::vector<Request*> Scheduler::nextPass() {
   auto leftOut = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     const int64_t count = entry->request->pending();
-    if (count > ForwardPass::kFewTokens) {
+    if (count > ForwardPass::kMaxDecodeTokens) {
       if (many == nullptr) many = entry->request.get();
-    } else if (fewTokens + count <= ForwardPass::kSliceLength) {
+    } else if (fewTokens + count <= ForwardPass::kMaxBatchTokens) {
       few.push_back(entry->request.get());
       fewTokens += count;
     } else if (leftOut == entries_.end()) {

@@ -106,7 +106,7 @@ TEST(readsThem) {
   CHECK_EQUAL(h.contextLength, 48);
   CHECK_EQUAL(h.embeddingLength, 24);
   CHECK_EQUAL(h.headCount, 8);
-  CHECK_EQUAL(h.headSize(), 3);
+  CHECK_EQUAL(h.attention().headSize(), 3);
   CHECK_EQUAL(h.layerCount, 2);
   CHECK_EQUAL(h.feedForwardLength, 96);
   CHECK_EQUAL(h.layerNormEpsilon, 1e-5F);

@@ -156,10 +156,11 @@ TEST(biasesThatAreListedAsAbsent) {
 }
 
 TEST(severalSlicesAndPassesOfTheHead) {
-  const ReferenceModel reference({37, 2 * ForwardPass::kSliceLength + 60, 24, 8, 2});
+  const ReferenceModel reference({37, 2 * ForwardPass::kMaxBatchTokens + 60, 24, 8, 2});
   LoadedModel model(reference.file());
-  for (const int64_t length : {ForwardPass::kHeadRows + 1, ForwardPass::kSliceLength,
-                               ForwardPass::kSliceLength + 1, 2 * ForwardPass::kSliceLength + 60}) {
+  for (const int64_t length :
+       {ForwardPass::kMaxHeadRows + 1, ForwardPass::kMaxBatchTokens,
+        ForwardPass::kMaxBatchTokens + 1, 2 * ForwardPass::kMaxBatchTokens + 60}) {
     checkExact(model, reference, randomTokens(static_cast<size_t>(length), 37, 9));
   }
 }
@@ -171,7 +172,8 @@ TEST(positionsInAnyOrderAndMoreThanOnce) {
   const std::vector<std::vector<double>> expected = reference.logits(tokens);
   std::vector<int64_t> positions{559, 0,   255, 256, 257, 0,   511, 512,
                                  1,   559, 100, 300, 255, 513, 0,   44};
-  for (int64_t i = 0; i < 150; ++i) positions.push_back(i * 211 % 560);  // above kHeadRows in all
+  for (int64_t i = 0; i < 150; ++i)
+    positions.push_back(i * 211 % 560);  // above kMaxHeadRows in all
   const std::vector<float> logits = model.evaluate(*model->createSession(), 0, tokens, positions);
   for (size_t i = 0; i < positions.size(); ++i) {
     checkRow(logits.data() + i * 37, expected[static_cast<size_t>(positions[i])]);

@@ -140,7 +140,7 @@ TEST(togetherTheyGiveWhatTheyGiveAlone) {
       const auto start = [&](size_t i) {
         // Prompts from one token to more than a slice; of the evaluations, one shares its passes
         // and one has a token too many for that.
-        const auto few = static_cast<size_t>(gpt2::ForwardPass::kFewTokens);
+        const auto few = static_cast<size_t>(gpt2::ForwardPass::kMaxDecodeTokens);
         const size_t length = i == 2 ? few : i == 5 ? few + 1 : 1 + i * i * 4;
         const std::vector<uint32_t> prompt = randomTokens(length, kVocabulary, i);
         return i % 3 == 2 ? service.evaluate(service.newSession(), 0, prompt, {0, 2, 3})

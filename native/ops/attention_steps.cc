@@ -1,0 +1,356 @@
+#include "ops/attention_steps.h"
+
+#include <ggml-cpu.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "kernels/matrix_product.h"
+#include "kernels/row_functions.h"
+#include "kernels/transpose.h"
+#include "ops/step_helpers.h"
+
+namespace gpt2 {
+
+namespace {
+
+// Converts floats to the type of the cache, f32 or f16.
+void convert(const float* from, int64_t count, ggml_type type, void* to) {
+  if (type == GGML_TYPE_F32) {
+    std::copy_n(from, count, static_cast<float*>(to));
+  } else {
+    ggml_cpu_fp32_to_fp16(from, static_cast<ggml_fp16_t*>(to), count);
+  }
+}
+
+// Copies adjacent elements to places `stride` bytes apart.
+template <class Element>
+void scatter(const void* from, int64_t count, uint8_t* to, size_t stride) {
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(to + static_cast<size_t>(i) * stride, static_cast<const Element*>(from) + i,
+                sizeof(Element));
+  }
+}
+
+// The queries, keys and values of one span. Tokens are counted from the start of the span.
+class SpanAttention {
+ public:
+  // firstRow: the row of qkv that holds the span's first token.
+  SpanAttention(const AttentionInput& input, const CacheSpan& span, int64_t firstRow)
+      : qkv_(input.qkv),
+        firstRow_(firstRow),
+        keys_(span.cache->byChannel(input.layer)),
+        values_(span.cache->byPosition(input.layer)),
+        width_(input.shape.width),
+        heads_(input.shape.headCount),
+        headSize_(input.shape.headSize()),
+        start_(span.start),
+        tokens_(span.count) {}
+
+  int64_t heads() const { return heads_; }
+  int64_t headSize() const { return headSize_; }
+  int64_t firstRow() const { return firstRow_; }
+  int64_t tokens() const { return tokens_; }
+  // Up to the span's last token.
+  int64_t positions() const { return start_ + tokens_; }
+  // Those that a token attends to: itself and all before it.
+  int64_t positionsSeenBy(int64_t token) const { return start_ + token + 1; }
+
+  const float* query(int64_t token, int64_t head) const {
+    return floats(qkv_) + (firstRow_ + token) * qkvStride() + head * headSize_;
+  }
+  const float* key(int64_t token, int64_t head) const { return query(token, head) + width_; }
+  const float* value(int64_t token, int64_t head) const { return query(token, head) + 2 * width_; }
+  // From token to token, in floats.
+  int64_t qkvStride() const { return 3 * width_; }
+
+  // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
+  void storeKeysAndValues(int64_t head, float* scratch) const {
+    if (tokens_ == 1) {
+      storeKey(head, scratch);
+    } else {
+      storeKeys(head, scratch);
+    }
+    for (int64_t token = 0; token < tokens_; ++token) {
+      uint8_t* row = static_cast<uint8_t*>(values_->data) +
+                     static_cast<size_t>(start_ + token) * values_->nb[1] +
+                     static_cast<size_t>(head * headSize_) * values_->nb[0];
+      convert(value(token, head), headSize_, values_->type, row);
+    }
+  }
+  size_t storeScratch() const { return static_cast<size_t>(headSize_ * kStoredTogether); }
+
+  // The first `positions` cached keys of a head, [head size, positions], and values,
+  // [positions, head size]. Scores and results are weighted sums of their rows.
+  Matrix keysOf(int64_t head, int64_t positions) const {
+    return {static_cast<const uint8_t*>(keys_->data) +
+                static_cast<size_t>(head * headSize_) * keys_->nb[1],
+            keys_->nb[1], keys_->type, headSize_, positions};
+  }
+  Matrix valuesOf(int64_t head, int64_t positions) const {
+    return {static_cast<const uint8_t*>(values_->data) +
+                static_cast<size_t>(head * headSize_) * values_->nb[0],
+            values_->nb[1], values_->type, positions, headSize_};
+  }
+
+  // Turns the scores of a token into attention weights, in place.
+  void softmaxScores(float* scores, int64_t token) const {
+    softmax(scores, 1 / std::sqrt(static_cast<float>(headSize_)), positionsSeenBy(token));
+  }
+
+ private:
+  static constexpr int64_t kStoredTogether = 64;  // tokens
+
+  // Several tokens are transposed, so that each channel's row is converted at once.
+  void storeKeys(int64_t head, float* scratch) const {
+    for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
+      const int64_t count = std::min(kStoredTogether, tokens_ - token);
+      transpose(key(token, head), static_cast<size_t>(qkvStride()), count, headSize_, scratch,
+                kStoredTogether);
+      for (int64_t i = 0; i < headSize_; ++i) {
+        convert(scratch + i * kStoredTogether, count, keys_->type,
+                cachedKey(head * headSize_ + i, token));
+      }
+    }
+  }
+
+  // The channels of a single token are converted at once, then scattered to their rows.
+  void storeKey(int64_t head, float* scratch) const {
+    convert(key(0, head), headSize_, keys_->type, scratch);
+    uint8_t* first = cachedKey(head * headSize_, 0);
+    if (keys_->type == GGML_TYPE_F32) {
+      scatter<float>(scratch, headSize_, first, keys_->nb[1]);
+    } else {
+      scatter<ggml_fp16_t>(scratch, headSize_, first, keys_->nb[1]);
+    }
+  }
+
+  uint8_t* cachedKey(int64_t channel, int64_t token) const {
+    return static_cast<uint8_t*>(keys_->data) + static_cast<size_t>(channel) * keys_->nb[1] +
+           static_cast<size_t>(start_ + token) * keys_->nb[0];
+  }
+
+  const ggml_tensor* qkv_;
+  int64_t firstRow_;
+  const ggml_tensor* keys_;
+  const ggml_tensor* values_;
+  int64_t width_, heads_, headSize_, start_, tokens_;
+};
+
+// Writes `count` elements of a row of the output, from `channel` on.
+void writeOutput(const AttentionOutput& output, int64_t row, int64_t channel, const float* values,
+                 int64_t count) {
+  const int64_t width = output.y->ne[0];
+  if (!output.isPacked) {
+    std::copy_n(values, count, floats(output.y) + row * width + channel);
+    return;
+  }
+  float* tile = floats(output.y) + row / kTileRows * kTileRows * width + row % kTileRows;
+  for (int64_t i = 0; i < count; ++i) {
+    tile[packedIndex(channel + i, width, SumOrder::kByLane) * kTileRows] = values[i];
+  }
+}
+
+// One chunk per head of a span.
+class DecodeAttentionStep final : public Step {
+ public:
+  DecodeAttentionStep(const AttentionInput& input, AttentionOutput output)
+      : output_(std::move(output)) {
+    int64_t firstRow = 0;
+    for (const CacheSpan& span : input.spans) {
+      spans_.emplace_back(input, span, firstRow);
+      firstRow += span.count;
+    }
+  }
+
+  std::string name() const override { return "attention"; }
+  int chunks() const override { return static_cast<int>(spans_.size()) * heads(); }
+  size_t scratch() const override {
+    int64_t positions = 0;
+    for (const SpanAttention& span : spans_) positions = std::max(positions, span.positions());
+    return std::max(static_cast<size_t>(positions + spans_[0].headSize()),
+                    spans_[0].storeScratch());
+  }
+  void run(int chunk, float* scratch) const noexcept override {
+    const SpanAttention& span = spans_[static_cast<size_t>(chunk / heads())];
+    const int64_t head = chunk % heads();
+    const int64_t headSize = span.headSize();
+    float* attended = scratch;
+    float* scores = scratch + headSize;
+    span.storeKeysAndValues(head, scratch);
+    const std::vector<int64_t>& rows = output_.rows;
+    auto row = std::lower_bound(rows.begin(), rows.end(), span.firstRow());
+    for (; row != rows.end() && *row < span.firstRow() + span.tokens(); ++row) {
+      const int64_t token = *row - span.firstRow();
+      const int64_t seen = span.positionsSeenBy(token);
+      sumWeightedRows(span.keysOf(head, seen), span.query(token, head), scores);
+      span.softmaxScores(scores, token);
+      sumWeightedRows(span.valuesOf(head, seen), scores, attended);
+      writeOutput(output_, row - rows.begin(), head * headSize, attended, headSize);
+    }
+  }
+
+ private:
+  int heads() const { return static_cast<int>(spans_[0].heads()); }
+
+  std::vector<SpanAttention> spans_;
+  AttentionOutput output_;
+};
+
+// One chunk per head.
+class StoreStep final : public Step {
+ public:
+  explicit StoreStep(const SpanAttention& span) : span_(span) {}
+
+  std::string name() const override { return "store keys and values"; }
+  int chunks() const override { return static_cast<int>(span_.heads()); }
+  size_t scratch() const override { return span_.storeScratch(); }
+  void run(int chunk, float* scratch) const noexcept override {
+    span_.storeKeysAndValues(chunk, scratch);
+  }
+
+ private:
+  SpanAttention span_;
+};
+
+// One chunk per head and kTilesPerChunk tiles of tokens.
+class PrefillAttentionStep final : public Step {
+ public:
+  PrefillAttentionStep(const SpanAttention& span, AttentionOutput output)
+      : span_(span), headSize_(span.headSize()), output_(std::move(output)) {}
+
+  std::string name() const override { return "attention"; }
+  int chunks() const override { return static_cast<int>(span_.heads()) * chunksPerHead(); }
+  size_t scratch() const override { return Buffers::floatCount(span_.positions(), headSize_); }
+
+  void run(int chunk, float* scratch) const noexcept override {
+    const int64_t head = chunk / chunksPerHead();
+    const int64_t begin = chunk % chunksPerHead() * kTilesPerChunk * kTileRows;
+    const int64_t end = std::min(begin + kTilesPerChunk * kTileRows, span_.tokens());
+    const std::vector<int64_t>& rows = output_.rows;
+    auto row = std::lower_bound(rows.begin(), rows.end(), begin);
+    if (row == rows.end() || *row >= end) return;
+    const int64_t positions = span_.positionsSeenBy(end - 1);
+    const Buffers buffers(positions, headSize_, scratch);
+    packKeysAndValues(head, positions, buffers);
+    for (int64_t token = begin; token < end; token += kTileRows) {
+      const int64_t count = std::min(kTileRows, end - token);
+      const auto firstRow = row;
+      row = std::lower_bound(row, rows.end(), token + count);
+      if (row == firstRow) continue;  // no token of this tile has an output row
+      computeWeights(head, token, count, buffers);
+      for (int64_t channel = 0; channel < headSize_; channel += kTileColumns) {
+        sumValues(channel, token, count, positions, buffers);
+        for (auto it = firstRow; it != row; ++it) {
+          writeOutput(output_, it - rows.begin(), head * headSize_ + channel,
+                      buffers.tile + (*it - token) * kTileColumns,
+                      std::min(kTileColumns, headSize_ - channel));
+        }
+      }
+    }
+  }
+
+ private:
+  // Tiles of tokens that share the packed keys and values.
+  static constexpr int64_t kTilesPerChunk = 8;
+
+  // The scratch of a chunk that reads `positions` positions of the cache.
+  struct Buffers {
+    Buffers(int64_t positions, int64_t headSize, float* scratch)
+        : scoreStride(roundUp(positions, kTileColumns)),
+          keyPanels(scratch),
+          valuePanels(keyPanels + scoreStride * headSize),
+          scores(valuePanels + scoreStride * roundUp(headSize, kTileColumns)),
+          weights(scores + kTileRows * scoreStride),
+          queries(weights + kTileRows * scoreStride),
+          tile(queries + kTileRows * headSize) {}
+
+    static size_t floatCount(int64_t positions, int64_t headSize) {
+      const int64_t stride = roundUp(positions, kTileColumns);
+      return static_cast<size_t>(stride * headSize + stride * roundUp(headSize, kTileColumns) +
+                                 2 * kTileRows * stride + kTileRows * headSize +
+                                 kTileRows * kTileColumns);
+    }
+
+    int64_t scoreStride;
+    float* keyPanels;    // [positions / kTileColumns, rounded up][head size][kTileColumns]
+    float* valuePanels;  // [head size / kTileColumns, rounded up][positions][kTileColumns]
+    float* scores;       // [kTileRows][scoreStride]; after softmax, the attention weights
+    float* weights;      // the weights, packed
+    float* queries;      // packed
+    float* tile;         // [kTileRows][kTileColumns]
+  };
+
+  void packKeysAndValues(int64_t head, int64_t positions, const Buffers& buffers) const {
+    const Matrix keys = span_.keysOf(head, positions);
+    const Matrix values = span_.valuesOf(head, positions);
+    for (int64_t p = 0; p < positions; p += kTileColumns) {
+      packColumns(keys, p, buffers.keyPanels + p * headSize_);
+    }
+    for (int64_t channel = 0; channel < headSize_; channel += kTileColumns) {
+      packColumns(values, channel, buffers.valuePanels + channel * positions);
+    }
+  }
+
+  // The attention weights of the `count` tokens of a tile, from `token` on.
+  void computeWeights(int64_t head, int64_t token, int64_t count, const Buffers& buffers) const {
+    packTiles(span_.query(token, head), static_cast<size_t>(span_.qkvStride()), count, headSize_,
+              SumOrder::kSequential, buffers.queries);
+    const int64_t seen = span_.positionsSeenBy(token + count - 1);
+    for (int64_t p = 0; p < seen; p += kTileColumns) {
+      multiplyTile(buffers.queries, buffers.keyPanels + p * headSize_, headSize_, count,
+                   SumOrder::kSequential, buffers.tile);
+      for (int64_t i = 0; i < count; ++i) {
+        std::copy_n(buffers.tile + i * kTileColumns, kTileColumns,
+                    buffers.scores + i * buffers.scoreStride + p);
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      span_.softmaxScores(buffers.scores + i * buffers.scoreStride, token + i);
+    }
+    packTiles(buffers.scores, static_cast<size_t>(buffers.scoreStride), count,
+              span_.positionsSeenBy(token), SumOrder::kSequential, buffers.weights);
+  }
+
+  // One panel of channels of the results of a tile: writes buffers.tile.
+  void sumValues(int64_t channel, int64_t token, int64_t count, int64_t positions,
+                 const Buffers& buffers) const {
+    const float* panel = buffers.valuePanels + channel * positions;
+    // The positions that all tokens of the tile see are multiplied together, later ones row by row:
+    // a token must not read the values of later positions even with a weight of 0, because 0 times
+    // an infinity or a NaN is NaN.
+    const int64_t common = span_.positionsSeenBy(token);
+    multiplyTile(buffers.weights, panel, common, count, SumOrder::kSequential, buffers.tile);
+    for (int64_t i = 1; i < count; ++i) {
+      accumulateRow(buffers.scores + i * buffers.scoreStride + common,
+                    panel + common * kTileColumns, i, buffers.tile + i * kTileColumns);
+    }
+  }
+
+  int chunksPerHead() const { return chunkCount(span_.tokens(), kTilesPerChunk * kTileRows); }
+
+  SpanAttention span_;
+  int64_t headSize_;
+  AttentionOutput output_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> makeDecodeAttentionStep(const AttentionInput& input, AttentionOutput output) {
+  return std::make_unique<DecodeAttentionStep>(input, std::move(output));
+}
+
+std::unique_ptr<Step> makeStoreStep(const AttentionInput& input) {
+  return std::make_unique<StoreStep>(SpanAttention(input, input.spans[0], 0));
+}
+
+std::unique_ptr<Step> makePrefillAttentionStep(const AttentionInput& input,
+                                               AttentionOutput output) {
+  return std::make_unique<PrefillAttentionStep>(SpanAttention(input, input.spans[0], 0),
+                                                std::move(output));
+}
+
+}  // namespace gpt2
