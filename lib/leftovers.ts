@@ -1,9 +1,9 @@
-// Files that a process leaves behind when it is killed in the middle of its work, and how to find and remove them.
+// Finds and removes the files that a process leaves behind when it is killed in the middle of its work.
 //
-// What a living process still needs is marked by a lock of the operating system, which ends with the process:
+// A lock of the operating system, which ends with its process, marks the files that a living process uses:
 // - NAME.gguf.PID.NUMBER.tmp, a GGUF file being written, is locked itself (native/io/output_file.cc).
 // - created-RANDOM, a folder of createModel, is in use while the file created-RANDOM.lock beside it is locked.
-// On a file system without locks nothing is taken for a leftover.
+// On a file system without locks, no file counts as a leftover.
 //
 // The small temporary files of the hub's cache (`temporaryName`) exist for milliseconds and have no lock. They are
 // leftovers once they are a day old and no process on this machine has the id in their name.
@@ -20,20 +20,24 @@ export interface Leftover {
   byteSize: number;
 }
 
-/** A new folder that no other process removes as a leftover. */
+/** A folder that is locked, so that no other process removes it as a leftover. */
 export interface TemporaryFolder {
   path: string;
   remove(): Promise<void>;
 }
 
-/** @throws FILE_UNWRITABLE */
+/**
+ * Creates a locked folder in `parent`.
+ *
+ * @throws FILE_UNWRITABLE
+ */
 export async function makeTemporaryFolder(parent: string): Promise<TemporaryFolder> {
   await writing(parent, async () => await mkdir(parent, { recursive: true }));
   for (;;) {
     const path = join(parent, `created-${Math.random().toString(36).slice(2)}`);
     const lock = lockOf(path);
     const release = await tryLock(lock);
-    if (!release) continue; // a process that looks for leftovers has it: another name
+    if (!release) continue; // a process that looks for leftovers has locked it: try another name
     const remove = async () => {
       await rm(path, { recursive: true, force: true }).catch(() => {});
       await removeLock(lock, release);
@@ -50,15 +54,14 @@ export async function makeTemporaryFolder(parent: string): Promise<TemporaryFold
 
 /**
  * The leftovers of conversions and of createModel in a folder.
- * @param target Restricts the search to the conversions that were to become the file with this name.
+ *
+ * @param target restricts the search to unfinished conversions to the file with this name
  */
 export async function findLeftovers(folder: string, target?: string): Promise<Leftover[]> {
   return await forEachLeftover(folder, target, async () => {});
 }
 
-/**
- * Removes the leftovers that `findLeftovers` finds, and returns them. A leftover that cannot be removed stays.
- */
+/** Removes the leftovers of conversions and of createModel in a folder, as `findLeftovers`. Returns the removed ones. */
 export async function removeLeftovers(folder: string, target?: string): Promise<Leftover[]> {
   return await forEachLeftover(
     folder,
@@ -82,7 +85,7 @@ async function forEachLeftover(
       });
       if (byteSize !== undefined) leftovers.push({ path, byteSize });
     } catch {
-      // It may belong to another user; the caller's own work does not depend on it.
+      // It may belong to another user. The caller's own work does not depend on it.
     }
   }
   return leftovers;
@@ -91,7 +94,7 @@ async function forEachLeftover(
 const createdName = /^(created-[A-Za-z0-9]+)(\.lock)?$/;
 const unfinishedName = /^(.+)\.\d+\.\d+\.tmp$/;
 
-/** What may be a leftover, by its name. */
+/** The paths that may be leftovers, by their names. */
 async function candidates(folder: string, target: string | undefined): Promise<Set<string>> {
   const found = new Set<string>();
   for (const name of (await readdir(folder).catch(() => [])).sort()) {
@@ -111,8 +114,8 @@ function lockOf(path: string): string {
 }
 
 /**
- * Does something with a candidate that nobody uses, and keeps others from taking it into use meanwhile. Undefined if
- * it is in use, or gone.
+ * Locks a candidate, if no process uses it, and calls `work`. Returns undefined if the candidate is in use or no longer
+ * exists.
  */
 async function ifUnused(path: string, work: () => Promise<number>): Promise<number | undefined> {
   const lock = lockOf(path);
@@ -127,7 +130,7 @@ async function ifUnused(path: string, work: () => Promise<number>): Promise<numb
     const isSame = lock !== path || (await stateOf(lock))?.ino === before?.ino;
     return !second && isSame && (await stateOf(path)) ? await work() : undefined;
   } finally {
-    // Locking creates a file where there is none.
+    // Locking creates the file if it does not exist.
     const isOwn = (await stateOf(lock))?.ino !== before?.ino;
     if (isOwn || !(await stateOf(path))) await removeLock(lock, release);
     else release();
@@ -136,9 +139,9 @@ async function ifUnused(path: string, work: () => Promise<number>): Promise<numb
 
 async function removeLock(path: string, release: () => void): Promise<void> {
   const remove = async () => await rm(path, { force: true }).catch(() => {});
-  await remove(); // under the lock: a process that waits for it finds out that it has no name
+  await remove(); // before the release, so that no other process locks a file that is about to be removed
   release();
-  if (process.platform === 'win32') await remove(); // which removes no file that is open
+  if (process.platform === 'win32') await remove(); // Windows does not remove a file that is open
 }
 
 async function stateOf(path: string): Promise<Stats | undefined> {
@@ -162,7 +165,7 @@ export async function findOldTemporaries(folder: string): Promise<Leftover[]> {
     const id = temporaryNamePattern.exec(name)?.[1];
     if (id === undefined || isRunning(Number(id))) continue;
     const path = join(folder, name);
-    const state = await stateOf(path); // of a link, not of the file that it leads to
+    const state = await stateOf(path); // of a symbolic link itself, not of its target
     if (!state || state.isDirectory() || Date.now() - state.mtimeMs < day) continue;
     leftovers.push({ path, byteSize: state.size });
   }

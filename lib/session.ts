@@ -97,11 +97,11 @@ export class Session implements Disposable {
     const { contextLength, vocabSize } = this.#model.config;
     const given = checkInput(input, this.#model.tokenizer, contextLength);
     checkSome(given);
-    const most = typeof given === 'string' ? contextLength : given.length;
-    const wanted = checkPositions(positions, most);
+    const maxCount = typeof given === 'string' ? contextLength : given.length;
+    const selected = checkPositions(positions, maxCount);
     return this.#enqueue(signal, async (signal) => {
       const tokens = await this.#read(given, signal);
-      const indices = positionIndices(wanted, tokens.length);
+      const indices = positionIndices(selected, tokens.length);
       const data = allocateLogits(indices.length, vocabSize);
       await callNative(signal, (cancellation) =>
         this.#native.evaluate(this.length, tokens, indices, data, cancellation),

@@ -33,10 +33,10 @@ describe('without the compiled addon', () => {
     }
   });
 
-  test.each([['--help'], ['generate', '--help'], ['convert', '--help']])(
-    'prints its help: %s %s',
-    async (...args) => {
-      const { stdout, stderr, exitCode } = await bare(...args);
+  test.each(['--help', 'generate --help', 'convert --help'])(
+    'gpt2 %s prints the help',
+    async (line) => {
+      const { stdout, stderr, exitCode } = await bare(...line.split(' '));
       expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
       expect(stdout).toMatch(/^Usage: gpt2/);
     },

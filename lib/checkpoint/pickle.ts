@@ -39,12 +39,12 @@ export class PickleRefusal extends PickleError {}
 
 // Limits on what a small file can expand to. A checkpoint of a GPT-2 of 48 layers with its optimizer state uses a
 // third of them.
-const mostSteps = 600_000;
-const mostObjects = 100_000;
-const mostMemorized = 100_000;
+const maxSteps = 600_000;
+const maxObjects = 100_000;
+const maxMemorized = 100_000;
 const deepestStack = 100_000;
 // Limits integer keys of dicts: larger ones could be chosen to collide in V8's hash table.
-const largestKey = 1_000_000;
+const maxKey = 1_000_000;
 
 const mark = Symbol('mark');
 type StackValue = PickleValue | typeof mark;
@@ -73,7 +73,7 @@ export class PickleReader {
       const start = this.position;
       const opcode = this.#uint(1);
       if (opcode === 0x2e) return this.#pop(); // STOP
-      if (++this.#steps > mostSteps) throw new PickleError(`it has more than ${mostSteps} opcodes`);
+      if (++this.#steps > maxSteps) throw new PickleError(`it has more than ${maxSteps} opcodes`);
       if (!this.#step(opcode)) {
         throw new PickleError(
           `the opcode ${opcode} at byte ${start} does not occur in state dicts`,
@@ -261,8 +261,8 @@ export class PickleReader {
   }
 
   #pushObject(value: PickleValue): void {
-    if (++this.#objects > mostObjects) {
-      throw new PickleError(`it contains more than ${mostObjects} objects`);
+    if (++this.#objects > maxObjects) {
+      throw new PickleError(`it contains more than ${maxObjects} objects`);
     }
     this.#stack.push(value);
   }
@@ -302,7 +302,7 @@ export class PickleReader {
     if (!(map instanceof Map)) throw new PickleError('it sets items of a value that is not a dict');
     for (let i = 0; i + 1 < items.length; i += 2) {
       const key = items[i];
-      const isIndex = typeof key === 'number' && key >= 0 && key <= largestKey;
+      const isIndex = typeof key === 'number' && key >= 0 && key <= maxKey;
       if (typeof key !== 'string' && !isIndex) {
         throw new PickleError(
           'it contains a dict whose keys are neither strings nor small integers',
@@ -313,8 +313,8 @@ export class PickleReader {
   }
 
   #memorize(number: number): void {
-    if (number >= mostMemorized)
-      throw new PickleError(`it uses more than ${mostMemorized} memo entries`);
+    if (number >= maxMemorized)
+      throw new PickleError(`it uses more than ${maxMemorized} memo entries`);
     this.#memo.set(number, this.#top());
   }
 

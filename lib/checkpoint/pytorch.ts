@@ -20,9 +20,9 @@ export interface PytorchContent {
 }
 
 // The names and shapes of a GPT-2 and its optimizer state take a few hundred kilobytes.
-const longestPickle = 8_000_000;
+const maxPickleBytes = 8_000_000;
 // A GPT-2 of 48 layers has 580 tensors, 2,300 with its optimizer state.
-const mostTensors = 10_000;
+const maxTensors = 10_000;
 
 /** A contiguous array of elements of one type. */
 class Storage {
@@ -148,7 +148,7 @@ async function readArchive(file: InputFile): Promise<PytorchContent> {
   const isBigEndian =
     [...archive.names].includes(order) && (await archive.read(order, 16)).toString() === 'big';
   if (isBigEndian) throw file.invalid('its numbers are big-endian');
-  const bytes = await archive.read(pickle, longestPickle);
+  const bytes = await archive.read(pickle, maxPickleBytes);
   const value = new PickleReader(bytes, stateDict).next();
 
   const locations = new Map<string, Location>();
@@ -166,7 +166,7 @@ const legacyMagic = 0x1950a86a20f9469cfc6cn;
 
 async function readLegacy(file: InputFile): Promise<PytorchContent> {
   const reader = new PickleReader(
-    await file.read(0, Math.min(file.size, longestPickle)),
+    await file.read(0, Math.min(file.size, maxPickleBytes)),
     stateDict,
   );
   if (reader.next() !== legacyMagic)
@@ -211,7 +211,7 @@ function storagesOf(file: InputFile, value: PickleValue): Map<string, Storage> {
     else if (Array.isArray(next)) for (const item of next) open.push(item);
     else if (next instanceof Map) for (const item of next.values()) open.push(item);
   }
-  if (storages.size > mostTensors) throw file.invalid(`it has more than ${mostTensors} storages`);
+  if (storages.size > maxTensors) throw file.invalid(`it has more than ${maxTensors} storages`);
   return storages;
 }
 
@@ -229,7 +229,7 @@ async function collect(
   if (!(tensors instanceof Map)) {
     throw file.invalid('it holds no state dict: expected a dict of tensors by name');
   }
-  if (tensors.size > mostTensors) throw file.invalid(`it has more than ${mostTensors} tensors`);
+  if (tensors.size > maxTensors) throw file.invalid(`it has more than ${maxTensors} tensors`);
   const entries = new Map<string, WeightEntry>();
   for (const [name, tensor] of tensors) {
     if (typeof name !== 'string' || !(tensor instanceof Tensor)) continue;

@@ -3,7 +3,7 @@ import type { InputFile } from '../input-file.js';
 import { elementBytes, type WeightEntry } from './weight-entry.js';
 
 // The limit in the safetensors library.
-const largestHeader = 100_000_000;
+const maxHeaderBytes = 100_000_000;
 
 /**
  * Reads the tensors of a safetensors file: 8 bytes of header length, a JSON header, the tensors' bytes.
@@ -12,7 +12,7 @@ const largestHeader = 100_000_000;
 export async function readSafetensors(file: InputFile): Promise<Map<string, WeightEntry>> {
   if (file.size < 8) throw file.invalid(`it has ${file.size} bytes, too few for a header`);
   const headerLength = (await file.read(0, 8)).readBigUInt64LE();
-  if (headerLength > largestHeader || Number(headerLength) > file.size - 8) {
+  if (headerLength > maxHeaderBytes || Number(headerLength) > file.size - 8) {
     throw file.invalid(`its header claims ${headerLength} bytes in a file of ${file.size}`);
   }
   const dataStart = 8 + Number(headerLength);

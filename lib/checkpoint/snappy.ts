@@ -1,16 +1,16 @@
 import { ByteReader, MalformedBytes } from './byte-reader.js';
 
 // The most compact element is a copy: three bytes stand for 64.
-const largestGrowth = 22;
+const maxGrowth = 22;
 
 /**
  * Decompresses a Snappy block: literals, and copies of earlier output.
  * Format: https://github.com/google/snappy/blob/main/format_description.txt
  */
-export function decompressSnappy(block: Buffer, mostBytes: number): Buffer {
+export function decompressSnappy(block: Buffer, maxBytes: number): Buffer {
   const reader = new ByteReader(block);
   const length = reader.varint();
-  if (length > Math.min(largestGrowth * block.length, mostBytes)) {
+  if (length > Math.min(maxGrowth * block.length, maxBytes)) {
     throw new MalformedBytes(
       `a Snappy block of ${block.length} bytes claims to decompress to ${length}`,
     );

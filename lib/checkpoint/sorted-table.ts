@@ -7,9 +7,9 @@ const trailerSize = 5; // the compression type and a checksum
 const uncompressed = 0;
 const snappy = 1;
 // The table of a GPT-2 of 48 layers has 600 entries in less than 100 kB.
-const mostEntries = 10_000;
-const mostBytes = 2_000_000;
-const longestKey = 1000;
+const maxEntries = 10_000;
+const maxBytes = 2_000_000;
+const maxKeyLength = 1000;
 
 /**
  * Reads the entries of a sorted table in LevelDB's format, in order.
@@ -21,14 +21,14 @@ export function readSortedTable(table: Buffer): [key: string, value: Buffer][] {
   }
   const footer = new ByteReader(table, table.length - footerSize);
   readHandle(footer); // of the metaindex block, which is not needed
-  const index = readEntries(readBlock(table, readHandle(footer), mostBytes), mostEntries);
+  const index = readEntries(readBlock(table, readHandle(footer), maxBytes), maxEntries);
   const entries: [string, Buffer][] = [];
   let bytes = 0;
   for (const [, handle] of index) {
-    const block = readBlock(table, readHandle(new ByteReader(handle)), mostBytes - bytes);
+    const block = readBlock(table, readHandle(new ByteReader(handle)), maxBytes - bytes);
     bytes += block.length;
-    if (bytes > mostBytes) throw new MalformedBytes(`its blocks hold more than ${mostBytes} bytes`);
-    for (const entry of readEntries(block, mostEntries - entries.length)) entries.push(entry);
+    if (bytes > maxBytes) throw new MalformedBytes(`its blocks hold more than ${maxBytes} bytes`);
+    for (const entry of readEntries(block, maxEntries - entries.length)) entries.push(entry);
   }
   return entries;
 }
@@ -56,7 +56,7 @@ function readBlock(table: Buffer, { offset, size }: Handle, bytesLeft: number): 
  * Reads the entries of a block. A key omits the prefix that it shares with the key before; the block ends with the
  * offsets of the keys that are stored whole (the restarts) and their count.
  */
-function readEntries(block: Buffer, most: number): [string, Buffer][] {
+function readEntries(block: Buffer, limit: number): [string, Buffer][] {
   const restarts = block.length < 4 ? 0 : block.readUInt32LE(block.length - 4);
   const end = block.length - 4 - 4 * restarts;
   if (end < 0) throw new MalformedBytes('a block is shorter than its list of restarts');
@@ -65,11 +65,11 @@ function readEntries(block: Buffer, most: number): [string, Buffer][] {
   let key = Buffer.alloc(0);
   while (!reader.isAtEnd) {
     const [shared, unshared, valueSize] = [reader.varint(), reader.varint(), reader.varint()];
-    if (shared + unshared > longestKey) throw new MalformedBytes('a key is too long');
+    if (shared + unshared > maxKeyLength) throw new MalformedBytes('a key is too long');
     if (shared > key.length)
       throw new MalformedBytes('a key shares more bytes than the key before it has');
     key = Buffer.concat([key.subarray(0, shared), reader.take(unshared)]);
-    if (entries.length >= most) throw new MalformedBytes(`it has more than ${mostEntries} entries`);
+    if (entries.length >= limit) throw new MalformedBytes(`it has more than ${maxEntries} entries`);
     entries.push([key.toString('utf8'), reader.take(valueSize)]);
   }
   return entries;

@@ -17,7 +17,7 @@ const dtypes: Readonly<Record<number, string>> = {
 };
 
 // The index of a GPT-2 of 48 layers has 30 kB.
-const largestIndex = 4_000_000;
+const maxIndexBytes = 4_000_000;
 
 interface BundleEntry {
   dtype: number;
@@ -38,9 +38,9 @@ export async function readTensorflow(
 ): Promise<Map<string, WeightEntry>> {
   const index = await InputFile.open(indexPath, signal);
   files.push(index);
-  if (index.size > largestIndex) {
+  if (index.size > maxIndexBytes) {
     throw index.invalid(
-      `expected an index of at most ${largestIndex} bytes but found ${index.size}`,
+      `expected an index of at most ${maxIndexBytes} bytes but found ${index.size}`,
     );
   }
   const bytes = await index.read(0, index.size);
@@ -70,7 +70,7 @@ export async function readTensorflow(
   return entries;
 }
 
-const mostShards = 1000;
+const maxShards = 1000;
 
 function parseIndex(
   index: InputFile,
@@ -83,7 +83,7 @@ function parseIndex(
       if (key === '') shards = readHeader(index, value);
       else bundle.set(key, readEntry(value));
     }
-    if (shards < 1 || shards > mostShards) {
+    if (shards < 1 || shards > maxShards) {
       throw new MalformedBytes(`it claims to have ${shards} data files`);
     }
     return { shards, bundle };
@@ -116,7 +116,7 @@ function readEntry(message: Buffer): BundleEntry {
   return entry;
 }
 
-const mostDimensions = 8;
+const maxDimensions = 8;
 
 function readShape(message: Buffer): number[] {
   const shape: number[] = [];
@@ -127,8 +127,8 @@ function readShape(message: Buffer): number[] {
       if (field.number === 1) size = field.value ?? 0;
     }
     shape.push(size);
-    if (shape.length > mostDimensions) {
-      throw new MalformedBytes(`a tensor has more than ${mostDimensions} dimensions`);
+    if (shape.length > maxDimensions) {
+      throw new MalformedBytes(`a tensor has more than ${maxDimensions} dimensions`);
     }
   }
   return shape;

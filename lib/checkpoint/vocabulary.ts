@@ -10,7 +10,7 @@ import { endOfTextToken, gpt2VocabSize } from '../tokenizer/gpt2-vocabulary.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
 
 // Embeddings are padded to a round number of rows or for future tokens. More padding than this is a mistake.
-const mostPadding = 65_536;
+const maxPadding = 65_536;
 
 /**
  * Reads the vocabulary in a checkpoint's folder from vocab.json and merges.txt (encoder.json and vocab.bpe in OpenAI's
@@ -43,7 +43,7 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   await eventLoopTurn();
   const { ids, added } = source;
   const count = ids.size + added.ids.size;
-  if (vocabSize - count > mostPadding) {
+  if (vocabSize - count > maxPadding) {
     throw new Gpt2Error(
       'INVALID_FILE',
       `${source.path}: expected a vocabulary for the model's ${vocabSize} ids but found ${count} tokens`,

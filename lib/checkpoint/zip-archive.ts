@@ -18,14 +18,14 @@ const memberSignature = 0x02014b50;
 const memberSize = 46;
 const localSignature = 0x04034b50;
 const localSize = 30;
-const longestComment = 0xffff;
+const maxCommentBytes = 0xffff;
 // Marks a number that needs 64 bits and is stored in the extra field.
 const isElsewhere = 0xffffffff;
 const zip64Extra = 1;
 const stored = 0;
 // The archive of a GPT-2 of 48 layers has 600 members.
-const mostMembers = 20_000;
-const largestDirectory = 4_000_000;
+const maxMembers = 20_000;
+const maxDirectoryBytes = 4_000_000;
 
 /**
  * A ZIP archive with uncompressed members, as PyTorch writes it.
@@ -69,11 +69,11 @@ export class ZipArchive {
     return { offset, byteSize: member.byteSize };
   }
 
-  async read(name: string, mostBytes: number): Promise<Buffer> {
+  async read(name: string, maxBytes: number): Promise<Buffer> {
     const { offset, byteSize } = await this.locate(name);
-    if (byteSize > mostBytes) {
+    if (byteSize > maxBytes) {
       throw this.#file.invalid(
-        `expected "${name}" to have at most ${mostBytes} bytes but found ${byteSize}`,
+        `expected "${name}" to have at most ${maxBytes} bytes but found ${byteSize}`,
       );
     }
     return await this.#file.read(offset, byteSize);
@@ -88,7 +88,7 @@ interface Directory {
 
 // It lies at the end of the file, before an optional comment.
 async function findDirectory(file: InputFile): Promise<Directory> {
-  const tailSize = Math.min(file.size, endSize + longestComment);
+  const tailSize = Math.min(file.size, endSize + maxCommentBytes);
   const tail = await file.read(file.size - tailSize, tailSize);
   for (let at = tailSize - endSize; at >= 0; at--) {
     if (tail.readUInt32LE(at) !== endSignature) continue;
@@ -121,7 +121,7 @@ async function findLargeDirectory(file: InputFile, end: number): Promise<Directo
 
 function checkDirectory(file: InputFile, directory: Directory): Directory {
   const { count, byteSize } = directory;
-  if (count > mostMembers || byteSize < count * memberSize || byteSize > largestDirectory) {
+  if (count > maxMembers || byteSize < count * memberSize || byteSize > maxDirectoryBytes) {
     throw file.invalid(`its central directory claims ${count} members in ${byteSize} bytes`);
   }
   return directory;

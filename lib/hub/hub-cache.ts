@@ -156,7 +156,7 @@ export class CachedRepository {
     release();
   }
 
-  /** The temporary files that processes left in it when they were killed. */
+  /** Lists the temporary files that killed processes left behind. */
   async leftovers(): Promise<Leftover[]> {
     const all: Leftover[] = [];
     for (const part of ['refs', 'snapshots', '.no_exist']) {
@@ -165,7 +165,7 @@ export class CachedRepository {
     return all;
   }
 
-  /** Removes the leftovers, but for those that the system does not let go, and returns them. */
+  /** Removes these files, except those that the system refuses to remove. Returns the removed ones. */
   async removeLeftovers(): Promise<Leftover[]> {
     const removed: Leftover[] = [];
     for (const leftover of await this.leftovers()) {

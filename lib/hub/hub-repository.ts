@@ -26,9 +26,9 @@ export interface HubRepository {
 }
 
 // A listing of 1,000 files takes 200 kB.
-const mostBytes = 10_000_000;
-const mostFiles = 10_000;
-const mostRequests = 100;
+const maxBytes = 10_000_000;
+const maxFiles = 10_000;
+const maxRequests = 100;
 
 /** Queries the hub for a repository's commit and files. */
 export async function readHubRepository(
@@ -49,7 +49,7 @@ export async function readHubRepository(
     const files: HubFile[] = [];
     for await (const entry of listFiles({ ...at, repo: repository, revision: commit })) {
       if (entry.type === 'file' && isPlainName(entry.path)) files.push(toHubFile(entry));
-      if (files.length > mostFiles) throw new Error(`it has more than ${mostFiles} files`);
+      if (files.length > maxFiles) throw new Error(`it has more than ${maxFiles} files`);
     }
     return { commit, files };
   } catch (error) {
@@ -79,7 +79,7 @@ function hub(): typeof import('@huggingface/hub') {
 function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
   let requests = 0;
   return async (input, init = {}) => {
-    if (++requests > mostRequests) throw new Error(`it has more than ${mostRequests} pages`);
+    if (++requests > maxRequests) throw new Error(`it has more than ${maxRequests} pages`);
     return await requestFromHub(
       {
         url: String(input),
@@ -89,7 +89,7 @@ function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
           let size = 0;
           for await (const part of body) {
             size += part.length;
-            if (size > mostBytes) throw new Error(`a response of more than ${mostBytes} bytes`);
+            if (size > maxBytes) throw new Error(`a response of more than ${maxBytes} bytes`);
             parts.push(part);
           }
           const link = headers.get('link');

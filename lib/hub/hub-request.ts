@@ -37,10 +37,10 @@ export class Interruption extends Error {
 }
 
 // Consecutive attempts without progress.
-const mostAttempts = 5;
+const maxAttempts = 5;
 const firstPause = 500; // milliseconds; doubled after every attempt
 // If the hub asks for a longer pause, the request fails instead.
-const longestPause = 60; // seconds
+const maxPause = 60; // seconds
 
 /**
  * Sends a request and returns the result of its `read`.
@@ -68,8 +68,8 @@ export async function requestFromHub<T>(
       if (!(error instanceof Interruption)) throw error;
       failures++;
       const { pause = 0 } = error;
-      const isHopeless = pause > longestPause || (!wasOfUse && isUnknownHost(error));
-      if (failures >= mostAttempts || isHopeless) throw unavailable(request.url, error);
+      const isHopeless = pause > maxPause || (!wasOfUse && isUnknownHost(error));
+      if (failures >= maxAttempts || isHopeless) throw unavailable(request.url, error);
       await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
     }
   }
@@ -183,7 +183,7 @@ function pauseOf(status: number, headers: Headers): number | undefined {
 }
 
 function unavailable(url: string, { message, pause = 0, cause }: Interruption): Gpt2Error {
-  const pauseNote = pause > longestPause ? ` and asks to wait ${Math.ceil(pause)} s` : '';
+  const pauseNote = pause > maxPause ? ` and asks to wait ${Math.ceil(pause)} s` : '';
   return new Gpt2Error('HUB_UNAVAILABLE', `${withoutQuery(url)}: ${message}${pauseNote}`, {
     cause,
   });

@@ -7,7 +7,7 @@ import { TokenSearch } from './token-search.js';
 export const tokenKinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5 } as const;
 
 // A server may alternate between a few lists of allowed tokens. More entries would only use memory.
-const mostSearches = 4;
+const maxSearches = 4;
 
 /** The tokens outside byte-pair encoding: `<|endoftext|>` and those added to GPT-2's vocabulary. */
 export class AddedTokens {
@@ -60,7 +60,7 @@ export class AddedTokens {
     const key = JSON.stringify(allowedSpecial);
     let search = this.#searches.get(key);
     if (!search) {
-      if (this.#searches.size === mostSearches) this.#searches.clear();
+      if (this.#searches.size === maxSearches) this.#searches.clear();
       const allowed = allowedSpecial === 'all' ? this.specialTexts : allowedSpecial;
       const special = allowed.map((text) => [text, this.#special.get(text) as number] as const);
       search = new TokenSearch(new Map([...this.#always, ...special]));

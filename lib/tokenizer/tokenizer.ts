@@ -184,9 +184,9 @@ export class Gpt2Tokenizer implements Tokenizer {
 
 /** Shows the first few of many texts. */
 function showSome(texts: readonly string[]): string {
-  const most = 10;
-  const shown = texts.slice(0, most).map(show).join(', ');
-  return texts.length > most ? `${shown} and ${texts.length - most} more` : shown;
+  const max = 10;
+  const shown = texts.slice(0, max).map(show).join(', ');
+  return texts.length > max ? `${shown} and ${texts.length - max} more` : shown;
 }
 
 /** The UTF-8 bytes of a word as the characters U+0000 to U+00FF. */
