@@ -1,5 +1,5 @@
-// Aborting what goes on before there is a model: conversion and loading. (Evaluating and generating are in
-// session.test.ts and generation.test.ts.)
+// Aborting conversion and loading. Aborting evaluation and generation is tested in session.test.ts and
+// generation.test.ts.
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ beforeAll(() => convert(folder, file));
 
 const reason = new Error('enough');
 
-/** Aborted after as many turns of the event loop. */
+/** A signal that is aborted after a number of event loop turns. */
 function abortAfter(turns: number): AbortSignal {
   const controller = new AbortController();
   const wait = (left: number) => {
@@ -27,8 +27,8 @@ function abortAfter(turns: number): AbortSignal {
   return controller.signal;
 }
 
-describe('an abort at any moment', () => {
-  test.each([true, false])('of loading rejects with its reason, mmap %s', async (mmap) => {
+describe('aborting at any moment', () => {
+  test.each([true, false])('a load rejects it with the reason (mmap %s)', async (mmap) => {
     let aborted = 0;
     for (let turns = 0; turns < 60; turns++) {
       try {
@@ -42,7 +42,7 @@ describe('an abort at any moment', () => {
     expect(aborted).toBeGreaterThan(3);
   });
 
-  test('of conversion rejects with its reason and leaves no file', async () => {
+  test('a conversion rejects it with the reason and leaves no file', async () => {
     let aborted = 0;
     for (let turns = 0; turns < 40; turns++) {
       const targetFolder = freshFolder(root);
@@ -60,7 +60,7 @@ describe('an abort at any moment', () => {
     expect(aborted).toBeGreaterThan(3);
   });
 
-  test('of loading a folder stops its conversion, and the next load succeeds', async () => {
+  test('the load of a folder stops its conversion, and the next load succeeds', async () => {
     const cacheDir = join(freshFolder(root), 'cache');
     let aborted = 0;
     for (let turns = 1; turns < 20; turns++) {
@@ -100,7 +100,7 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-test('a signal that is aborted already hides what else is wrong, and nothing is left unhandled', async () => {
+test('an already aborted signal takes precedence over other errors and leaves no unhandled rejection', async () => {
   const { stdout, stderr, exitCode } = await runNode(
     `const signal = AbortSignal.abort('mine');
      const calls = [
@@ -113,7 +113,7 @@ test('a signal that is aborted already hides what else is wrong, and nothing is 
   expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'mine\nmine\n', stderr: '', exitCode: 0 });
 });
 
-test('an error of the listener of progress is what a conversion rejects with, whenever it comes', async () => {
+test('a conversion rejects with the error that onProgress throws, at any call', async () => {
   const mine = new Error('mine');
   let thrown = 0;
   for (let stop = 1; stop < 40; stop++) {
@@ -137,7 +137,7 @@ test('an error of the listener of progress is what a conversion rejects with, wh
   expect(thrown).toBeGreaterThan(1);
 });
 
-test('an error of the listener of progress is what loading rejects with', async () => {
+test('a load rejects with the error that onProgress throws', async () => {
   const mine = new Error('mine');
   for (const stop of [1, 2]) {
     let calls = 0;

@@ -1,5 +1,5 @@
-// What callers may get wrong, call by call: the error has a code, and its message says what was expected
-// and what was received.
+// Invalid arguments, call by call. Every error has a code, and its message says what was expected and what was
+// received.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -27,10 +27,10 @@ afterAll(() => model.dispose());
 
 const tokenizer = new Gpt2Tokenizer();
 
-// biome-ignore lint/suspicious/noExplicitAny: what is tested is what the types forbid
+// biome-ignore lint/suspicious/noExplicitAny: these tests pass what the types forbid
 type Wrong = any;
 
-/** Every call that takes options, with the rest of its arguments right. */
+/** Every call that takes options, with otherwise valid arguments. */
 const calls: Record<string, (options: Wrong) => unknown> = {
   loadModel: (options) => loadModel(folder, options),
   createModel: (options) => createModel('124M', options),
@@ -46,7 +46,7 @@ const calls: Record<string, (options: Wrong) => unknown> = {
 };
 
 describe.each(Object.entries(calls))('the options of %s', (_, call) => {
-  test('must be known ones', async () => {
+  test('reject unknown names', async () => {
     for (const name of ['maxtokens', 'Positions', 'toString', '__proto__x', '']) {
       const { message } = await failure('UNKNOWN_OPTION', () => call({ [name]: 1 }));
       expect(message).toMatch(/^Expected an option of .* but received "/);
@@ -54,7 +54,7 @@ describe.each(Object.entries(calls))('the options of %s', (_, call) => {
     }
   });
 
-  test('must be an object', async () => {
+  test('reject anything but an object', async () => {
     for (const options of [null, 'text', 7, true, [], 1n, () => {}]) {
       const { message } = await failure('INVALID_ARGUMENT', () => call(options));
       expect(message).toMatch(/^Expected the options of .* to be an object but received /);
@@ -130,14 +130,14 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
   encode: { allowedSpecial: ['none', null, 7, {}, ['<|pad|>'], [50256], ['<|endoftext|>', 1]] },
 };
 
-describe.each(Object.entries(wrongOptions))('%s refuses a wrong value of', (name, options) => {
+describe.each(Object.entries(wrongOptions))('%s rejects an invalid value of', (name, options) => {
   test.each(Object.entries(options))('%s', async (option, values) => {
     for (const value of values) {
       const { message } = await failure('INVALID_ARGUMENT', () =>
         calls[name]?.({ [option]: value }),
       );
       expect(message).toMatch(/^Expected .+ but received .+/);
-      // It names the option; allowedSpecial is named by what it lists where that is wrong.
+      // The message names the option. For a wrong entry of allowedSpecial it says "special tokens".
       expect(message.toLowerCase()).toContain(
         option === 'allowedSpecial' ? 'special' : option.toLowerCase(),
       );
@@ -146,7 +146,7 @@ describe.each(Object.entries(wrongOptions))('%s refuses a wrong value of', (name
   });
 });
 
-test('an option that is undefined is one that is left out', async () => {
+test('an undefined option has its default', async () => {
   const unset = (names: string[]) => Object.fromEntries(names.map((name) => [name, undefined]));
   await using other = await loadModel(folder, {
     ...unset(Object.keys(wrongOptions.loadModel ?? {})),
@@ -161,7 +161,7 @@ test('an option that is undefined is one that is left out', async () => {
   );
 });
 
-describe('tokens', () => {
+describe('input tokens', () => {
   const inputs: Record<string, (input: Wrong, session: Session) => unknown> = {
     logits: (input) => model.logits(input),
     generate: (input) => model.generate(input),
@@ -171,10 +171,10 @@ describe('tokens', () => {
     'session stream': (input, session) => session.stream(input).next(),
   };
 
-  describe.each(Object.entries(inputs))('given to %s', (_, callOn) => {
+  describe.each(Object.entries(inputs))('of %s', (_, callOn) => {
     const call = (input: Wrong) => callOn(input, session);
 
-    test('must be whole numbers below the size of the vocabulary', async () => {
+    test('must be integers below the vocabulary size', async () => {
       const wrong: [Wrong, string][] = [
         [[1, 97], '97 at index 1'],
         [[-1], '-1 at index 0'],
@@ -197,13 +197,13 @@ describe('tokens', () => {
       }
     });
 
-    test('must not be more than the context holds', async () => {
+    test('must fit into the context', async () => {
       const { message } = await failure('CONTEXT_OVERFLOW', () => call(new Array(41).fill(1)));
       expect(message).toMatch(/^Expected at most 40 tokens, the context length, but received 41/);
       await failure('CONTEXT_OVERFLOW', () => call(new Uint32Array(1e6)));
     });
 
-    test('must be text or an array', async () => {
+    test('must be a string or an array of token ids', async () => {
       const wrong: Wrong[] = [undefined, null, 7, 7n, true, {}, { length: 1, 0: 1 }, new Set([1])];
       wrong.push(new Float32Array(1), new Uint8Array(1), new BigUint64Array(1), new ArrayBuffer(4));
       wrong.push(Symbol('tokens'), () => [1]);
@@ -213,7 +213,7 @@ describe('tokens', () => {
       }
     });
 
-    test('must not be empty where there is nothing to continue', async () => {
+    test('must not be empty if there is nothing to continue', async () => {
       using empty = model.createSession();
       for (const none of [[], new Uint32Array(0)]) {
         const { message } = await failure('INVALID_ARGUMENT', () => callOn(none, empty));
@@ -221,20 +221,20 @@ describe('tokens', () => {
       }
     });
 
-    test('must not be text where there is no tokenizer', async () => {
+    test('must not be text if the model has no tokenizer', async () => {
       for (const text of ['a', ' ', 'Hello world']) {
         const { message } = await failure('TOKENIZER_MISSING', () => call(text));
         expect(message).toContain('token ids only');
       }
     });
 
-    test('as text that can never fit is refused without a look at it', async () => {
+    test('are rejected without tokenizing text that cannot fit', async () => {
       const { message } = await failure('CONTEXT_OVERFLOW', () => call('a'.repeat(1e7)));
       expect(message).toContain('10000000 characters');
     });
   });
 
-  test('may be empty where a session continues, except for evaluate', async () => {
+  test('may be empty when a session continues, except for evaluate', async () => {
     using continued = model.createSession();
     await continued.evaluate([1, 2, 3]);
     for (const none of [[], new Uint32Array(0)]) {
@@ -248,7 +248,7 @@ describe('tokens', () => {
     }
   });
 
-  test('in a list of prompts are checked one by one', async () => {
+  test('are checked in every prompt of a list', async () => {
     await failure('TOKEN_OUT_OF_RANGE', () => model.generate([[1], [97]]));
     await failure('TOKEN_OUT_OF_RANGE', () => model.generate([[1], ['a'] as Wrong]));
     await failure('INVALID_ARGUMENT', () => model.generate([null as Wrong]));
@@ -256,13 +256,13 @@ describe('tokens', () => {
     await failure('UNKNOWN_OPTION', () => model.generate([[1], [2]], { maxToken: 1 } as Wrong));
   });
 
-  test('leave the session as it was when they are refused', () => {
+  test('leave the session unchanged when they are rejected', () => {
     expect([...session.tokens]).toEqual([1, 2, 3]);
   });
 });
 
 test.each<[Wrong]>([[Number.NaN], [-1], [4], [1.5], ['1'], [1n], [null], [undefined]])(
-  'rewind(%s) is refused',
+  'rewind(%s) is rejected',
   async (length) => {
     const { message } = await failure('INVALID_ARGUMENT', () => session.rewind(length));
     expect(message).toMatch(/^Expected length to be a whole number from 0 to 3 but received .+/);
@@ -271,7 +271,7 @@ test.each<[Wrong]>([[Number.NaN], [-1], [4], [1.5], ['1'], [1n], [null], [undefi
 
 describe('the tokenizer', () => {
   test.each<[Wrong]>([[undefined], [null], [7], [7n], [['a']], [{}]])(
-    'refuses %s as a text',
+    'rejects %s as a text',
     async (text) => {
       for (const call of [() => tokenizer.encode(text), () => tokenizer.count(text)]) {
         const { message } = await failure('INVALID_ARGUMENT', call);
@@ -290,14 +290,14 @@ describe('the tokenizer', () => {
     [1n],
     [null],
     [undefined],
-  ])('refuses %s as a token', async (token) => {
+  ])('rejects %s as a token', async (token) => {
     for (const call of [() => tokenizer.decodeToken(token), () => tokenizer.decode([token])]) {
       const { message } = await failure('TOKEN_OUT_OF_RANGE', call);
       expect(message).toMatch(/^Expected token ids from 0 to 50256 but received .+/);
     }
   });
 
-  test.each<[Wrong]>([[undefined], [null], [7], [{}]])('refuses %s as tokens', async (tokens) => {
+  test.each<[Wrong]>([[undefined], [null], [7], [{}]])('rejects %s as tokens', async (tokens) => {
     await failure('INVALID_ARGUMENT', () => tokenizer.decode(tokens));
   });
 });
@@ -313,13 +313,13 @@ describe('the path of a model', () => {
     },
   );
 
-  test.each(['nowhere', 'nowhere.gguf', 'nul\0byte'])('must lead somewhere: %j', async (name) => {
+  test.each(['nowhere', 'nowhere.gguf', 'nul\0byte'])('must exist: %j', async (name) => {
     const path = join(root, name);
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(path, loading));
     expect(message).toContain('Expected the path of');
   });
 
-  test('of a checkpoint that is not there is told by convert', async () => {
+  test('of a missing checkpoint is named in the error of convert', async () => {
     const missing = join(root, 'nowhere');
     const { message } = await failure('FILE_NOT_FOUND', () =>
       convert(missing, join(root, 'x.gguf')),
@@ -327,7 +327,7 @@ describe('the path of a model', () => {
     expect(message).toContain(missing);
   });
 
-  test('may be a GGUF file, but not what only has its name', async () => {
+  test('may be a GGUF file, but not another file with that extension', async () => {
     const files: [string, Buffer][] = [
       ['empty', Buffer.alloc(0)],
       ['short', Buffer.from('GGU')],
@@ -349,16 +349,16 @@ describe('the path of a model', () => {
     }
   });
 
-  test('may not be a folder that is no checkpoint', async () => {
+  test('must not be a folder without a checkpoint', async () => {
     const path = join(root, 'folder.gguf');
     mkdirSync(path);
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(path, loading));
     expect(message).toContain('there is no checkpoint in this folder');
-    // What opens files alone says that it is none.
+    // A call that accepts only files rejects the folder itself.
     await expect(addon().inspectGguf(path)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
   });
 
-  test('of a GGUF file that was cut off anywhere is refused', async () => {
+  test('of a GGUF file truncated anywhere is rejected', async () => {
     const whole = join(root, 'whole.gguf');
     await convert(folder, whole);
     const bytes = readFileSync(whole);
@@ -371,7 +371,7 @@ describe('the path of a model', () => {
 });
 
 describe('a device', () => {
-  test('that this build does not have is refused by name', async () => {
+  test('that is not part of this build is rejected by name', async () => {
     // A build for one kind of GPU has none of the others.
     await using auto = await loadModel(folder, { ...loading, device: 'auto' });
     for (const device of (['cuda', 'metal', 'vulkan'] as const).filter((n) => n !== auto.device)) {
@@ -382,7 +382,7 @@ describe('a device', () => {
     }
   });
 
-  test('that is asked for is used, with the threads asked for', async () => {
+  test('is used as requested, with the requested number of threads', async () => {
     await using other = await loadModel(folder, { ...loading, device: 'cpu', threads: 2 });
     expect(other.device).toBe('cpu');
     expect(other.threads).toBe(2);
@@ -390,7 +390,7 @@ describe('a device', () => {
 });
 
 test.runIf(process.platform === 'linux')(
-  'a named pipe is no model, and holds up nothing',
+  'a named pipe is rejected and blocks nothing',
   async () => {
     const pipe = join(root, 'pipe.gguf');
     execFileSync('mkfifo', [pipe]);
@@ -400,7 +400,7 @@ test.runIf(process.platform === 'linux')(
 );
 
 describe('after dispose', () => {
-  test('every call fails with DISPOSED, and what was known stays known', async () => {
+  test('every call fails with DISPOSED, and properties stay readable', async () => {
     const disposed = await loadModel(folder, loading);
     const open = disposed.createSession();
     await open.evaluate([1, 2]);
@@ -427,7 +427,7 @@ describe('after dispose', () => {
 });
 
 describe('the config of a model', () => {
-  test('is what config.json says, and cannot be changed', () => {
+  test('matches config.json and is read-only', () => {
     expect(model.config).toEqual({
       vocabSize: 97,
       contextLength: 40,
@@ -436,7 +436,7 @@ describe('the config of a model', () => {
       layerCount: 2,
       feedForwardLength: 96,
       layerNormEpsilon: Math.fround(1e-5),
-      // wte, wpe, per layer 2 norms and 4 linear layers with their biases, the last norm
+      // wte, wpe, per layer 2 norms and 4 linear layers with biases, the final norm
       parameterCount:
         97 * 24 +
         40 * 24 +

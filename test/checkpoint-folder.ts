@@ -1,4 +1,4 @@
-// Checkpoint folders for tests: fixtures with something changed, and small models with GPT-2's vocabulary.
+// Checkpoint folders for tests: modified fixtures, and small models with GPT-2's vocabulary.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,14 +13,14 @@ export function readConfig(name: FixtureName): Config {
   return JSON.parse(readFileSync(join(fixtureFolder(name), 'config.json'), 'utf8'));
 }
 
-/** A fixture's weights, from all of its files, with their names as they stand there. */
+/** A fixture's weights from all its files, under the names in the files. */
 export function readTensors(name: FixtureName): Map<string, StoredTensor> {
   const folder = fixtureFolder(name);
   const files = readdirSync(folder).filter((file) => /^model.*\.safetensors$/.test(file));
   return new Map(files.sort().flatMap((file) => [...readSafetensors(join(folder, file))]));
 }
 
-/** Writes a checkpoint folder with its weights in one file. */
+/** Writes a checkpoint folder with the weights in one file. */
 export function writeCheckpoint(
   folder: string,
   config: Config,
@@ -32,7 +32,7 @@ export function writeCheckpoint(
   return folder;
 }
 
-/** A copy of a fixture with some settings or tensors changed. */
+/** Writes a copy of a fixture with some settings or tensors changed. */
 export function changedFixture(
   folder: string,
   name: FixtureName,
@@ -54,7 +54,7 @@ export function f32Tensor(shape: number[], numbers: readonly number[]): StoredTe
   };
 }
 
-/** Numbers in [0, 1) from a seed (a linear congruential generator; Numerical Recipes' constants). */
+/** Seeded random numbers in [0, 1): a linear congruential generator with Numerical Recipes' constants. */
 export function uniformNumbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -69,7 +69,7 @@ interface Sizes {
   width: number;
 }
 
-/** A random model of one layer and two heads. */
+/** Writes a random model with one layer and two heads. */
 function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes): string {
   const next = uniformNumbers(1);
   const random = (shape: number[], size = 1, mean = 0) => {
@@ -116,7 +116,7 @@ function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes)
   );
 }
 
-/** A tiny random model whose first 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
+/** Writes a tiny random model whose first 50,257 tokens are GPT-2's, with vocab.json and merges.txt. */
 export function writeTextCheckpoint(folder: string, vocabulary = 50257): string {
   writeRandomModel(folder, { vocabulary, context: 64, width: 8 });
   writeFileSync(join(folder, 'vocab.json'), vocabJson());
@@ -124,7 +124,7 @@ export function writeTextCheckpoint(folder: string, vocabulary = 50257): string 
   return folder;
 }
 
-/** A model of a few kilobytes with everything that a folder can hold: either form of the vocabulary. */
+/** Writes a model of a few kilobytes with the vocabulary in both forms: two files, and tokenizer.json. */
 export function writeSmallCheckpoint(folder: string): string {
   const ids = { a: 0, b: 1, ab: 2, '<|endoftext|>': 3 };
   const end = { id: 3, content: '<|endoftext|>', special: true };
@@ -138,7 +138,7 @@ export function writeSmallCheckpoint(folder: string): string {
   return folder;
 }
 
-/** Puts the weights of a folder into two files with an index. */
+/** Splits the weights of a folder into two shards with an index. */
 export function splitWeights(folder: string): string {
   const whole = join(folder, 'model.safetensors');
   const tensors = [...readSafetensors(whole)];

@@ -1,5 +1,5 @@
-// The forms in which training programs and publishers keep GPT-2: one model in each of them converts to the
-// same GGUF file.
+// The checkpoint formats of training programs and publishers. One model in each of them converts to the same GGUF
+// file.
 
 import {
   cpSync,
@@ -33,7 +33,7 @@ const root = temporaryFolder();
 const pytorch = join(__dirname, 'fixtures', 'pytorch');
 const model = 'odd-heads';
 
-/** All of a GGUF file but the model's name. */
+/** Converts a checkpoint and returns the contents of the GGUF file, except for the model's name. */
 async function converted(source: string): Promise<unknown> {
   const path = join(freshFolder(root), 'model.gguf');
   await convert(source, path);
@@ -52,14 +52,14 @@ async function refusal(source: string): Promise<Gpt2Error> {
 let expected: unknown;
 beforeAll(async () => {
   const folder = writeCheckpoint(freshFolder(root), readConfig(model), readTensors(model));
-  // Not every form says which token ends a text.
+  // Not every format stores the end-of-text token.
   const config = readConfig(model);
   delete config.eos_token_id;
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   expected = await converted(folder);
 });
 
-/** A fixture with its config as it is, but for the end of text. */
+/** Copies a fixture without the end-of-text token in its config. */
 function withoutEndOfText(folder: string): string {
   const copy = freshFolder(root);
   cpSync(folder, copy, { recursive: true });
@@ -70,29 +70,32 @@ function withoutEndOfText(folder: string): string {
   return copy;
 }
 
-describe('files of torch.save()', () => {
-  test.each(['zip', 'legacy', 'sharded'])('in the form "%s"', async (form) => {
+describe('files written by torch.save()', () => {
+  test.each(['zip', 'legacy', 'sharded'])('in the format "%s"', async (form) => {
     expect(await converted(withoutEndOfText(join(pytorch, form)))).toEqual(expected);
   });
 
-  test('of nanoGPT: a compiled model, its settings and its optimizer', async () => {
+  test('by nanoGPT: a compiled model with its settings and optimizer state', async () => {
     const path = join(pytorch, 'nanogpt', 'ckpt.pt');
     expect(await converted(path)).toEqual(expected);
     expect(await converted(join(pytorch, 'nanogpt'))).toEqual(expected);
   });
 
-  test('of "LLMs from scratch": three matrices, which lie column after column', async () => {
+  test('by "Build a Large Language Model (From Scratch)": separate, column-major q, k and v', async () => {
     expect(await converted(join(pytorch, 'from-scratch'))).toEqual(expected);
   });
 
-  test.each(['nanogpt/ckpt.pt', 'from-scratch/model.pth'])('%s computes', async (file) => {
-    const { tokens, logits, vocabSize } = readGolden(model);
-    await using loaded = await loadModel(join(pytorch, file), { cacheDir: root });
-    const { data } = await loaded.logits(tokens, { positions: 'all' });
-    expect(logitsError(data, logits, vocabSize).max).toBeLessThan(1e-4);
-  });
+  test.each(['nanogpt/ckpt.pt', 'from-scratch/model.pth'])(
+    '%s gives the reference logits',
+    async (file) => {
+      const { tokens, logits, vocabSize } = readGolden(model);
+      await using loaded = await loadModel(join(pytorch, file), { cacheDir: root });
+      const { data } = await loaded.logits(tokens, { positions: 'all' });
+      expect(logitsError(data, logits, vocabSize).max).toBeLessThan(1e-4);
+    },
+  );
 
-  test('are refused where they call anything but what a state dict needs', async () => {
+  test('are rejected if they call a function that a state dict does not need', async () => {
     for (const [file, name] of [
       ['harmful.pt', 'posix.system'],
       ['numpy.pt', /it calls numpy\./],
@@ -104,7 +107,7 @@ describe('files of torch.save()', () => {
     }
   });
 
-  test('are refused where they are cut off', async () => {
+  test('are rejected if they are truncated', async () => {
     for (const form of ['zip', 'legacy']) {
       const folder = withoutEndOfText(join(pytorch, form));
       const path = join(folder, 'pytorch_model.bin');
@@ -118,7 +121,7 @@ describe('files of torch.save()', () => {
 });
 
 describe("PyTorch's linear layers in safetensors", () => {
-  test('with a vocabulary padded to 50,304 get GPT-2’s tokens', async () => {
+  test('with a vocabulary padded to 50,304 get GPT-2’s vocabulary', async () => {
     const config = {
       vocab_size: 50_304,
       context_length: 8,
@@ -145,7 +148,7 @@ describe("PyTorch's linear layers in safetensors", () => {
     expect(shape).toEqual([1, 50_304]);
   });
 
-  test('without a config have heads of 64 numbers', async () => {
+  test('without a config get a head size of 64', async () => {
     const config = { vocab_size: 11, context_length: 8, emb_dim: 128, n_heads: 1, n_layers: 2 };
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
@@ -160,7 +163,7 @@ describe("PyTorch's linear layers in safetensors", () => {
     });
   });
 
-  test('without a config and with another width are refused', async () => {
+  test('without a config are rejected if the width is no multiple of 64', async () => {
     const config = { vocab_size: 11, context_length: 8, emb_dim: 48, n_heads: 1, n_layers: 1 };
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
@@ -182,7 +185,7 @@ function countOf(tensors: ReadonlyMap<string, StoredTensor>): number {
   return [...tensors.values()].reduce((sum, { bytes }) => sum + bytes.length / 4, 0);
 }
 
-/** A model of the book without biases of queries, keys and values; its numbers are of no importance. */
+/** A model of "Build a Large Language Model (From Scratch)" with qkv_bias false. The weights are arbitrary. */
 function fromScratchTensors(config: Dictionary): Map<string, StoredTensor> {
   const { vocab_size, context_length, emb_dim: width, n_layers } = config;
   let next = 0;
@@ -229,7 +232,7 @@ describe("OpenAI's release", () => {
     n_layer: config.n_layer,
   });
 
-  /** The names of TensorFlow, where linear layers have the shape [1, in, out]. */
+  /** The tensors under TensorFlow's names, where linear layers have the shape [1, in, out]. */
   function tensorflowTensors(): Map<string, StoredTensor> {
     return new Map(
       [...readTensors(model)].map(([name, tensor]) => {
@@ -249,17 +252,17 @@ describe("OpenAI's release", () => {
     return folder;
   }
 
-  test('is opened as a folder or by its index', async () => {
+  test('opens as a folder or by its index', async () => {
     const folder = writeRelease();
     expect(await converted(folder)).toEqual(expected);
     expect(await converted(join(folder, 'model.ckpt.index'))).toEqual(expected);
   });
 
-  test('in several files of data and one block', async () => {
+  test('opens with several data files and one block', async () => {
     expect(await converted(writeRelease({ shards: 3, entriesPerBlock: 100 }))).toEqual(expected);
   });
 
-  test('has its vocabulary in encoder.json and vocab.bpe', async () => {
+  test('gets its vocabulary from encoder.json and vocab.bpe', async () => {
     const folder = writeRelease();
     const ids = Object.fromEntries(Array.from({ length: 97 }, (_, id) => [`t${id}`, id]));
     writeFileSync(join(folder, 'encoder.json'), JSON.stringify(ids));
@@ -271,7 +274,7 @@ describe("OpenAI's release", () => {
     expect(metadata.get('tokenizer.ggml.merges')).toEqual(['t 1']);
   });
 
-  test('is refused without its files', async () => {
+  test('is rejected if a file is missing', async () => {
     for (const name of ['hparams.json', 'model.ckpt.data-00000-of-00001']) {
       const folder = writeRelease();
       rmSync(join(folder, name));
@@ -281,7 +284,7 @@ describe("OpenAI's release", () => {
     }
   });
 
-  test('is refused where its data is cut off', async () => {
+  test('is rejected if its data is truncated', async () => {
     const folder = writeRelease();
     const data = join(folder, 'model.ckpt.data-00000-of-00001');
     writeFileSync(data, readFileSync(data).subarray(0, -1));
@@ -291,7 +294,7 @@ describe("OpenAI's release", () => {
   });
 });
 
-test('sorted tables are read as LevelDB writes them, compressed and not', async () => {
+test('sorted tables written by LevelDB are read, compressed or not', async () => {
   const numbers = Array.from({ length: 3000 }, (_, i) => i);
   const pairs = numbers.map((i): [string, string] => [
     `model/h${i}/attn/c_attn/w`,
@@ -306,7 +309,7 @@ test('sorted tables are read as LevelDB writes them, compressed and not', async 
     await level.close();
     const tables = readdirSync(folder).filter((name) => name.endsWith('.ldb'));
     const entries = tables.flatMap((name) => readSortedTable(readFileSync(join(folder, name))));
-    // LevelDB's own keys end in a number and a kind, in 8 bytes, of which some are no UTF-8.
+    // LevelDB's internal keys end in 8 bytes of sequence number and type, which are not always UTF-8.
     const found = new Map(
       entries.map(([key, value]) => [key.replace(/(\/w).*$/s, '$1'), value.toString()]),
     );
@@ -318,7 +321,7 @@ test('sorted tables are read as LevelDB writes them, compressed and not', async 
 });
 
 describe('folders', () => {
-  test('with several files of PyTorch are refused', async () => {
+  test('with several PyTorch files are rejected', async () => {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
     cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'a.pt'));
@@ -328,7 +331,7 @@ describe('folders', () => {
     expect(error.message).toMatch(/found a\.pt, b\.pt; pass the path of one of them/);
   });
 
-  test('without any weights are refused', async () => {
+  test('without weights are rejected', async () => {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
     const error = await refusal(folder);
@@ -336,7 +339,7 @@ describe('folders', () => {
     expect(error.message).toMatch(/there is no checkpoint in this folder/);
   });
 
-  test('names do not matter where a file is named', async () => {
+  test('may hold weights under any name if the file is given', async () => {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
     cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'weights.data'));

@@ -48,7 +48,7 @@ import { freshFolder, temporaryFolder } from './temporary-folder.js';
 const root = temporaryFolder();
 const loading = { cacheDir: join(root, 'cache'), threads: 1 };
 
-/** That the model gives the golden logits of a fixture. */
+/** Expects a model to produce the golden logits of a fixture. */
 async function expectGolden(path: string, name: FixtureName, options: LoadOptions = {}) {
   const { tokens, logits, vocabSize } = readGolden(name);
   await using model = await loadModel(path, { ...loading, ...options });
@@ -62,7 +62,7 @@ async function convertedWide(): Promise<string> {
   return path;
 }
 
-/** The tensors that GGUF names so, with their names in the checkpoint. */
+/** The name in the checkpoint of a GGUF tensor. */
 function sourceName(name: string): string {
   const names: Record<string, string> = {
     token_embd: 'wte',
@@ -80,9 +80,9 @@ function sourceName(name: string): string {
   return `${layer === undefined ? '' : `h.${layer}.`}${names[part ?? '']}.${kind}`;
 }
 
-describe('the written file, read independently', () => {
+describe('the written file, read by an independent reader,', () => {
   test.each(fixtureNames)(
-    '%s holds the numbers of the checkpoint, linear layers transposed',
+    'holds the weights of %s, with linear layers transposed',
     async (name) => {
       const path = join(freshFolder(root), 'model.gguf');
       await convert(fixtureFolder(name), path);
@@ -101,7 +101,7 @@ describe('the written file, read independently', () => {
       expect(statSync(path).size % 32).toBe(0);
       let end = 0;
       for (const [ggufName, tensor] of tensors) {
-        // One after the other, each at the next multiple of 32.
+        // Tensors are contiguous, each aligned to 32 bytes.
         expect(tensor.offset).toBe(Math.ceil(end / 32) * 32);
         end = tensor.offset + tensor.bytes.length;
 
@@ -118,17 +118,17 @@ describe('the written file, read independently', () => {
         const isTable = /^(token_embd|position_embd|output)\.weight$/.test(ggufName);
         expect(plainTypes[tensor.type]).toBe(isVector ? 'F32' : source.dtype);
         const [rows = 1, columns = 1] = source.shape;
-        // Tables have [columns, rows] in ggml's order; linear layers were [in, out] and are [in] × out rows.
+        // In ggml's order, tables are [columns, rows]. Linear layers were [in, out] and become out rows of [in].
         expect(tensor.shape).toEqual(
           isVector ? [rows] : isTable ? [columns, rows] : [rows, columns],
         );
         const original = numbersOf(source);
         const expected = isVector || isTable ? original : transposed(original, rows, columns);
-        // Compared as bytes: there are millions.
+        // Compared as bytes, since there are millions of elements.
         expect(Buffer.compare(bytesOf(numbers), bytesOf(expected))).toBe(0);
         sources.delete(sourceName(ggufName));
       }
-      // Nothing is left over but masks and the copy of a tied head.
+      // Only masks and the copy of a tied head are left out.
       const left = [...sources.keys()].filter((source) => !/attn\.(masked_)?bias$/.test(source));
       expect(left).toEqual(name === 'head-size-5' ? ['lm_head.weight'] : []);
 
@@ -149,7 +149,7 @@ describe('the written file, read independently', () => {
     },
   );
 
-  test('as q8_0: every number within half a step of its block', async () => {
+  test('rounds to q8_0 within half a quantisation step', async () => {
     const path = join(freshFolder(root), 'model.gguf');
     await convert(fixtureFolder('wide'), path, { type: 'q8_0' });
     const { tensors, metadata } = readGguf(path);
@@ -179,7 +179,7 @@ describe('the written file, read independently', () => {
     }
   });
 
-  test('with a vocabulary: tokens, merges and the end of text', async () => {
+  test('holds the vocabulary: tokens, merges and the end-of-text token', async () => {
     const folder = freshFolder(root);
     await convert(writeTextCheckpoint(join(folder, 'text')), join(folder, 'text.gguf'));
     const { metadata } = readGguf(join(folder, 'text.gguf'));
@@ -201,8 +201,8 @@ describe('the written file, read independently', () => {
   });
 });
 
-describe('forms of a checkpoint', () => {
-  test('one file or shards, with or without the prefix: the same model', async () => {
+describe('checkpoints:', () => {
+  test('one file or shards, with or without the prefix, give the same model', async () => {
     const folder = freshFolder(root);
     const single = changedFixture(join(folder, 'f16-sharded'), 'f16-sharded', {});
     const prefixed = changedFixture(join(folder, 'prefixed', 'f16-sharded'), 'f16-sharded', {
@@ -219,7 +219,7 @@ describe('forms of a checkpoint', () => {
     for (const other of others) expect(other.equals(sharded as Buffer)).toBe(true);
   });
 
-  test('mask buffers of any type are not weights', async () => {
+  test('mask buffers of any type are ignored', async () => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', {
       change: (tensors) => {
         tensors.set('h.0.attn.bias', {
@@ -233,7 +233,7 @@ describe('forms of a checkpoint', () => {
     await expectGolden(folder, 'odd-heads');
   });
 
-  test('a head that is a copy of the embedding is left out', async () => {
+  test('a head that is a copy of the embedding is dropped', async () => {
     const path = join(freshFolder(root), 'model.gguf');
     await convert(fixtureFolder('head-size-5'), path);
     expect(readGguf(path).tensors.has('output.weight')).toBe(false);
@@ -241,7 +241,7 @@ describe('forms of a checkpoint', () => {
     expect(model.config.headIsTied).toBe(true);
   });
 
-  test('a head of its own is kept, whether the config says so or is silent', async () => {
+  test('an untied head is kept, whether or not the config mentions it', async () => {
     const silent = changedFixture(freshFolder(root), 'own-head-no-bias', {
       config: { tie_word_embeddings: undefined },
     });
@@ -252,7 +252,7 @@ describe('forms of a checkpoint', () => {
     }
   });
 
-  test('absent biases are zeros in the file and named there, and the logits are right', async () => {
+  test('absent biases are written as zeros and listed in the metadata', async () => {
     const path = join(freshFolder(root), 'model.gguf');
     await convert(fixtureFolder('own-head-no-bias'), path);
     const { metadata, tensors } = readGguf(path);
@@ -268,17 +268,17 @@ describe('forms of a checkpoint', () => {
     }
     await expectGolden(path, 'own-head-no-bias');
 
-    // They are no parameters.
+    // They do not count as parameters.
     const present = [...readTensors('own-head-no-bias').values()];
     const count = present.reduce((sum, { bytes }) => sum + bytes.length / 4, 0);
     await using model = await loadModel(path, loading);
     expect(model.config.parameterCount).toBe(count);
   });
 
-  test('tensors of several types in one checkpoint', async () => {
+  test('tensors may have several types in one checkpoint', async () => {
     const folder = changedFixture(freshFolder(root), 'bf16', {
       change: (tensors) => {
-        // Exact: bfloat16 is the upper half of float32.
+        // The conversion is exact: bfloat16 is the upper half of float32.
         const narrow = tensors.get('h.0.mlp.c_fc.weight') as StoredTensor;
         tensors.set('h.0.mlp.c_fc.weight', f32Tensor(narrow.shape, numbersOf(narrow)));
       },
@@ -286,7 +286,7 @@ describe('forms of a checkpoint', () => {
     await expectGolden(folder, 'bf16', { type: 'f32' });
   });
 
-  test('settings that are left out have the defaults of GPT-2’s config', async () => {
+  test('omitted settings default to those of Hugging Face’s GPT2Config', async () => {
     const { n_embd, n_head, n_layer, vocab_size, n_positions } = readConfig('odd-heads');
     const folder = writeCheckpoint(
       freshFolder(root),
@@ -297,7 +297,7 @@ describe('forms of a checkpoint', () => {
   });
 });
 
-describe('what the engine does not compute is refused by name', () => {
+describe('an unsupported setting is rejected by name:', () => {
   test.each<[Config]>([
     [{ model_type: 'gpt_neo' }],
     [{ model_type: 'llama' }],
@@ -321,7 +321,7 @@ describe('what the engine does not compute is refused by name', () => {
     expect(existsSync(target)).toBe(false);
   });
 
-  test('but not a setting that says what GPT-2 does', async () => {
+  test('but settings with GPT-2’s own values are accepted', async () => {
     const config = {
       activation_function: 'gelu_pytorch_tanh',
       quantization_config: null,
@@ -332,7 +332,7 @@ describe('what the engine does not compute is refused by name', () => {
   });
 });
 
-describe('a config.json that is wrong', () => {
+describe('an invalid config.json is rejected:', () => {
   test.each<[Config, RegExp]>([
     [{ n_embd: 25 }, /n_embd 25 is not a multiple of n_head 8/],
     [{ n_head: 0 }, /n_head .*found 0/],
@@ -352,7 +352,7 @@ describe('a config.json that is wrong', () => {
     expect(error.message).toMatch(message);
   });
 
-  test('is not JSON, is no object, or is not there', async () => {
+  test('not JSON, not an object, or missing', async () => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', {});
     for (const text of ['', '{"n_layer": 2', '[]', 'null', '"gpt2"']) {
       writeFileSync(join(folder, 'config.json'), text);
@@ -369,7 +369,7 @@ describe('a config.json that is wrong', () => {
   });
 });
 
-describe('weights that do not fit the config', () => {
+describe('weights that do not fit the config are rejected:', () => {
   type Change = (tensors: Map<string, StoredTensor>) => void;
   const reshape =
     (name: string, shape: number[]): Change =>
@@ -415,7 +415,7 @@ describe('weights that do not fit the config', () => {
       /"wte\.weight" occurs twice/,
     ],
     [
-      'a linear layer the other way round',
+      'a transposed linear layer',
       'INVALID_FILE',
       reshape('h.0.mlp.c_fc.weight', [96, 24]),
       /"h\.0\.mlp\.c_fc\.weight" to have the shape \[24, 96\] but found \[96, 24\]/,
@@ -441,7 +441,7 @@ describe('weights that do not fit the config', () => {
       /F8_E4M3/,
     ],
     [
-      'a head that differs where the config says it is tied',
+      'an untied head although the config says that it is tied',
       'UNSUPPORTED_MODEL',
       (tensors) => tensors.set('lm_head.weight', f32Tensor([97, 24], new Array(97 * 24).fill(1))),
       /tie_word_embeddings is true, but "lm_head\.weight" differs/,
@@ -454,7 +454,7 @@ describe('weights that do not fit the config', () => {
     expect(readdirSync(folder).sort()).toEqual(['config.json', 'model.safetensors']);
   });
 
-  test('as many layers as tensors, which none of them has, take no memory', async () => {
+  test('as many layers as tensors, without allocating memory for them', async () => {
     const count = 100_000;
     const folder = changedFixture(freshFolder(root), 'odd-heads', { config: { n_layer: count } });
     const nothing = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}';
@@ -468,7 +468,7 @@ describe('weights that do not fit the config', () => {
     expect({ stdout, exitCode }).toEqual({ stdout: 'INVALID_FILE\n', exitCode: 0 });
   });
 
-  test('a head that is missing where the config says it is not tied', async () => {
+  test('a missing head although the config says that it is not tied', async () => {
     const folder = changedFixture(freshFolder(root), 'odd-heads', {
       config: { tie_word_embeddings: false },
     });
@@ -479,7 +479,7 @@ describe('weights that do not fit the config', () => {
   });
 });
 
-describe('files that are damaged', () => {
+describe('damaged files are rejected:', () => {
   let folder: string;
   let weights: string;
   beforeEach(() => {
@@ -489,7 +489,7 @@ describe('files that are damaged', () => {
   const refusal = async (code: ErrorCode = 'INVALID_FILE') =>
     (await failure(code, () => convert(folder, join(folder, 'model.gguf')))).message;
 
-  test('weights that are not there', async () => {
+  test('missing weights', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
     const message = `${folder}: there is no checkpoint in this folder (model.safetensors,`;
     expect(await refusal('FILE_NOT_FOUND')).toContain(message);
@@ -498,17 +498,17 @@ describe('files that are damaged', () => {
     );
   });
 
-  test.each([0, 1, 7])('%d bytes', async (size) => {
+  test.each([0, 1, 7])('weights of %d bytes', async (size) => {
     truncateSync(weights, size);
     expect(await refusal()).toContain(`it has ${size} bytes`);
   });
 
-  test('the header is cut off', async () => {
+  test('a truncated header', async () => {
     truncateSync(weights, 100);
     expect(await refusal()).toMatch(/header claims \d+ bytes in a file of 100/);
   });
 
-  test('the last tensor is cut off', async () => {
+  test('a truncated last tensor', async () => {
     truncateSync(weights, statSync(weights).size - 1);
     expect(await refusal()).toMatch(/data_offsets/);
   });
@@ -540,7 +540,7 @@ describe('files that are damaged', () => {
 
   test.each<[string, unknown]>([
     ['offsets beyond the end', { dtype: 'F32', shape: [16], data_offsets: [8, 72] }],
-    ['offsets the wrong way round', { dtype: 'F32', shape: [4], data_offsets: [32, 16] }],
+    ['swapped offsets', { dtype: 'F32', shape: [4], data_offsets: [32, 16] }],
     ['negative offsets', { dtype: 'F32', shape: [4], data_offsets: [-16, 0] }],
     ['offsets that do not fit the shape', { dtype: 'F32', shape: [4], data_offsets: [0, 12] }],
     ['one offset', { dtype: 'F32', shape: [4], data_offsets: [0] }],
@@ -554,7 +554,7 @@ describe('files that are damaged', () => {
     ['no shape', { dtype: 'F32', data_offsets: [0, 16] }],
     ['an unknown type', { dtype: 'F33', shape: [4], data_offsets: [0, 16] }],
     [
-      'a type that is a name in every object',
+      'a type that is the name of an inherited property',
       { dtype: 'constructor', shape: [4], data_offsets: [0, 16] },
     ],
     ['null', null],
@@ -564,20 +564,20 @@ describe('files that are damaged', () => {
     expect(await refusal()).toMatch(/"wte\.weight"/);
   });
 
-  test('a tensor with a type of arrays in arrays, too deep for a walk through them', async () => {
+  test('a tensor whose type is an array nested too deeply for recursion', async () => {
     const dtype = '['.repeat(1e5) + ']'.repeat(1e5);
     writeRawSafetensors(weights, `{"wte.weight": {"dtype": ${dtype}}}`, Buffer.alloc(64));
     expect(await refusal()).toContain('"wte.weight" has the unknown dtype');
   });
 
-  test('a folder where the weights should be', async () => {
+  test('a folder in place of the weights', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
     mkdirSync(weights);
     expect(await refusal('FILE_UNREADABLE')).toContain(weights);
   });
 });
 
-describe('numbers that the wanted type cannot hold are refused, with the tensor’s name:', () => {
+describe('values out of the range of the requested type are rejected with the tensor’s name:', () => {
   test.each([
     ['f16', 1e5],
     ['q8_0', 3e7],
@@ -603,7 +603,7 @@ describe('numbers that the wanted type cannot hold are refused, with the tensor�
 });
 
 describe('the index of shards', () => {
-  test('is not read beside a single file, which it may have outlived', async () => {
+  test('is ignored beside a single file, since it may be stale', async () => {
     const folder = freshFolder(root);
     cpSync(fixtureFolder('odd-heads'), folder, { recursive: true });
     writeFileSync(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": "b.gone"}}');
@@ -629,7 +629,7 @@ describe('the index of shards', () => {
     '',
     7,
     null,
-  ])('that names %j is refused', async (name) => {
+  ])('is rejected if it names %j', async (name) => {
     const index = JSON.parse(readFileSync(indexPath, 'utf8'));
     index.weight_map['wte.weight'] = name;
     writeFileSync(indexPath, JSON.stringify(index));
@@ -643,14 +643,14 @@ describe('the index of shards', () => {
   });
 
   test.each([{}, { weight_map: {} }, { weight_map: [] }, { weight_map: 'model.safetensors' }])(
-    '%j is refused',
+    'is rejected if it is %j',
     async (index) => {
       writeFileSync(indexPath, JSON.stringify(index));
       await failure('INVALID_FILE', () => loadModel(folder, loading));
     },
   );
 
-  test('that names a file which is not there is told', async () => {
+  test('that names a missing file fails with the path of the file', async () => {
     const shard = join(folder, 'model-00002-of-00003.safetensors');
     renameSync(shard, join(folder, 'elsewhere'));
     for (const call of [
@@ -662,7 +662,7 @@ describe('the index of shards', () => {
   });
 });
 
-describe('a vocabulary that is wrong', () => {
+describe('the vocabulary', () => {
   let folder: string;
   beforeEach(() => {
     folder = changedFixture(freshFolder(root), 'odd-heads', {});
@@ -672,23 +672,23 @@ describe('a vocabulary that is wrong', () => {
     (await failure('INVALID_FILE', () => loadModel(folder, loading))).message;
 
   test.each<[string, unknown]>([
-    ['an id beyond the vocabulary', { a: 0, b: 97 }],
-    ['a negative id', { a: -1 }],
+    ['beyond the vocabulary', { a: 0, b: 97 }],
+    ['negative', { a: -1 }],
     ['a fraction', { a: 0.5 }],
     ['a string', { a: '1' }],
     ['null', { a: null }],
-    ['an object that no text can be made of', { a: { toString: 1, valueOf: 1 } }],
-  ])('with %s as an id', async (_, ids) => {
+    ['an object that cannot be converted to a string', { a: { toString: 1, valueOf: 1 } }],
+  ])('is rejected if an id is %s', async (_, ids) => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
     expect(await refusal()).toMatch(/vocab\.json: expected token ids below 97/);
   });
 
-  test('with an id that occurs twice', async () => {
+  test('is rejected with a duplicate id', async () => {
     writeFileSync(join(folder, 'vocab.json'), '{"a": 3, "b": 3}');
     expect(await refusal()).toMatch(/vocab\.json: the token id 3 occurs twice/);
   });
 
-  test('that is no JSON object', async () => {
+  test('is rejected if it is not a JSON object', async () => {
     const cut = [
       '{',
       '{"a": 0',
@@ -710,13 +710,13 @@ describe('a vocabulary that is wrong', () => {
     '{"model": null}',
     '{"model": {"type": "WordPiece", "vocab": {}, "merges": []}}',
     '{"model": {"type": "BPE", "vocab": {"a": 0}}}',
-  ])('in tokenizer.json: %s', async (text) => {
+  ])('is rejected with the tokenizer.json %s', async (text) => {
     writeFileSync(join(folder, 'tokenizer.json'), text);
     expect(await refusal()).toMatch(/tokenizer\.json: expected a model of type BPE/);
   });
 
   test.each(['1', 'null', '{"toString": 1}', '["a", 1]', '[["a"]]', '[[{"toString": 1}]]'])(
-    'in tokenizer.json, with the merge %s',
+    'is rejected with the merge %s in tokenizer.json',
     async (merge) => {
       const model = `{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b", ${merge}]}`;
       writeFileSync(join(folder, 'tokenizer.json'), `{"model": ${model}}`);
@@ -724,14 +724,14 @@ describe('a vocabulary that is wrong', () => {
     },
   );
 
-  test('for a vocab_size beyond the embedding is not filled up to it', async () => {
+  test('is not padded to a vocab_size beyond the embedding', async () => {
     writeFileSync(join(folder, 'vocab.json'), '{"a": 0}');
     const config = { ...readConfig('odd-heads'), vocab_size: 2 ** 31 - 1 };
     writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
     expect(await refusal()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
   });
 
-  test('in any spelling of JSON', async () => {
+  test('may use any JSON syntax', async () => {
     const path = join(folder, 'model.gguf');
     const text = String.raw`
       { "\u0120a" :0,"\"\\" : 1 ,
@@ -743,7 +743,7 @@ describe('a vocabulary that is wrong', () => {
     expect(tokens.slice(0, 4)).toEqual(['\u0120a', '"\\', '{\u{1f600},', '[PAD3]']);
   });
 
-  test('with too few tokens is filled up', async () => {
+  test('is padded if it has too few tokens', async () => {
     const path = join(folder, 'model.gguf');
     writeFileSync(join(folder, 'vocab.json'), '{"a": 0, "<|endoftext|>": 2}');
     await convert(folder, path);
@@ -754,11 +754,11 @@ describe('a vocabulary that is wrong', () => {
     expect((metadata.get('tokenizer.ggml.token_type') as number[]).slice(0, 4)).toEqual([
       1, 5, 3, 5,
     ]);
-    // The token of that name, not the number in config.json.
+    // The id comes from the token of that name, not from config.json.
     expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(2);
   });
 
-  test('in tokenizer.json is the same as in vocab.json and merges.txt', async () => {
+  test('is the same from tokenizer.json as from vocab.json and merges.txt', async () => {
     const vocab = { a: 0, b: 1, ab: 2 };
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ ...vocab, '<|endoftext|>': 3 }));
     await convert(folder, join(root, 'two-files.gguf'));
@@ -786,20 +786,20 @@ describe('the cache', () => {
     cacheDir = join(freshFolder(root), 'made', 'on', 'demand');
   });
 
-  /** The stages that a load goes through. */
+  /** Loads the model and returns the stages that it reports. */
   async function stages(options: LoadOptions = {}): Promise<string[]> {
-    const heard: string[] = [];
+    const reported: string[] = [];
     const model = await loadModel(folder, {
       cacheDir,
       threads: 1,
       ...options,
-      onProgress: ({ stage }) => heard.push(stage),
+      onProgress: ({ stage }) => reported.push(stage),
     });
     await model.dispose();
-    return [...new Set(heard)];
+    return [...new Set(reported)];
   }
 
-  test('holds what was converted once', async () => {
+  test('holds every conversion, which is made once', async () => {
     expect(await stages()).toEqual(['convert', 'load']);
     const [file] = readdirSync(cacheDir) as [string];
     const before = statSync(join(cacheDir, file), { bigint: true });
@@ -810,7 +810,7 @@ describe('the cache', () => {
     await expectGolden(folder, 'odd-heads', { cacheDir });
   });
 
-  test('holds each type', async () => {
+  test('holds one conversion per type', async () => {
     for (const type of ['f32', 'q8_0', 'f16'] as const) {
       expect(await stages({ type })).toEqual(['convert', 'load']);
       expect(await stages({ type })).toEqual(['load']);
@@ -820,7 +820,7 @@ describe('the cache', () => {
   });
 
   test.each(['config.json', 'model.safetensors'])(
-    'is not used when %s has changed',
+    'is not used after %s has changed',
     async (name) => {
       await stages();
       const later = new Date(Date.now() + 5000);
@@ -830,7 +830,7 @@ describe('the cache', () => {
   );
 
   test.each(['vocab.json', 'merges.txt', 'tokenizer.json'])(
-    'is not used when %s has come',
+    'is not used after %s was added',
     async (name) => {
       const content = name === 'tokenizer.json' ? '{"model": {"vocab": {}, "merges": []}}' : '{}';
       await stages();
@@ -839,7 +839,7 @@ describe('the cache', () => {
     },
   );
 
-  test('gives a changed checkpoint’s logits, not the old ones', async () => {
+  test('is not used after the weights have changed, and open models keep theirs', async () => {
     const options = { cacheDir, threads: 1 };
     const before = await loadModel(folder, options);
     const old = await before.logits([1, 2]);
@@ -850,13 +850,13 @@ describe('the cache', () => {
     utimesSync(join(folder, 'model.safetensors'), later, later);
     const after = await loadModel(folder, options);
     expect((await after.logits([1, 2])).data).not.toEqual(old.data);
-    // The model that is open goes on with its own.
+    // The open model keeps using the old weights.
     expect(await before.logits([1, 2])).toEqual(old);
     await before.dispose();
     await after.dispose();
   });
 
-  test('leaves the checkpoint’s folder as it is, which may be read-only', async () => {
+  test('leaves the checkpoint’s folder unchanged, which may be read-only', async () => {
     const before = readdirSync(folder);
     chmodSync(folder, 0o555);
     try {
@@ -867,7 +867,7 @@ describe('the cache', () => {
     }
   });
 
-  test('serves two processes that convert at once', async () => {
+  test('serves two processes that convert at the same time', async () => {
     const script = `
       const stages = new Set();
       const model = await gpt2.loadModel(args.folder, {
@@ -884,7 +884,7 @@ describe('the cache', () => {
     expect(readdirSync(cacheDir)).toEqual([expect.stringMatching(/^wide-q8_0-.*\.gguf$/)]);
   });
 
-  test('serves loads that convert at once in one process', async () => {
+  test('serves concurrent loads in one process', async () => {
     const models = await Promise.all(
       Array.from({ length: 4 }, () => loadModel(folder, { cacheDir, threads: 1 })),
     );
@@ -895,7 +895,7 @@ describe('the cache', () => {
   });
 
   describe('without the option cacheDir', () => {
-    // In a process of its own, whose environment and home are not those of the one that tests.
+    // Runs in a child process with its own environment and home directory.
     async function load(environment: NodeJS.ProcessEnv, options: LoadOptions = {}): Promise<void> {
       const result = await runNode(
         'await (await gpt2.loadModel(args.folder, args.options)).dispose();',
@@ -905,25 +905,28 @@ describe('the cache', () => {
       expect(result).toMatchObject({ exitCode: 0, stderr: '' });
     }
 
-    test('is where GPT2_NATIVE_CACHE says', async () => {
+    test('is at GPT2_NATIVE_CACHE', async () => {
       await load({ GPT2_NATIVE_CACHE: cacheDir });
       expect(readdirSync(cacheDir)).toHaveLength(1);
-      // The option comes first.
+      // The option takes precedence.
       const other = freshFolder(root);
       await load({ GPT2_NATIVE_CACHE: join(other, 'unused') }, { cacheDir: join(other, 'used') });
       expect(readdirSync(other)).toEqual(['used']);
     });
 
-    test.runIf(process.platform === 'linux')('is in XDG_CACHE_HOME, else in ~/.cache', async () => {
-      await load({ GPT2_NATIVE_CACHE: '', XDG_CACHE_HOME: cacheDir });
-      expect(readdirSync(join(cacheDir, 'gpt2-native'))).toHaveLength(1);
-      const home = freshFolder(root);
-      await load({ GPT2_NATIVE_CACHE: undefined, XDG_CACHE_HOME: undefined, HOME: home });
-      expect(readdirSync(join(home, '.cache', 'gpt2-native'))).toHaveLength(1);
-    });
+    test.runIf(process.platform === 'linux')(
+      'is in XDG_CACHE_HOME, or else in ~/.cache',
+      async () => {
+        await load({ GPT2_NATIVE_CACHE: '', XDG_CACHE_HOME: cacheDir });
+        expect(readdirSync(join(cacheDir, 'gpt2-native'))).toHaveLength(1);
+        const home = freshFolder(root);
+        await load({ GPT2_NATIVE_CACHE: undefined, XDG_CACHE_HOME: undefined, HOME: home });
+        expect(readdirSync(join(home, '.cache', 'gpt2-native'))).toHaveLength(1);
+      },
+    );
   });
 
-  test('that cannot be written is told', async () => {
+  test('that cannot be written is named in the error', async () => {
     const file = join(freshFolder(root), 'file');
     writeFileSync(file, '');
     const error = await failure('FILE_UNWRITABLE', () =>
@@ -934,7 +937,7 @@ describe('the cache', () => {
 });
 
 describe('convert', () => {
-  test('replaces a file that is there', async () => {
+  test('replaces an existing file', async () => {
     const path = join(freshFolder(root), 'model.gguf');
     writeFileSync(path, 'old');
     await convert(fixtureFolder('odd-heads'), path);
@@ -942,21 +945,21 @@ describe('convert', () => {
     expect(readdirSync(join(path, '..'))).toEqual(['model.gguf']);
   });
 
-  test('tells its progress, which never goes back and ends at the whole', async () => {
+  test('reports progress that never decreases and ends at the total', async () => {
     for (const name of ['wide', 'own-head-no-bias', 'f16-sharded'] as const) {
-      const heard: LoadProgress[] = [];
+      const reports: LoadProgress[] = [];
       await convert(fixtureFolder(name), join(freshFolder(root), 'model.gguf'), {
         type: 'q8_0',
-        onProgress: (progress) => heard.push({ ...progress }),
+        onProgress: (progress) => reports.push({ ...progress }),
       });
       const total = [...readTensors(name).values()].reduce(
         (sum, { bytes }) => sum + bytes.length,
         0,
       );
-      expect(heard[0]).toEqual({ stage: 'convert', done: 0, total });
-      expect(heard.at(-1)).toEqual({ stage: 'convert', done: total, total });
-      for (const [i, { done }] of heard.entries()) {
-        expect(done).toBeGreaterThanOrEqual(heard[i - 1]?.done ?? 0);
+      expect(reports[0]).toEqual({ stage: 'convert', done: 0, total });
+      expect(reports.at(-1)).toEqual({ stage: 'convert', done: total, total });
+      for (const [i, { done }] of reports.entries()) {
+        expect(done).toBeGreaterThanOrEqual(reports[i - 1]?.done ?? 0);
         expect(done).toBeLessThanOrEqual(total);
       }
     }
@@ -1020,7 +1023,7 @@ describe('convert', () => {
     }
   });
 
-  test('that is stopped leaves no file, and what was there stays', async () => {
+  test('that is aborted leaves no file and keeps an existing one', async () => {
     const folder = freshFolder(root);
     const path = join(folder, 'model.gguf');
     const reason = new Error('stop');
@@ -1045,7 +1048,7 @@ describe('convert', () => {
     }
   });
 
-  test('leaves no file when its listener throws, and passes the error on', async () => {
+  test('leaves no file if onProgress throws, and rejects with its error', async () => {
     const folder = freshFolder(root);
     const mine = new Error('mine');
     const failing = convert(fixtureFolder('wide'), join(folder, 'model.gguf'), {
@@ -1057,7 +1060,7 @@ describe('convert', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test('tells a target that cannot be written', async () => {
+  test('names a target that cannot be written', async () => {
     const folder = freshFolder(root);
     writeFileSync(join(folder, 'file'), '');
     mkdirSync(join(folder, 'folder'));
@@ -1071,7 +1074,7 @@ describe('convert', () => {
     expect(readdirSync(join(folder, 'folder'))).toEqual([]);
   });
 
-  test('makes the folders of its target', async () => {
+  test('creates the folders of its target', async () => {
     const path = join(freshFolder(root), 'a', 'b', 'model.gguf');
     await convert(fixtureFolder('odd-heads'), path);
     await expectGolden(path, 'odd-heads');
@@ -1107,7 +1110,7 @@ describe('a GGUF file as the source', () => {
   });
 
   test.each(['q8_0', 'q4_k', 'q5_k_m', 'f16'] as const)(
-    'in %s is what its checkpoint gives in that type',
+    'in %s equals the conversion of its checkpoint to that type',
     async (type) => {
       const [target, direct] = [join(folder, `${type}.gguf`), join(folder, `${type}-direct.gguf`)];
       await convert(own, target, { type });
@@ -1122,7 +1125,7 @@ describe('a GGUF file as the source', () => {
     },
   );
 
-  test('may be quantised itself, and keeps what else it says', async () => {
+  test('may be quantised itself, and keeps its other metadata', async () => {
     const small = join(folder, 'small.gguf');
     const again = join(folder, 'again.gguf');
     await convert(own, small, { type: 'q8_0' });
@@ -1136,11 +1139,11 @@ describe('a GGUF file as the source', () => {
     await using after = await loadModel(again, { cacheType: 'f16' });
     const { tokens } = readGolden('wide');
     const [left, right] = [await before.logits(tokens), await after.logits(tokens)];
-    // The same numbers; only what they are multiplied with is not rounded.
+    // The weights are the same, but the activations are no longer rounded.
     expect(logitsError(right.data, left.data, left.shape[1]).rms).toBeLessThan(0.05);
   });
 
-  test('is refused without a type, with another architecture and where it is damaged', async () => {
+  test('is rejected without a type, with another architecture, or if it is damaged', async () => {
     const target = join(folder, 'never.gguf');
     const { message } = await failure('INVALID_ARGUMENT', () => convert(own, target));
     expect(message).toMatch(/it is a GGUF file; expected a type/);
@@ -1154,7 +1157,7 @@ describe('a GGUF file as the source', () => {
     await failure('UNSUPPORTED_MODEL', () => convert(llama, target, { type: 'q8_0' }));
     writeFileSync(llama, bytes.subarray(0, -1));
     await failure('INVALID_FILE', () => convert(llama, target, { type: 'q8_0' }));
-    // A number of layers that is none, and a name that no tensor of GPT-2 has.
+    // A missing layer count, and a tensor name that GPT-2 does not have.
     for (const [text, code] of [
       ['gpt2.block_count', 'INVALID_FILE'],
       ['blk.0.ffn_up.weight', 'UNSUPPORTED_MODEL'],
@@ -1164,7 +1167,7 @@ describe('a GGUF file as the source', () => {
       writeFileSync(llama, changed);
       await failure(code, () => convert(llama, target, { type: 'q8_0' }));
     }
-    // A file_type that is no number of 32 bits.
+    // A file_type that is not a 32-bit integer.
     const key = bytes.indexOf('general.file_type') + 'general.file_type'.length;
     const other = Buffer.from(bytes);
     other.writeUInt32LE(6, key); // a float
@@ -1174,27 +1177,27 @@ describe('a GGUF file as the source', () => {
   });
 });
 
-describe('the mixtures of k-quants', () => {
+describe('the k-quant mixtures', () => {
   const layers = Array.from({ length: 12 }, (_, i) => i);
 
   test.each([
     ['q4_k_m', 'q4_k', 'q5_k'],
     ['q5_k_m', 'q5_k', 'q6_k'],
-  ] as const)('%s is %s, with %s where an error does most harm', (type, most, qkv) => {
+  ] as const)('%s is %s, with %s for the most sensitive matrices', (type, most, qkv) => {
     const of = (name: string) => matrixType(name, 768, type, 12);
     for (const i of layers) {
       expect(of(`blk.${i}.attn_qkv.weight`)).toBe(qkv);
       expect(of(`blk.${i}.attn_output.weight`)).toBe(most);
       expect(of(`blk.${i}.ffn_up.weight`)).toBe(most);
     }
-    // The first and the last eighth of 12 layers, and every third between them.
+    // The first and the last eighth of 12 layers, and every third layer between them.
     const finer = layers.filter((i) => of(`blk.${i}.ffn_down.weight`) === 'q6_k');
     expect(finer).toEqual([0, 3, 6, 9, 10, 11]);
     expect(of('token_embd.weight')).toBe('q8_0');
     expect(of('position_embd.weight')).toBe('f16');
   });
 
-  test('fall back where rows are no multiple of 256', () => {
+  test('fall back if the row length is no multiple of 256', () => {
     expect(matrixType('blk.0.ffn_up.weight', 1600, 'q4_k_m', 48)).toBe('q4_0');
     expect(matrixType('blk.0.attn_qkv.weight', 1600, 'q5_k_m', 48)).toBe('q8_0');
   });

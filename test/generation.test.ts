@@ -9,12 +9,12 @@ import { packageEntry, runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
-// One thread: the files of tests run side by side, and ggml's threads wait for each other by spinning.
+// One thread, since vitest runs test files in parallel and spinning threads would slow each other down.
 const loading = { cacheDir, threads: 1 };
 const prompt = readGolden('wide').tokens.slice(0, 12);
-/** 96 positions and no tokenizer */
+/** 96 positions, no tokenizer */
 let model: Model;
-/** 64 positions and GPT-2's vocabulary */
+/** 64 positions, GPT-2's vocabulary */
 let textModel: Model;
 
 beforeAll(async () => {
@@ -26,8 +26,8 @@ afterAll(async () => {
   await textModel.dispose();
 });
 
-/** The likeliest token after each token, found one at a time. */
-async function likeliestTokens(start: number[], count: number): Promise<number[]> {
+/** Greedy generation by evaluating one token at a time. */
+async function greedyTokens(start: number[], count: number): Promise<number[]> {
   using session = model.createSession();
   const tokens: number[] = [];
   let { data } = await session.evaluate(start);
@@ -52,22 +52,22 @@ async function streamed(
   return all;
 }
 
-describe('what is drawn', () => {
-  test('at temperature 0 is the likeliest token, step by step', async () => {
+describe('sampling', () => {
+  test('at temperature 0 picks the most likely token at every step', async () => {
     const { tokens, finishReason } = await model.generate(prompt, {
       temperature: 0,
       maxTokens: 40,
     });
-    expect([...tokens]).toEqual(await likeliestTokens(prompt, 40));
+    expect([...tokens]).toEqual(await greedyTokens(prompt, 40));
     expect(finishReason).toBe('length');
   });
 
-  test('at a temperature that is as good as 0 is the same', async () => {
+  test('at a temperature close to 0 does the same', async () => {
     const { tokens } = await model.generate(prompt, { temperature: 1e-310, maxTokens: 10 });
-    expect([...tokens]).toEqual(await likeliestTokens(prompt, 10));
+    expect([...tokens]).toEqual(await greedyTokens(prompt, 10));
   });
 
-  test('from the likeliest alone is the likeliest', async () => {
+  test('from a single candidate picks the most likely token', async () => {
     const greedy = await model.generate(prompt, { temperature: 0, maxTokens: 20 });
     for (const options of [{ topK: 1 }, { topP: 1e-9 }, { temperature: 1e-6 }]) {
       const { tokens } = await model.generate(prompt, { ...options, maxTokens: 20, seed: 3 });
@@ -75,19 +75,19 @@ describe('what is drawn', () => {
     }
   });
 
-  // Each drawn many times with seeds 0, 1, 2 …, so the outcome is the same in every run.
+  // Each case draws many samples with the seeds 0, 1, 2 …, so that the outcome is deterministic.
   test.each<[string, GenerateOptions]>([
     ['from all tokens', {}],
     ['at a low temperature', { temperature: 0.6 }],
     ['at a high temperature', { temperature: 2.5 }],
-    ['from the 5 likeliest', { topK: 5 }],
-    ['from more tokens than there are', { topK: 1000 }],
-    ['from the nucleus of 0.5', { topP: 0.5 }],
+    ['from the top 5', { topK: 5 }],
+    ['with a topK above the vocabulary size', { topK: 1000 }],
+    ['from a nucleus of 0.5', { topP: 0.5 }],
     [
-      'from the nucleus of 0.9 of the 6 likeliest, cooled',
+      'from a nucleus of 0.9 of the top 6 at a low temperature',
       { topK: 6, topP: 0.9, temperature: 0.8 },
     ],
-  ])('%s comes with the frequencies of its probabilities', async (_, options) => {
+  ])('%s follows the probabilities', async (_, options) => {
     const draws = 3000;
     await using small = await loadModel(fixtureFolder('odd-heads'), loading);
     const { data } = await small.logits([1, 2, 3, 4]);
@@ -96,7 +96,7 @@ describe('what is drawn', () => {
     const counts = new Array<number>(data.length).fill(0);
     for (let seed = 0; seed < draws; seed++) {
       const { tokens } = await small.generate([1, 2, 3, 4], { ...options, seed, maxTokens: 1 });
-      // The last token is the one that ends a text, and then is no part of the result.
+      // The last token is <|endoftext|>, which is not part of the result.
       const token = tokens[0] ?? data.length - 1;
       counts[token] = (counts[token] ?? 0) + 1;
     }
@@ -106,8 +106,8 @@ describe('what is drawn', () => {
     expect(chiSquareExcess(counts, expected, draws)).toBeLessThan(4);
   });
 
-  test('later tokens of a run follow their probabilities too', async () => {
-    // The third token of a run, given the first two: their draws must not be bound up with each other.
+  test('follows the conditional probabilities for later tokens', async () => {
+    // Draws two tokens in sequence: their random numbers must be independent.
     await using small = await loadModel(fixtureFolder('odd-heads'), loading);
     const pairs = new Map<string, number>();
     const draws = 2000;
@@ -139,7 +139,7 @@ describe('what is drawn', () => {
     expect(chiSquareExcess(counts, expected, draws)).toBeLessThan(4);
   });
 
-  test('is the same for the same seed, with any number of threads', async () => {
+  test('is reproducible with a seed, for any number of threads', async () => {
     const options = { seed: 12345, temperature: 0.9, topK: 50, topP: 0.95, maxTokens: 5 };
     const { tokens } = await model.generate(prompt, options);
     for (const threads of [1, 2, 3]) {
@@ -153,7 +153,7 @@ describe('what is drawn', () => {
     expect((await model.generate(prompt, { ...options, seed: 12346 })).tokens).not.toEqual(tokens);
   });
 
-  test('is new without a seed, and comes again with the seed that is told', async () => {
+  test('differs without a seed and can be repeated with the returned seed', async () => {
     const [a, b] = await Promise.all([model.generate(prompt), model.generate(prompt)]);
     expect(a?.seed).not.toBe(b?.seed);
     expect(a?.tokens).not.toEqual(b?.tokens);
@@ -161,7 +161,7 @@ describe('what is drawn', () => {
     expect(again.tokens).toEqual(a?.tokens);
   });
 
-  test('differs for seeds that differ beyond 32 bits', async () => {
+  test('uses all bits of the seed', async () => {
     const [low, high] = await Promise.all(
       [7, 7 + 2 ** 32].map((seed) => model.generate(prompt, { seed, maxTokens: 20 })),
     );
@@ -169,7 +169,7 @@ describe('what is drawn', () => {
   });
 });
 
-describe('where a run ends', () => {
+describe('generation stops', () => {
   test('after maxTokens, which may be 0', async () => {
     for (const maxTokens of [0, 1, 7]) {
       const { tokens, finishReason, usage } = await model.generate(prompt, { maxTokens, seed: 1 });
@@ -179,7 +179,7 @@ describe('where a run ends', () => {
     }
   });
 
-  test('at 128 tokens unless told otherwise', async () => {
+  test('after 128 tokens by default', async () => {
     await using long = await loadModel(fixtureFolder('bf16'), loading);
     expect((await long.generate([1], { seed: 1 })).tokens).toHaveLength(128);
   });
@@ -196,8 +196,8 @@ describe('where a run ends', () => {
     await failure('CONTEXT_OVERFLOW', () => model.generate([...tokens, 1]));
   });
 
-  test('at the end-of-text token, which is not part of the result', async () => {
-    const [first, second, third] = await likeliestTokens(prompt, 3);
+  test('at the end-of-text token, which is not returned', async () => {
+    const [first, second, third] = await greedyTokens(prompt, 3);
     expect(new Set([first, second, third]).size).toBe(3);
     const folder = changedFixture(join(cacheDir, 'ending'), 'wide', {
       config: { eos_token_id: third },
@@ -214,16 +214,16 @@ describe('where a run ends', () => {
     using session = ending.createSession();
     await session.generate(prompt, options);
     expect([...session.tokens]).toEqual([...prompt, first, second]);
-    // It is a token like any other when it is asked for.
+    // In a prompt it is a token like any other.
     expect(argmax((await session.evaluate([third as number])).data)).toBe(
-      (await likeliestTokens(prompt, 4))[3],
+      (await greedyTokens(prompt, 4))[3],
     );
   });
 });
 
 describe('a session', () => {
-  test('goes on from what it holds', async () => {
-    const expected = await likeliestTokens(prompt, 12);
+  test('continues from its tokens', async () => {
+    const expected = await greedyTokens(prompt, 12);
     using session = model.createSession();
     await session.evaluate(prompt.slice(0, 5));
     const options = { temperature: 0, maxTokens: 4 };
@@ -233,11 +233,11 @@ describe('a session', () => {
     expect([...first.tokens, ...second.tokens, ...third.tokens]).toEqual(expected);
     expect([...session.tokens]).toEqual([...prompt, ...expected]);
     expect(first.usage).toEqual({ promptTokens: 12, cachedTokens: 5, completionTokens: 4 });
-    // The newest token's keys and values are not there yet.
+    // The keys and values of the last generated token are not computed yet.
     expect(second.usage).toEqual({ promptTokens: 16, cachedTokens: 15, completionTokens: 4 });
   });
 
-  test('keeps a prompt of which nothing was generated', async () => {
+  test('keeps the prompt if no token is generated', async () => {
     using session = model.createSession();
     await session.generate(prompt, { maxTokens: 0 });
     expect([...session.tokens]).toEqual(prompt);
@@ -245,64 +245,64 @@ describe('a session', () => {
     expect(argmax(data)).toBe(argmax((await model.logits([...prompt, 9])).data));
   });
 
-  test('has what was handed out of a stream that was left', async () => {
-    const expected = await likeliestTokens(prompt, 60);
+  test('holds the tokens received from a stream that was left early', async () => {
+    const expected = await greedyTokens(prompt, 60);
     using session = model.createSession();
-    const handedOut: number[] = [];
+    const received: number[] = [];
     for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 60 })) {
-      handedOut.push(...tokens);
-      if (handedOut.length >= 3) break;
+      received.push(...tokens);
+      if (received.length >= 3) break;
     }
-    expect(handedOut).toEqual(expected.slice(0, handedOut.length));
-    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+    expect(received).toEqual(expected.slice(0, received.length));
+    expect([...session.tokens]).toEqual([...prompt, ...received]);
     const { tokens } = await session.generate([], { temperature: 0, maxTokens: 5 });
-    expect([...handedOut, ...tokens]).toEqual(expected.slice(0, handedOut.length + 5));
+    expect([...received, ...tokens]).toEqual(expected.slice(0, received.length + 5));
   });
 
-  test('takes its turn when a stream has all its tokens, though the loop that reads it awaits the call', async () => {
-    const expected = await likeliestTokens(prompt, 6);
+  test('runs a queued call once a stream has all its tokens, even if the loop over the stream awaits it', async () => {
+    const expected = await greedyTokens(prompt, 6);
     using session = model.createSession();
-    const handedOut: number[] = [];
-    const turns: number[] = [];
+    const received: number[] = [];
+    const queued: number[] = [];
     for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 6 })) {
-      handedOut.push(...tokens);
-      if (turns.length === 0) {
+      received.push(...tokens);
+      if (queued.length === 0) {
         await failure('SESSION_BUSY', () => session.rewind(0));
         const { data } = await session.evaluate([4]);
-        turns.push(argmax(data));
+        queued.push(argmax(data));
         expect([...session.tokens]).toEqual([...prompt, ...expected, 4]);
       }
     }
-    expect(handedOut).toEqual(expected);
-    expect(turns).toEqual([argmax((await model.logits([...prompt, ...expected, 4])).data)]);
+    expect(received).toEqual(expected);
+    expect(queued).toEqual([argmax((await model.logits([...prompt, ...expected, 4])).data)]);
     expect([...session.tokens]).toEqual([...prompt, ...expected, 4]);
     session.rewind(0);
   });
 
-  test('that waited for a stream and was aborted leaves the stream’s turn to it', async () => {
+  test('lets a stream continue if a call that waits for it is aborted', async () => {
     using session = model.createSession();
-    const handedOut: number[] = [];
+    const received: number[] = [];
     const controller = new AbortController();
     let aborted = 0;
     for await (const { tokens } of session.stream(prompt, { temperature: 0, maxTokens: 60 })) {
-      handedOut.push(...tokens);
-      if (handedOut.length > tokens.length) break;
+      received.push(...tokens);
+      if (received.length > tokens.length) break;
       const waiting = session.evaluate([4], { signal: controller.signal });
       controller.abort();
       await expect(waiting).rejects.toBe(controller.signal.reason);
       aborted++;
     }
     expect(aborted).toBe(1);
-    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+    expect([...session.tokens]).toEqual([...prompt, ...received]);
   });
 
-  test('has the prompt of a stream without a token', async () => {
+  test('holds the prompt of a stream without tokens', async () => {
     using session = model.createSession();
     for await (const _ of session.stream(prompt, { maxTokens: 0 }));
     expect([...session.tokens]).toEqual(prompt);
   });
 
-  test('takes its turn after a stream whose iterator was dropped', async () => {
+  test('runs a call after a stream whose iterator was abandoned', async () => {
     using session = model.createSession();
     await session.stream(prompt, { temperature: 0, maxTokens: 4 }).next();
     await session.evaluate([4]);
@@ -311,7 +311,7 @@ describe('a session', () => {
 });
 
 describe('a stream', () => {
-  test('gives what generate gives for the same seed', async () => {
+  test('returns the same tokens as generate for the same seed', async () => {
     for (const [one, input] of [
       [model, prompt],
       [textModel, 'Once upon'],
@@ -325,7 +325,7 @@ describe('a stream', () => {
     }
   });
 
-  test('has no parts when there is nothing to generate', async () => {
+  test('has no parts if there is nothing to generate', async () => {
     expect(await streamed(model, prompt, { maxTokens: 0 })).toEqual({
       text: '',
       tokens: [],
@@ -333,7 +333,7 @@ describe('a stream', () => {
     });
   });
 
-  test('that is left early leaves the model as it was', async () => {
+  test('that is left early does not affect later calls', async () => {
     let parts = 0;
     for (let i = 0; i < 5; i++) {
       for await (const part of model.stream(prompt, { maxTokens: 84, temperature: 0 })) {
@@ -348,10 +348,10 @@ describe('a stream', () => {
     await stream.return();
     expect(await stream.next()).toEqual({ done: true, value: undefined });
     const { tokens } = await model.generate(prompt, { temperature: 0, maxTokens: 5 });
-    expect([...tokens]).toEqual(await likeliestTokens(prompt, 5));
+    expect([...tokens]).toEqual(await greedyTokens(prompt, 5));
   });
 
-  test('that is left by an error of the caller passes it on', async () => {
+  test('propagates an error thrown in the loop', async () => {
     const mine = new Error('mine');
     const loop = async () => {
       for await (const _ of model.stream(prompt, { temperature: 0 })) throw mine;
@@ -363,7 +363,7 @@ describe('a stream', () => {
 describe('a signal', () => {
   const reason = new Error('changed my mind');
 
-  test('that was aborted before rejects with its reason', async () => {
+  test('that is already aborted rejects the call with its reason', async () => {
     const signal = AbortSignal.abort(reason);
     await expect(model.generate(prompt, { signal })).rejects.toBe(reason);
     await expect(model.stream(prompt, { signal }).next()).rejects.toBe(reason);
@@ -373,7 +373,7 @@ describe('a signal', () => {
     ).rejects.toBe(reason);
   });
 
-  test('that is aborted during the call stops it, and the model goes on', async () => {
+  test('that is aborted during a call stops it but not the model', async () => {
     for (const delay of [0, 1, 5]) {
       const controller = new AbortController();
       const runs = Array.from({ length: 30 }, () =>
@@ -381,31 +381,31 @@ describe('a signal', () => {
       );
       setTimeout(() => controller.abort(reason), delay);
       const settled = await Promise.allSettled(runs);
-      // 30 × 84 tokens take far longer than this.
+      // 30 × 84 tokens take far longer than the delay.
       expect(settled.at(-1)).toEqual({ status: 'rejected', reason });
     }
     const { tokens } = await model.generate(prompt, { temperature: 0, maxTokens: 5 });
-    expect([...tokens]).toEqual(await likeliestTokens(prompt, 5));
+    expect([...tokens]).toEqual(await greedyTokens(prompt, 5));
   });
 
   test('stops a stream between its parts', async () => {
     const controller = new AbortController();
     using session = model.createSession();
-    const handedOut: number[] = [];
+    const received: number[] = [];
     const loop = async () => {
       for await (const { tokens } of session.stream(prompt, {
         maxTokens: 84,
         temperature: 0,
         signal: controller.signal,
       })) {
-        handedOut.push(...tokens);
+        received.push(...tokens);
         controller.abort(reason);
       }
     };
     await expect(loop()).rejects.toBe(reason);
-    expect(handedOut.length).toBeLessThan(84);
-    expect(await likeliestTokens(prompt, handedOut.length)).toEqual(handedOut);
-    expect([...session.tokens]).toEqual([...prompt, ...handedOut]);
+    expect(received.length).toBeLessThan(84);
+    expect(await greedyTokens(prompt, received.length)).toEqual(received);
+    expect([...session.tokens]).toEqual([...prompt, ...received]);
   });
 
   test('may be shared by many calls', async () => {
@@ -417,19 +417,19 @@ describe('a signal', () => {
       Array.from({ length: 20 }, () => prompt),
       { maxTokens: 1, signal },
     );
-    await new Promise(setImmediate); // warnings come a turn of the event loop later
+    await new Promise(setImmediate); // warnings are emitted one event loop turn later
     process.off('warning', listen);
     expect(warnings).toEqual([]);
   });
 
-  test('without a reason of its own rejects with an AbortError', async () => {
+  test('without a reason rejects the call with an AbortError', async () => {
     const error = await model.generate(prompt, { signal: AbortSignal.abort() }).catch((e) => e);
     expect(error.name).toBe('AbortError');
   });
 });
 
 describe('a list of prompts', () => {
-  test('gives one result for each, in order', async () => {
+  test('returns one result per prompt, in order', async () => {
     const options = { seed: 4, maxTokens: 6 };
     const prompts = [[1, 2], [3], Uint32Array.of(4, 5, 6)];
     const together = await model.generate(prompts, options);
@@ -541,7 +541,7 @@ describe('an empty prompt', () => {
     expect([...(await textModel.logits('')).tokens]).toEqual([50256]);
   });
 
-  test('of tokens is refused where there is nothing to continue', async () => {
+  test('of tokens is rejected if there is nothing to continue', async () => {
     await failure('INVALID_ARGUMENT', () => model.generate([]));
     await failure('INVALID_ARGUMENT', () => model.stream([]).next());
     await failure('INVALID_ARGUMENT', () => model.logits([]));
@@ -549,20 +549,20 @@ describe('an empty prompt', () => {
     await failure('INVALID_ARGUMENT', () => session.generate(new Uint32Array(0)));
   });
 
-  test('of text needs a tokenizer', async () => {
+  test('of text requires a tokenizer', async () => {
     await failure('TOKENIZER_MISSING', () => model.generate(''));
   });
 });
 
 describe('text', () => {
-  test('is the decoded tokens, and empty without a tokenizer', async () => {
+  test('is decoded from the tokens, and empty without a tokenizer', async () => {
     const { text, tokens } = await textModel.generate('Hello', { seed: 5, maxTokens: 20 });
     expect(text).toBe(textModel.tokenizer.decode(tokens));
     expect(text).not.toBe('');
     expect((await model.generate(prompt, { maxTokens: 3 })).text).toBe('');
   });
 
-  test('of a prompt is the same as its tokens', async () => {
+  test('as a prompt is equivalent to its tokens', async () => {
     const options = { seed: 5, maxTokens: 10 };
     const { tokens } = await textModel.generate('Hello world', options);
     expect(tokens).toEqual((await textModel.generate([15496, 995], options)).tokens);
@@ -572,7 +572,7 @@ describe('text', () => {
   });
 });
 
-test('times are in order and the rate follows from them', async () => {
+test('timings are in order and consistent with tokensPerSecond', async () => {
   const { timings, usage } = await model.generate(prompt, { maxTokens: 30, temperature: 0 });
   const { promptMs, firstTokenMs, totalMs, tokensPerSecond } = timings;
   expect(promptMs).toBeGreaterThan(0);
@@ -583,7 +583,7 @@ test('times are in order and the rate follows from them', async () => {
   expect((await model.generate(prompt, { maxTokens: 1 })).timings.tokensPerSecond).toBe(0);
 });
 
-/** What the options leave of a distribution: temperature, then the k likeliest, then the nucleus of these. */
+/** The distribution that the options define: temperature, then top-k, then top-p. */
 function probabilities(
   logits: Float32Array,
   { temperature = 1, topK = 0, topP = 1 }: GenerateOptions,
@@ -608,8 +608,8 @@ function probabilities(
 }
 
 /**
- * Pearson's χ², as how many of its standard deviations it lies above its mean: above 4 in fewer than one
- * of a thousand samples. Rare outcomes are taken together.
+ * Pearson's χ², as the number of standard deviations above its mean. It exceeds 4 in fewer than one in a thousand
+ * samples. Rare outcomes are pooled.
  */
 function chiSquareExcess(counts: number[], expected: number[], draws: number): number {
   const cells: [count: number, expected: number][] = [];

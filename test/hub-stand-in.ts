@@ -1,4 +1,4 @@
-// A hub on the loopback interface that answers as huggingface.co does, and misbehaves when it is told to.
+// A local server that responds like huggingface.co, and misbehaves on request.
 // https://huggingface.co/docs/hub/api
 
 import { createHash } from 'node:crypto';
@@ -7,47 +7,47 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-/** What a request was, as far as tests look at it. */
+/** The properties of a request that tests inspect. */
 export interface HubRequest {
-  /** 'info', 'tree', 'resolve' (the hub's redirection, or a small file) or 'content' (of a large file) */
+  /** 'resolve' redirects to a large file or returns a small one; 'content' returns a large file. */
   kind: 'info' | 'tree' | 'resolve' | 'content';
-  /** of 'resolve' and 'content' */
+  /** Of 'resolve' and 'content' requests. */
   file: string | undefined;
   range: string | undefined;
   authorization: string | undefined;
 }
 
-/** What is done with a request instead of answering it well. */
+/** A response other than the correct one. */
 export type Misbehaviour =
   | { status: number; headers?: Record<string, string> }
-  /** sends so many bytes and cuts the connection */
+  /** Sends this many bytes, then closes the connection. */
   | { cutAfter: number }
-  /** sends so many bytes and then nothing more */
+  /** Sends this many bytes, then nothing more. */
   | { stallAfter: number }
-  /** sends other bytes */
+  /** Sends these bytes as the file. */
   | { bytes: Buffer }
-  /** sends a JSON text, or whatever it is */
+  /** Sends this text. */
   | { text: string; headers?: Record<string, string> }
-  /** sends the whole file whatever the range */
+  /** Ignores the range and sends the whole file. */
   | { wholeFile: true };
 
 interface Repository {
-  /** the commit that each branch and tag leads to */
+  /** The commit of each branch and tag. */
   revisions: Record<string, string>;
-  /** the files of each commit */
+  /** The files of each commit. */
   commits: Map<string, Map<string, Buffer>>;
 }
 
-// By name, as repositories on the hub have it in their .gitattributes.
+// By extension, like the .gitattributes of repositories on the hub.
 const isLarge = (file: string) => /\.(safetensors|gguf)$/.test(file);
 
 export class HubStandIn {
   readonly requests: HubRequest[] = [];
-  /** decides before each request; undefined: it is answered well */
+  /** Called for every request; undefined for the correct response. */
   misbehave: (request: HubRequest) => Misbehaviour | undefined = () => undefined;
   readonly #repositories = new Map<string, Repository>();
   readonly #hub: Server;
-  /** large files come from another server, as they do from the real one */
+  /** A second server for large files, as on the real hub. */
   readonly #storage: Server;
 
   private constructor() {
@@ -78,7 +78,7 @@ export class HubStandIn {
     }
   }
 
-  /** Puts the files of a folder, with others, into a new commit of a branch, and returns the commit. */
+  /** Commits the files of a folder and others to a branch, and returns the commit. */
   push(
     repository: string,
     folder: string | undefined,
@@ -103,7 +103,7 @@ export class HubStandIn {
     return commit;
   }
 
-  /** The requests for the bytes of a file. */
+  /** Returns the requests for the bytes of a file. */
   fetches(file: string): HubRequest[] {
     return this.requests.filter(
       (request) => request.file === file && (request.kind === 'content' || !isLarge(file)),
@@ -117,14 +117,14 @@ export class HubStandIn {
     const resolve = /^\/([^/]+\/[^/]+)\/resolve\/([0-9a-f]{40})\/(.+)$/.exec(path);
     const content = /^\/content\/([^/]+\/[^/]+)\/([0-9a-f]{40})\/(.+)$/.exec(path);
     const [, name = '', revision = '', file] = info ?? tree ?? resolve ?? content ?? [];
-    const heard: HubRequest = {
+    const received: HubRequest = {
       kind: info ? 'info' : tree ? 'tree' : resolve ? 'resolve' : 'content',
       file,
       range: request.headers.range,
       authorization: request.headers.authorization,
     };
-    this.requests.push(heard);
-    const misbehaviour = this.misbehave(heard);
+    this.requests.push(received);
+    const misbehaviour = this.misbehave(received);
     if (misbehaviour && 'status' in misbehaviour) {
       response.writeHead(misbehaviour.status, misbehaviour.headers).end();
       return;
@@ -148,7 +148,7 @@ export class HubStandIn {
       const location = `${urlOf(this.#storage)}/content/${name}/${commit}/${file}`;
       response.writeHead(302, { location }).end();
     } else {
-      sendBytes(response, bytes as Buffer, heard.range, misbehaviour);
+      sendBytes(response, bytes as Buffer, received.range, misbehaviour);
     }
   }
 }

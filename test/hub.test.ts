@@ -1,4 +1,4 @@
-// Models by name: a hub on the loopback interface that cuts, stalls, lies and refuses.
+// Models by name, from a stand-in for the hub that cuts connections, stalls, sends wrong bytes and refuses requests.
 
 import {
   appendFileSync,
@@ -26,10 +26,10 @@ import { tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
 const folder = temporaryFolder();
 const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
-let checkpoint: string; // of 1.6 MB of weights
-let small: string; // of a few kilobytes
+let checkpoint: string; // 1.6 MB of weights
+let small: string; // a few kilobytes
 let hub: HubStandIn;
-let nobody: string; // where no server listens
+let unreachable: string; // the URL of a stopped server
 let cache: string;
 let conversions: string;
 
@@ -38,7 +38,7 @@ beforeAll(async () => {
   small = writeSmallCheckpoint(join(folder, 'small'));
   hub = await HubStandIn.start();
   const gone = await HubStandIn.start();
-  nobody = gone.url;
+  unreachable = gone.url;
   gone.stop();
 });
 afterAll(() => hub.stop());
@@ -73,23 +73,23 @@ async function logitsOf(source: string, options: LoadOptions = {}): Promise<numb
 }
 
 const weights = 'model.safetensors';
-/** On the requests for the weights' bytes, the first of them first. */
+/** Applies these behaviours, in order, to the requests for the weights' bytes. */
 function onWeights(...behaviours: Misbehaviour[]) {
   hub.misbehave = ({ kind, file }) =>
     kind === 'content' && file === weights ? behaviours.shift() : undefined;
 }
 
-describe('a model by its name', () => {
-  test('computes as the same model from its folder, and is fetched once', async () => {
+describe('a model by name', () => {
+  test('gives the same logits as its folder and is downloaded once', async () => {
     const commit = hub.push('some/model', checkpoint);
     const progress: LoadProgress[] = [];
     const logits = await logitsOf('some/model', { onProgress: (step) => progress.push(step) });
     expect(logits).toEqual(await logitsOf(checkpoint));
-    const asked = hub.requests.length;
+    const requestCount = hub.requests.length;
     expect(await logitsOf('some/model')).toEqual(logits);
     expect(await logitsOf('some/model@main', { offline: true })).toEqual(logits);
     expect(await logitsOf(`some/model@${commit}`, { offline: true })).toEqual(logits);
-    expect(hub.requests).toHaveLength(asked);
+    expect(hub.requests).toHaveLength(requestCount);
 
     const downloads = progress.filter(({ stage }) => stage === 'download');
     const total = readdirSync(checkpoint).reduce(
@@ -104,7 +104,7 @@ describe('a model by its name', () => {
   });
 
   // https://huggingface.co/docs/hub/local-cache
-  test('lies in the cache as other programs expect it', async () => {
+  test('is stored in the cache in the layout that other programs expect', async () => {
     const commit = hub.push('lay/out', checkpoint);
     await logitsOf('lay/out');
     const at = repositoryFolder('lay/out');
@@ -121,7 +121,7 @@ describe('a model by its name', () => {
     expect(readdirSync(join(at, '.no_exist', commit))).toContain('tokenizer.json');
   });
 
-  test('what another program fetched is used, and completed', async () => {
+  test('that another program downloaded is used and completed', async () => {
     const commit = hub.push('some/other', checkpoint);
     const at = repositoryFolder('some/other');
     mkdirSync(join(at, 'snapshots', commit), { recursive: true });
@@ -137,9 +137,9 @@ describe('a model by its name', () => {
     await model.dispose();
   });
 
-  test('what another program fetched is used where the hub does not answer', async () => {
+  test('that another program downloaded is used if the hub cannot complete it', async () => {
     const commit = hub.push('openai-community/gpt2', small);
-    // As transformers' from_pretrained('gpt2') calls it.
+    // The folder name that transformers' from_pretrained('gpt2') uses.
     for (const name of ['gpt2', 'some/lonely']) {
       const at = repositoryFolder(name);
       mkdirSync(join(at, 'snapshots', commit), { recursive: true });
@@ -167,14 +167,14 @@ describe('a model by its name', () => {
     ['gpt2-large', 'openai-community/gpt2-large'],
     ['gpt2-xl', 'openai-community/gpt2-xl'],
     ['distilgpt2', 'distilbert/distilgpt2'],
-  ])('%s is %s', async (short, full) => {
+  ])('%s means %s', async (short, full) => {
     const commit = hub.push(full, small);
     const logits = await logitsOf(short);
     expect(logits).toEqual(await logitsOf(small));
     expect(existsSync(join(repositoryFolder(full), 'snapshots', commit))).toBe(true);
   });
 
-  test('a file or folder is never taken for a name', async () => {
+  test('is not looked up if a file or folder exists at that path', async () => {
     const here = freshFolder(folder);
     writeSmallCheckpoint(join(here, 'gpt2'));
     const script = `
@@ -205,13 +205,13 @@ describe('a model by its name', () => {
     'a/b@/c',
     'a b/c',
     '@main',
-  ])('%s is not a name', async (source) => {
+  ])('%s is not parsed as a name', async (source) => {
     const { message } = await failure('FILE_NOT_FOUND', () => loadModel(source));
     expect(message).toMatch(/Expected the path .* but there is nothing at/);
     expect(hub.requests).toEqual([]);
   });
 
-  test('a branch, a tag and a commit are versions of their own', async () => {
+  test('may be given a branch, a ref or a commit', async () => {
     const old = hub.push('many/versions', small);
     const other = writeTextCheckpoint(join(freshFolder(folder), 'model'));
     hub.push('many/versions', other, { revision: 'refs/pr/1' });
@@ -222,7 +222,7 @@ describe('a model by its name', () => {
     );
   });
 
-  test('is converted into a file with its name', async () => {
+  test('is converted into a file that carries its name', async () => {
     const commit = hub.push('to/convert', small);
     await logitsOf('to/convert', { type: 'f16' });
     expect(readdirSync(conversions)).toEqual([
@@ -233,16 +233,16 @@ describe('a model by its name', () => {
     expect(await logitsOf(target)).toEqual(await logitsOf(small));
   });
 
-  test('shards are fetched as their index lists them', async () => {
+  test('is downloaded in the shards that its index lists', async () => {
     const shards = splitWeights(writeTextCheckpoint(join(freshFolder(folder), 'shards')));
     hub.push('some/shards', shards);
     expect(await logitsOf('some/shards')).toEqual(await logitsOf(shards));
-    const asked = hub.requests.length;
+    const requestCount = hub.requests.length;
     await logitsOf('some/shards');
-    expect(hub.requests).toHaveLength(asked);
+    expect(hub.requests).toHaveLength(requestCount);
   });
 
-  test('of GGUF files the one is taken that the type names', async () => {
+  test('is the GGUF file whose name contains the type', async () => {
     const [one, two] = [join(folder, 'one.gguf'), join(folder, 'two.gguf')];
     await convert(small, one);
     await convert(small, two, { type: 'f16' });
@@ -257,7 +257,7 @@ describe('a model by its name', () => {
       loadModel('two/files', { type: 'q4_0' }),
     );
     expect(message).toMatch('x-F16.gguf');
-    expect(await logitsOf('two/files')).toEqual(await logitsOf(two)); // the one that is there
+    expect(await logitsOf('two/files')).toEqual(await logitsOf(two)); // the one in the cache
     const three = join(folder, 'three.gguf');
     await convert(small, three, { type: 'bf16' });
     const more = { ...files, 'x-BF16.gguf': readFileSync(three), 'imatrix.bin': 'no model' };
@@ -270,7 +270,7 @@ describe('a model by its name', () => {
   });
 });
 
-test('an interrupted model is never taken for a whole one', async () => {
+test('a partially downloaded model is never used as a complete one', async () => {
   const whole = join(folder, 'interrupted.gguf');
   await convert(small, whole);
   const parts = splitGguf(whole, freshFolder(folder), 2);
@@ -302,7 +302,7 @@ test('an interrupted model is never taken for a whole one', async () => {
   expect(await logitsOf(`half/tensorflow@${other}`)).toEqual(await logitsOf(tensorflow));
 });
 
-test('of a GGUF file that is split all parts are fetched', async () => {
+test('all parts of a split GGUF file are downloaded', async () => {
   const whole = join(folder, 'whole.gguf');
   await convert(small, whole);
   const parts = splitGguf(whole, freshFolder(folder), 3);
@@ -316,7 +316,7 @@ test('of a GGUF file that is split all parts are fetched', async () => {
 });
 
 describe('a connection that', () => {
-  test('is cut is made again, and the rest fetched', async () => {
+  test('is cut is reopened and the download resumed', async () => {
     hub.push('cut/often', checkpoint);
     onWeights({ cutAfter: 500_000 }, { cutAfter: 0 }, { cutAfter: 700_000 });
     expect(await logitsOf('cut/often')).toEqual(await logitsOf(checkpoint));
@@ -329,7 +329,7 @@ describe('a connection that', () => {
     expect(incomplete('cut/often')).toEqual([]);
   });
 
-  test('is cut again and again is given up, and continued by the next call', async () => {
+  test('is cut repeatedly is given up, and the next call resumes the download', async () => {
     hub.push('cut/always', checkpoint);
     let count = 0;
     hub.misbehave = ({ kind }) =>
@@ -349,7 +349,7 @@ describe('a connection that', () => {
     ]);
   });
 
-  test('stalls is made again', async () => {
+  test('stalls is reopened', async () => {
     vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '2');
     hub.push('stalls/once', checkpoint);
     onWeights({ stallAfter: 300_000 });
@@ -357,19 +357,19 @@ describe('a connection that', () => {
     expect(hub.fetches(weights).length).toBeGreaterThanOrEqual(2);
   });
 
-  test('is refused is an error that says so', async () => {
-    vi.stubEnv('HF_ENDPOINT', nobody);
+  test('is refused is an error with the reason', async () => {
+    vi.stubEnv('HF_ENDPOINT', unreachable);
     const { message } = await failure('HUB_UNAVAILABLE', () => loadModel('some/model'));
     expect(message).toMatch('ECONNREFUSED');
   });
 
-  test('has nowhere to go is an error', async () => {
+  test('has an unknown host is an error that names it', async () => {
     vi.stubEnv('HF_ENDPOINT', 'http://no-such-host.invalid');
     const { message } = await failure('HUB_UNAVAILABLE', () => loadModel('some/model'));
     expect(message).toMatch('no-such-host.invalid');
   });
 
-  test('has not the part that is missing gives the whole again', async () => {
+  test('cannot satisfy the range restarts the download', async () => {
     hub.push('no/ranges', checkpoint);
     onWeights({ cutAfter: 500_000 }, { status: 416 });
     expect(await logitsOf('no/ranges')).toEqual(await logitsOf(checkpoint));
@@ -380,7 +380,7 @@ describe('a connection that', () => {
     ]);
   });
 
-  test('gives no parts gives the whole again', async () => {
+  test('ignores ranges restarts the download', async () => {
     hub.push('no/parts', checkpoint);
     onWeights({ cutAfter: 500_000 }, { wholeFile: true });
     expect(await logitsOf('no/parts')).toEqual(await logitsOf(checkpoint));
@@ -398,7 +398,7 @@ describe('wrong bytes', () => {
     return { bytes };
   };
 
-  test('are refused, and nothing has their name', async () => {
+  test('are rejected and never get the final name', async () => {
     hub.push('wrong/bytes', checkpoint);
     hub.misbehave = ({ kind }) => (kind === 'content' ? wrong() : undefined);
     const { message } = await failure('CHECKSUM_MISMATCH', () => logitsOf('wrong/bytes'));
@@ -409,14 +409,14 @@ describe('wrong bytes', () => {
     expect(await logitsOf('wrong/bytes')).toEqual(await logitsOf(checkpoint));
   });
 
-  test('of a small file are refused too', async () => {
+  test('of a small file are rejected too', async () => {
     hub.push('wrong/config', checkpoint);
     const bytes = Buffer.from(readFileSync(join(checkpoint, 'config.json'), 'utf8').toUpperCase());
     hub.misbehave = ({ file }) => (file === 'config.json' ? { bytes } : undefined);
     await failure('CHECKSUM_MISMATCH', () => logitsOf('wrong/config'));
   });
 
-  test('too many of them are refused before the end', async () => {
+  test('are rejected as soon as there are too many', async () => {
     hub.push('too/many', checkpoint);
     const bytes = Buffer.alloc(50_000_000);
     // It stalls, so that only a client that stops early gets as far as the checksum.
@@ -431,7 +431,7 @@ describe('wrong bytes', () => {
     expect(Math.max(...sizes)).toBeLessThan(5_000_000);
   });
 
-  test('that an earlier attempt left are fetched anew', async () => {
+  test('that an earlier attempt left are downloaded again', async () => {
     hub.push('wrong/start', checkpoint);
     onWeights(...Array(5).fill({ cutAfter: 300_000 }));
     const stop = new AbortController();
@@ -449,7 +449,7 @@ describe('wrong bytes', () => {
       expect.stringMatching(/^bytes=[1-9]\d*-$/),
       undefined,
     ]);
-    // Longer than the file.
+    // Then a partial download that is longer than the file.
     writeFileSync(path, Buffer.alloc(3_000_000));
     truncateSync(path.replace('.incomplete', ''), 10);
     expect((await runProcess([command, 'pull', 'wrong/start'])).exitCode).toBe(0);
@@ -469,7 +469,7 @@ describe('the hub', () => {
     [410, {}, 'HUB_UNAVAILABLE'],
     [429, { 'retry-after': '300' }, 'HUB_UNAVAILABLE'],
     [429, { ratelimit: '"api";r=0;t=299' }, 'HUB_UNAVAILABLE'],
-  ] as const)('answers %i with %j', async (status, headers, code) => {
+  ] as const)('responds %i with %j', async (status, headers, code) => {
     hub.push('some/model', small);
     for (const kind of ['info', 'resolve'] as const) {
       hub.requests.length = 0;
@@ -487,18 +487,21 @@ describe('the hub', () => {
     ['tree', { status: 503, headers: { ratelimit: '"api";r=499;t=250' } }, 450],
     ['resolve', { status: 500, headers: { 'retry-after': 'soon' } }, 450],
     ['content', { status: 429, headers: { 'retry-after': new Date().toUTCString() } }, 450],
-  ] as const)('is asked again when %s is answered with %j', async (kind, misbehaviour, least) => {
-    hub.push('ask/again', checkpoint);
-    let refused = 0;
-    hub.misbehave = (request) =>
-      request.kind === kind && refused++ === 0 ? misbehaviour : undefined;
-    const start = performance.now();
-    await logitsOf('ask/again');
-    expect(performance.now() - start).toBeGreaterThan(least);
-    expect(refused).toBeGreaterThan(1); // the refused request and the one that follows it
-  });
+  ] as const)(
+    'receives a %s request again after responding %j',
+    async (kind, misbehaviour, least) => {
+      hub.push('ask/again', checkpoint);
+      let refused = 0;
+      hub.misbehave = (request) =>
+        request.kind === kind && refused++ === 0 ? misbehaviour : undefined;
+      const start = performance.now();
+      await logitsOf('ask/again');
+      expect(performance.now() - start).toBeGreaterThan(least);
+      expect(refused).toBeGreaterThan(1); // the refused request and its retry
+    },
+  );
 
-  test('gets the token, and nobody else', async () => {
+  test('receives the token, but the file storage does not', async () => {
     hub.push('private/model', checkpoint);
     hub.misbehave = ({ kind, authorization }) =>
       kind !== 'content' && authorization !== 'Bearer secret' ? { status: 401 } : undefined;
@@ -510,7 +513,7 @@ describe('the hub', () => {
     expect(contents.map(({ authorization }) => authorization)).toEqual([undefined]);
   });
 
-  test('is not asked for weights of another architecture', async () => {
+  test('is not asked for the weights of another architecture', async () => {
     hub.push('some/llama', checkpoint, { files: { 'config.json': '{"model_type":"llama"}' } });
     await failure('UNSUPPORTED_MODEL', () => loadModel('some/llama'));
     expect(hub.fetches(weights)).toEqual([]);
@@ -536,14 +539,14 @@ describe('the hub', () => {
     ['tree', JSON.stringify([{ ...entry, size: 1e300 }])],
     ['tree', JSON.stringify([{ ...entry, lfs: { oid: 'x' } }])],
     ['tree', 'x'.repeat(11_000_000)],
-  ] as const)('says of %s what makes no sense: %.40s', async (kind, text) => {
+  ] as const)('sends a malformed response to %s: %.40s', async (kind, text) => {
     hub.push('some/model', small);
     hub.misbehave = (request) => (request.kind === kind ? { text } : undefined);
     await failure('HUB_UNAVAILABLE', () => loadModel('some/model'));
     expect(readdirSync(cache)).toEqual([]);
   });
 
-  test('lists files in other folders, which stay there', async () => {
+  test('lists paths outside the top level, which are ignored', async () => {
     const paths = ['../../escape.json', 'folder/model.safetensors', '..', 'a\\b'];
     const text = JSON.stringify(paths.map((path) => ({ ...entry, path })));
     hub.push('some/model', small);
@@ -552,7 +555,7 @@ describe('the hub', () => {
     expect(readdirSync(cache)).toEqual([]);
   });
 
-  test('lists without end', async () => {
+  test('lists files without end', async () => {
     const entries = Array.from({ length: 1000 }, (_, i) => ({ ...entry, path: `${i}` }));
     const link = `<${hub.url}/api/models/some/model/tree/${'a'.repeat(40)}>; rel="next"`;
     hub.push('some/model', small);
@@ -562,7 +565,7 @@ describe('the hub', () => {
     expect(hub.requests.length).toBeLessThan(20);
   });
 
-  test('lists pages without end', async () => {
+  test('returns empty pages without end', async () => {
     const link = `<${hub.url}/api/models/some/model/tree/${'a'.repeat(40)}>; rel="next"`;
     hub.push('some/model', small);
     hub.misbehave = ({ kind }) => (kind === 'tree' ? { text: '[]', headers: { link } } : undefined);
@@ -570,7 +573,7 @@ describe('the hub', () => {
     expect(hub.requests.length).toBeLessThan(200);
   });
 
-  test('lists names that no file should have', async () => {
+  test('lists unsafe file names, which are ignored', async () => {
     const names = [
       '\ud800.gguf',
       '\x1b[2Ja.gguf',
@@ -585,7 +588,7 @@ describe('the hub', () => {
     expect(message).toMatch(/^[\x20-\x7e]+$/);
   });
 
-  test('is not asked by a pull offline', async () => {
+  test('is not contacted by an offline pull', async () => {
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     const { exitCode, stderr } = await runProcess([command, 'pull', 'some/model']);
     expect(exitCode).toBe(2);
@@ -593,7 +596,7 @@ describe('the hub', () => {
     expect(hub.requests).toEqual([]);
   });
 
-  test('is not touched offline', async () => {
+  test('is not contacted offline', async () => {
     hub.push('some/model', small);
     for (const [options, variable] of [
       [{ offline: true }, ''],
@@ -616,7 +619,7 @@ describe('the hub', () => {
     ['HF_ENDPOINT', 'http://127.0.0.1/?two'],
     ['HF_TOKEN', 'two\nlines'],
     ['HF_HUB_DOWNLOAD_TIMEOUT', 'soon'],
-  ])('is set up wrongly by %s=%j', async (name, value) => {
+  ])('is misconfigured by %s=%j', async (name, value) => {
     vi.stubEnv(name, value);
     const { message } = await failure('INVALID_ARGUMENT', () => loadModel('some/model'));
     expect(message).toMatch(name);
@@ -625,7 +628,7 @@ describe('the hub', () => {
 });
 
 describe('a download', () => {
-  test('is stopped by its signal, and continued', async () => {
+  test('is aborted by its signal and resumed by the next call', async () => {
     hub.push('stop/it', checkpoint);
     const stop = new AbortController();
     onWeights({ stallAfter: 800_000 });
@@ -645,13 +648,13 @@ describe('a download', () => {
     expect(hub.fetches(weights).at(-1)?.range).toMatch(/^bytes=[1-9]/);
   });
 
-  test('is stopped while it waits to ask again', async () => {
+  test('is aborted while it waits to retry', async () => {
     hub.misbehave = () => ({ status: 503, headers: { 'retry-after': '30' } });
     const loading = loadModel('some/model', { signal: AbortSignal.timeout(300) });
     await expect(loading).rejects.toThrow(/timeout/);
   });
 
-  test('rejects with what its listener throws', async () => {
+  test('rejects with the error that onProgress throws', async () => {
     hub.push('some/model', checkpoint);
     const loading = loadModel('some/model', {
       onProgress: () => {
@@ -661,13 +664,13 @@ describe('a download', () => {
     await expect(loading).rejects.toThrow('of the host');
   });
 
-  test('is made once by calls and processes that want the same', async () => {
+  test('is shared by concurrent calls and processes', async () => {
     hub.push('all/at-once', checkpoint);
     let slow = true;
     hub.misbehave = ({ kind }) => {
       if (kind !== 'content' || !slow) return undefined;
       slow = false;
-      return { cutAfter: 900_000 }; // a pause of half a second, in which the others come
+      return { cutAfter: 900_000 }; // a pause of half a second in which the others start
     };
     const script = `
       const model = await gpt2.loadModel('all/at-once');
@@ -677,10 +680,10 @@ describe('a download', () => {
       ...[1, 2].map(async () => `${(await logitsOf('all/at-once')).length}\n`),
     ]);
     expect(all).toEqual(Array(4).fill('50257\n'));
-    expect(hub.fetches(weights)).toHaveLength(2); // the cut one and its rest
+    expect(hub.fetches(weights)).toHaveLength(2); // the interrupted request and its continuation
   });
 
-  test('of a process that is killed is continued by another', async () => {
+  test('of a killed process is resumed by another', async () => {
     hub.push('kill/it', checkpoint);
     onWeights({ stallAfter: 800_000 });
     const script = `
@@ -695,7 +698,7 @@ describe('a download', () => {
     expect(hub.fetches(weights).at(-1)?.range).toMatch(/^bytes=[1-9]/);
   });
 
-  test('keeps the cache from being removed', async () => {
+  test('prevents the removal of its cache', async () => {
     vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '100');
     hub.push('remove/it', checkpoint);
     onWeights({ stallAfter: 800_000 });
@@ -720,7 +723,7 @@ describe('a download', () => {
     expect(existsSync(repositoryFolder('remove/it'))).toBe(false);
   });
 
-  test('into a file that others write to is not taken for whole', async () => {
+  test('into a file that another process writes to fails', async () => {
     hub.push('two/writers', checkpoint);
     onWeights({ cutAfter: 800_000 });
     let isWritten = false;
@@ -738,7 +741,7 @@ describe('a download', () => {
     expect(await logitsOf('two/writers')).toEqual(await logitsOf(checkpoint));
   });
 
-  test('that cannot be written is an error', async () => {
+  test('that cannot be written fails', async () => {
     hub.push('some/model', small);
     const file = join(folder, 'a-file');
     writeFileSync(file, '');
@@ -757,7 +760,7 @@ describe('gpt2', () => {
     expect(pulled.stdout.trim()).toBe(join(repositoryFolder('some/model'), 'snapshots', old));
     await logitsOf('some/model', { type: 'f16' });
 
-    // A name means what is in the cache, until it is pulled again.
+    // A name refers to the cached version until it is pulled again.
     const other = writeTextCheckpoint(join(freshFolder(folder), 'model'));
     const commit = hub.push('some/model', other);
     expect(await logitsOf('some/model')).toEqual(await logitsOf(small));
@@ -785,7 +788,7 @@ describe('gpt2', () => {
     for (const name of ['a.pt', 'b.pt']) writeFileSync(join(odd, name), '');
     expect((await gpt2('list')).stdout).toMatch(/odd\/one .* without its weights/);
     const own = join(conversions, 'some--model@mine-own-0123456789abcdef.gguf');
-    writeFileSync(own, ''); // of a folder that happens to be called so
+    writeFileSync(own, ''); // the conversion of a local folder that happens to have this name
 
     const removed = await gpt2('rm', `some/model@${old.slice(0, 12)}`);
     expect(removed).toMatchObject({ exitCode: 0, stderr: '' });
@@ -805,7 +808,7 @@ describe('gpt2', () => {
     expect((await gpt2('list')).stdout).toBe('');
   });
 
-  test('takes a name wherever it takes a model', async () => {
+  test('accepts a name wherever it accepts a model', async () => {
     hub.push('any/where', checkpoint);
     const target = join(freshFolder(folder), 'out.gguf');
     const model = ['--model', 'any/where'];
@@ -819,13 +822,13 @@ describe('gpt2', () => {
     ]) {
       const { exitCode, stderr } = await gpt2(...args);
       expect({ args, exitCode, stderr }).toEqual({ args, exitCode: 0, stderr: '' });
-      vi.stubEnv('HF_ENDPOINT', nobody); // once is enough
+      vi.stubEnv('HF_ENDPOINT', unreachable); // downloading once is enough
       const again = await gpt2(...args, '--offline');
       expect({ args, ...again }).toMatchObject({ args, exitCode: 0, stderr: '' });
     }
   });
 
-  test('pull refuses what is not a name', async () => {
+  test('pull rejects anything but a name', async () => {
     const { exitCode, stderr } = await gpt2('pull', './folder');
     expect(exitCode).toBe(2);
     expect(stderr).toMatch('[INVALID_ARGUMENT]');

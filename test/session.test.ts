@@ -9,9 +9,9 @@ import { runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
-// One thread: the files of tests run side by side, and ggml's threads wait for each other by spinning.
+// One thread, since vitest runs test files in parallel and spinning threads would slow each other down.
 const loading = { cacheDir, threads: 1 };
-// 300 positions, so that the keys and values outgrow their first room several times.
+// 300 positions, so that the KV cache grows several times.
 const golden = readGolden('bf16');
 const { tokens, vocabSize } = golden;
 let model: Model;
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** The golden rows of some positions. */
+/** The golden logits of a range of positions. */
 function goldenRows(from: number, to: number): Float32Array {
   return golden.logits.subarray(from * vocabSize, to * vocabSize);
 }
@@ -30,20 +30,20 @@ function expectClose(actual: Float32Array, expected: Float32Array, bound = 1e-5)
   expect(logitsError(actual, expected, vocabSize).max).toBeLessThan(bound);
 }
 
-/** What the session's tokens give when they are evaluated from nothing, in one call. */
-async function expectAsAfresh(session: Session, last: Float32Array): Promise<void> {
+/** Expects the last logits to match a fresh evaluation of the session's tokens in one call. */
+async function expectFreshLogits(session: Session, last: Float32Array): Promise<void> {
   expectClose(last, (await model.logits(session.tokens)).data);
 }
 
 /**
- * Lets the microtasks run that hand a call to the addon. Its result is a task of the event loop: it cannot
- * have come yet.
+ * Runs the microtasks that pass a call to the addon. The result arrives in a later event loop task, so the call is
+ * still running afterwards.
  */
-async function begun(): Promise<void> {
+async function callStarted(): Promise<void> {
   for (let i = 0; i < 20; i++) await null;
 }
 
-describe('however the tokens are handed in, the logits are the same', () => {
+describe('the logits are the same for', () => {
   test('the whole prompt at once', async () => {
     using session = model.createSession();
     const { data } = await session.evaluate(tokens, { positions: 'all' });
@@ -58,7 +58,7 @@ describe('however the tokens are handed in, the logits are the same', () => {
   });
 
   test.each([[[7]], [[31, 1, 32]], [[64, 65]], [[255, 1, 44]], [[2, 100]]])(
-    'in chunks of %j',
+    'chunks of %j',
     async (sizes) => {
       using session = model.createSession();
       const rows: number[] = [];
@@ -71,7 +71,7 @@ describe('however the tokens are handed in, the logits are the same', () => {
     },
   );
 
-  test('as an array, a Uint32Array or an Int32Array', async () => {
+  test('an array, a Uint32Array and an Int32Array', async () => {
     const [a, b, c] = await Promise.all([
       model.logits(tokens),
       model.logits(Uint32Array.from(tokens)),
@@ -81,7 +81,7 @@ describe('however the tokens are handed in, the logits are the same', () => {
     expect(c).toEqual(a);
   });
 
-  test('with 1, 2 or 3 threads, to the last bit', async () => {
+  test('1, 2 and 3 threads, to the last bit', async () => {
     const all = await Promise.all(
       [1, 2, 3].map(async (threads) => {
         await using one = await loadModel(fixtureFolder('wide'), {
@@ -100,7 +100,7 @@ describe('however the tokens are handed in, the logits are the same', () => {
 });
 
 describe('positions', () => {
-  test('the last is the default', async () => {
+  test('default to the last', async () => {
     const byDefault = await model.logits(tokens.slice(0, 20));
     const last = await model.logits(tokens.slice(0, 20), { positions: 'last' });
     expect(byDefault.shape).toEqual([1, vocabSize]);
@@ -108,7 +108,7 @@ describe('positions', () => {
     expectClose(byDefault.data, goldenRows(19, 20));
   });
 
-  test('a list may have any order, repeat itself and be empty', async () => {
+  test('may be listed in any order, repeated, or empty', async () => {
     const positions = [270, 3, 3, 0, 299, 128];
     const { data, shape } = await model.logits(tokens, { positions });
     expect(shape).toEqual([6, vocabSize]);
@@ -123,7 +123,7 @@ describe('positions', () => {
     expect(none.data).toHaveLength(0);
   });
 
-  test('they count from the first token of the call, not of the session', async () => {
+  test('count from the first token of the call, not of the session', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 50));
     const { data } = await session.evaluate(tokens.slice(50, 60), {
@@ -136,7 +136,7 @@ describe('positions', () => {
     );
   });
 
-  test('the logits are the caller’s to keep', async () => {
+  test('yield logits that the caller owns', async () => {
     using session = model.createSession();
     const first = await session.evaluate(tokens.slice(0, 10));
     const copy = first.data.slice();
@@ -149,7 +149,7 @@ describe('positions', () => {
 });
 
 describe('rewind and fork', () => {
-  test('a rewound session goes on as if the tokens had never been there', async () => {
+  test('a rewound session continues as if the tokens had never been evaluated', async () => {
     using session = model.createSession();
     await session.evaluate(tokens);
     for (const length of [290, 257, 100, 64, 63, 33, 1, 0]) {
@@ -157,36 +157,36 @@ describe('rewind and fork', () => {
       expect(session.length).toBe(length);
       expect([...session.tokens]).toEqual(tokens.slice(0, length));
       const { data } = await session.evaluate([7, 8, 9].slice(0, 300 - length));
-      await expectAsAfresh(session, data);
+      await expectFreshLogits(session, data);
       session.rewind(length);
     }
     expectClose((await session.evaluate(tokens, { positions: 'all' })).data, golden.logits);
   });
 
-  test('to its own length changes nothing', async () => {
+  test('rewinding to the current length changes nothing', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 5));
     session.rewind(5);
     expectClose((await session.evaluate(tokens.slice(5, 6))).data, goldenRows(5, 6));
   });
 
-  test('a fork and its original go separate ways', async () => {
+  test('a fork and its original are independent', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 70));
     using fork = session.fork();
     expect([...fork.tokens]).toEqual(tokens.slice(0, 70));
-    // At once: neither may write into the other's keys and values.
+    // Concurrently: neither may write into the other's KV cache.
     const [ofFork, ofSession] = await Promise.all([
       fork.evaluate([1, 2, 3]),
       session.evaluate(tokens.slice(70, 73)),
     ]);
     expectClose(ofSession.data, goldenRows(72, 73));
-    await expectAsAfresh(fork, ofFork.data);
+    await expectFreshLogits(fork, ofFork.data);
     expect([...fork.tokens]).toEqual([...tokens.slice(0, 70), 1, 2, 3]);
     expect([...session.tokens]).toEqual(tokens.slice(0, 73));
   });
 
-  test('a fork lives on after its original', async () => {
+  test('a fork outlives its original', async () => {
     const session = model.createSession();
     await session.evaluate(tokens.slice(0, 40));
     using fork = session.fork();
@@ -194,7 +194,7 @@ describe('rewind and fork', () => {
     expectClose((await fork.evaluate(tokens.slice(40, 41))).data, goldenRows(40, 41));
   });
 
-  test('a fork of a rewound session has the kept tokens only', async () => {
+  test('a fork of a rewound session has only the kept tokens', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 90));
     session.rewind(33);
@@ -211,7 +211,7 @@ describe('rewind and fork', () => {
     expectClose((await fork.evaluate(tokens.slice(0, 1))).data, goldenRows(0, 1));
   });
 
-  test('any course of evaluating, generating, rewinding and forking equals evaluating afresh', async () => {
+  test('any sequence of evaluate, generate, rewind and fork equals a fresh evaluation', async () => {
     type Step =
       | { kind: 'evaluate'; tokens: number[] }
       | { kind: 'generate'; count: number }
@@ -241,7 +241,7 @@ describe('rewind and fork', () => {
           if (step.kind === 'evaluate') {
             const { data } = await session.evaluate(step.tokens);
             expected.push(...step.tokens);
-            await expectAsAfresh(session, data);
+            await expectFreshLogits(session, data);
           } else if (step.kind === 'generate') {
             if (expected.length === 0) continue;
             const { tokens: added } = await session.generate([], {
@@ -265,7 +265,7 @@ describe('rewind and fork', () => {
     );
   });
 
-  test('numbers that were not finite leave nothing behind', async () => {
+  test('non-finite logits do not affect later calls', async () => {
     const poison = 5;
     const folder = changedFixture(join(cacheDir, 'poison'), 'own-head-no-bias', {
       change: (all) => {
@@ -296,7 +296,7 @@ describe('rewind and fork', () => {
 });
 
 describe('calls on one session', () => {
-  test('that are aborted while they wait reject at once', async () => {
+  test('reject at once if they are aborted while waiting', async () => {
     using session = model.createSession();
     const order: string[] = [];
     const first = session.evaluate(tokens).then(() => order.push('first'));
@@ -306,7 +306,7 @@ describe('calls on one session', () => {
       expect(error).toBe(reason);
       order.push('second');
     });
-    await begun();
+    await callStarted();
     controller.abort(reason);
     const third = session.generate('', { maxTokens: 0 }).then(() => order.push('third'));
     await Promise.all([first, second, third]);
@@ -314,7 +314,7 @@ describe('calls on one session', () => {
     expect(session.length).toBe(300);
   });
 
-  test('decide whether an empty prompt starts or continues when their turn comes', async () => {
+  test('decide whether an empty prompt starts or continues only when they run', async () => {
     using session = model.createSession();
     const first = session.evaluate([7, 8]);
     const second = session.generate('', { maxTokens: 2, temperature: 0 });
@@ -324,7 +324,7 @@ describe('calls on one session', () => {
     expect([...session.tokens]).toEqual([7, 8, ...continued]);
   });
 
-  test('queue up', async () => {
+  test('run in order', async () => {
     using session = model.createSession();
     const calls = [
       session.evaluate(tokens.slice(0, 100)),
@@ -339,7 +339,7 @@ describe('calls on one session', () => {
     expect([...session.tokens]).toEqual(tokens.slice(0, 200));
   });
 
-  test('go on after one that fails', async () => {
+  test('continue after one that fails', async () => {
     using session = model.createSession();
     const first = session.evaluate(tokens.slice(0, 10));
     const overflowing = session.evaluate(tokens.slice(0, 295));
@@ -349,7 +349,7 @@ describe('calls on one session', () => {
     expectClose((await third).data, goldenRows(11, 12));
   });
 
-  test('that act at once are refused while another is under way', async () => {
+  test('reject rewind and fork while another call is running', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 3));
     const running = session.evaluate(tokens.slice(3, 10));
@@ -360,7 +360,7 @@ describe('calls on one session', () => {
     expect(session.fork().length).toBe(2);
   });
 
-  test('that fail leave it as it was', async () => {
+  test('leave it unchanged if they fail', async () => {
     using session = model.createSession();
     await session.evaluate(tokens.slice(0, 30));
     const reason = new Error('enough');
@@ -373,12 +373,12 @@ describe('calls on one session', () => {
     await failure('TOKENIZER_MISSING', () => session.evaluate('text'));
     await expect(session.evaluate([1], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
-    // The model is busy with other work, so that the call cannot have ended before it is aborted.
+    // The model is busy with other work, so that the call cannot finish before it is aborted.
     const busy = Array.from({ length: 10 }, () => model.logits(tokens));
     const aborted = session.evaluate(tokens.slice(0, 200), {
       signal: controller.signal,
     });
-    await begun();
+    await callStarted();
     controller.abort(reason);
     await expect(aborted).rejects.toBe(reason);
     await Promise.all(busy);
@@ -386,7 +386,7 @@ describe('calls on one session', () => {
     expectClose((await session.evaluate(tokens.slice(30, 31))).data, goldenRows(30, 31));
   });
 
-  test('an abort that comes after the end does nothing', async () => {
+  test('ignore an abort after their end', async () => {
     const controller = new AbortController();
     const { data } = await model.logits(tokens.slice(0, 5), {
       signal: controller.signal,
@@ -397,7 +397,7 @@ describe('calls on one session', () => {
 });
 
 describe('disposal', () => {
-  test('of a session ends its calls and its scope ends it', async () => {
+  test('of a session happens at the end of its scope and makes its calls fail', async () => {
     let escaped: Session;
     {
       using session = model.createSession();
@@ -413,19 +413,19 @@ describe('disposal', () => {
     expect([...escaped.tokens]).toEqual([1, 2]);
   });
 
-  test('of a session stops the call under way and refuses those that wait', async () => {
+  test('of a session stops the running call and rejects the waiting ones', async () => {
     const session = model.createSession();
     const first = session.evaluate(tokens.slice(0, 299));
     const second = session.evaluate([1]);
-    await begun();
+    await callStarted();
     session.dispose();
     await failure('DISPOSED', () => first);
     await failure('DISPOSED', () => second);
     expectClose((await model.logits(tokens)).data, goldenRows(299, 300));
   });
 
-  test('of a session at any moment does no harm', async () => {
-    // A process of its own, since the harm would be the end of it.
+  test('of a session at any moment is safe', async () => {
+    // In a child process, since a failure would be a crash.
     const { stdout, signal, exitCode } = await runNode(
       `const model = await gpt2.loadModel(args.folder, args.loading);
        let stopped = 0;
@@ -441,17 +441,17 @@ describe('disposal', () => {
            await settled;
          }
        }
-       console.log(stopped > 3 ? 'unharmed' : 'nothing was stopped');`,
+       console.log(stopped > 3 ? 'safe' : 'nothing was stopped');`,
       { folder: fixtureFolder('odd-heads'), loading },
     );
     expect({ stdout, signal, exitCode }).toEqual({
-      stdout: 'unharmed\n',
+      stdout: 'safe\n',
       signal: null,
       exitCode: 0,
     });
   });
 
-  test('of a model makes the calls under way and those that wait reject', async () => {
+  test('of a model rejects running and waiting calls', async () => {
     const doomed = await loadModel(fixtureFolder('wide'), loading);
     const session = doomed.createSession();
     const stream = session.stream([1], { maxTokens: 95, temperature: 0 });
@@ -469,7 +469,7 @@ describe('disposal', () => {
     session.dispose();
   });
 
-  test('of a model at the end of its scope', async () => {
+  test('of a model happens at the end of its scope', async () => {
     let escaped: Model;
     {
       await using scoped = await loadModel(fixtureFolder('odd-heads'), loading);
@@ -480,7 +480,7 @@ describe('disposal', () => {
 });
 
 describe('the option contextLength', () => {
-  test('lowers how many tokens fit, and nothing else', async () => {
+  test('lowers the number of tokens that fit, and nothing else', async () => {
     await using short = await loadModel(fixtureFolder('bf16'), {
       ...loading,
       type: 'f32',
@@ -500,7 +500,7 @@ describe('the option contextLength', () => {
     await failure('CONTEXT_OVERFLOW', () => session.evaluate([1]));
   });
 
-  test('may be the model’s own and no more', async () => {
+  test('may be at most the model’s own', async () => {
     await using own = await loadModel(fixtureFolder('odd-heads'), {
       ...loading,
       contextLength: 40,
