@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 
 #include "base/error.h"
 #include "base/tensor_type.h"
+#include "kernels/row_functions.h"
+#include "kernels/transpose.h"
 
 namespace gpt2 {
 
@@ -46,10 +47,6 @@ void check(const SourceTensor& source, ggml_type type) {
   }
 }
 
-bool areFinite(const float* numbers, int64_t count) {
-  return std::all_of(numbers, numbers + count, [](float number) { return std::isfinite(number); });
-}
-
 // Encodes some rows of the target in each chunk.
 class EncodeStep final : public Step {
  public:
@@ -72,7 +69,7 @@ class EncodeStep final : public Step {
   int chunks() const override {
     return static_cast<int>((rows_ + rowsPerChunk_ - 1) / rowsPerChunk_);
   }
-  size_t scratch() const override { return numberCount() + lineLength() + alignedLength(); }
+  size_t scratch() const override { return numberCount() + piecesLength() + alignedLength(); }
 
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t first = chunk * rowsPerChunk_;
@@ -103,10 +100,14 @@ class EncodeStep final : public Step {
   }
 
  private:
-  // The parts of the scratch memory, in floats: the rows of a chunk in f32; a piece of a source row
-  // that is transposed; the source's bytes, which may start at any address.
+  // The parts of the scratch memory, in floats: the rows of a chunk in f32; pieces of source rows
+  // that are transposed together; the source's bytes, which may start at any address.
   size_t numberCount() const { return static_cast<size_t>(rowsPerChunk_ * rowLength_); }
-  size_t lineLength() const { return source_.transpose ? static_cast<size_t>(rowsPerChunk_) : 0; }
+  int64_t piecesAtOnce() const {
+    constexpr int64_t kMaxPieces = 32;
+    return source_.transpose ? std::min(kMaxPieces, source_.rows) : 0;
+  }
+  size_t piecesLength() const { return static_cast<size_t>(piecesAtOnce() * rowsPerChunk_); }
   size_t alignedLength() const {
     const int64_t count = source_.transpose ? rowsPerChunk_ : rowsPerChunk_ * rowLength_;
     return ggml_row_size(source_.type, count) / sizeof(float) + 1;
@@ -115,8 +116,8 @@ class EncodeStep final : public Step {
   // Widens rows `first` to `first + rows` of the target to the start of the scratch memory.
   void readRows(int64_t first, int64_t rows, float* scratch) const {
     float* numbers = scratch;
-    float* line = numbers + numberCount();
-    float* aligned = line + lineLength();
+    float* pieces = numbers + numberCount();
+    float* aligned = pieces + piecesLength();
     const auto read = [&](int64_t index, int64_t length, float* out) {
       std::memcpy(aligned, source_.data + ggml_row_size(source_.type, index),
                   ggml_row_size(source_.type, length));
@@ -126,9 +127,13 @@ class EncodeStep final : public Step {
       read(first * rowLength_, rows * rowLength_, numbers);
       return;
     }
-    for (int64_t row = 0; row < source_.rows; ++row) {
-      read(row * source_.columns + first, rows, line);
-      for (int64_t i = 0; i < rows; ++i) numbers[i * rowLength_ + row] = line[i];
+    for (int64_t row = 0; row < source_.rows; row += piecesAtOnce()) {
+      const int64_t count = std::min(piecesAtOnce(), source_.rows - row);
+      for (int64_t i = 0; i < count; ++i) {
+        read((row + i) * source_.columns + first, rows, pieces + i * rows);
+      }
+      transpose(pieces, static_cast<size_t>(rows), count, rows, numbers + row,
+                static_cast<size_t>(rowLength_));
     }
   }
 
