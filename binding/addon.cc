@@ -9,6 +9,7 @@
 #include "conversion.h"
 #include "file_object.h"
 #include "gguf_object.h"
+#include "gpt2_modules.h"
 #include "lock_file.h"
 #include "model_object.h"
 #include "session_object.h"
@@ -54,6 +55,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openFile", Napi::Function::New<FileObject::open>(env));
   exports.Set("lockFile", Napi::Function::New<lockFile>(env));
   exports.Set("writeGguf", Napi::Function::New<writeGguf>(env));
+  exports.Set("gpt2Modules", gpt2Modules(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
   exports.Set("stopWorkers", Napi::Function::New<stopWorkers>(env));
   return exports;

@@ -9,13 +9,14 @@ import {
   type WriteOptions,
   writeModelFile,
 } from './gguf/model-file.js';
-import { type ModelTensor, modelTensors } from './gguf/model-tensors.js';
+import { type ModelTensor, tiedModelTensors } from './gguf/model-tensors.js';
 import { byteSize, type WeightType } from './gguf/tensor-types.js';
 import { checkGpt2Config, type Gpt2Config, type PresetName, sizesOf } from './gpt2-config.js';
 import { makeTemporaryFolder, removeLeftovers } from './leftovers.js';
 import { checkLoadOptions, type LoadOptions, loadModel, loadOptionNames } from './load-model.js';
 import type { Model } from './model.js';
 import { unlessAborted } from './native/abort.js';
+import type { Gpt2Module } from './native/types.js';
 
 export interface CreateOptions extends LoadOptions {
   /** Determines the weights: same seed, same weights. Default: a random one for every call. */
@@ -64,7 +65,7 @@ export async function createModel(
 
 function bytesOf(config: Required<Gpt2Config>, type: WeightType): number {
   let bytes = 0;
-  for (const { name, rowLength, rows, isVector } of modelTensors(sizesOf(config))) {
+  for (const { name, rowLength, rows, isVector } of tiedModelTensors(sizesOf(config))) {
     bytes += byteSize(
       isVector ? 'f32' : matrixType(name, rowLength, type, config.n_layers),
       rowLength,
@@ -79,16 +80,16 @@ const deviation = 0.02;
 const positionDeviation = 0.01;
 
 /** The standard deviation of a matrix's elements. */
-function deviationOf(name: string, layerCount: number): number {
-  if (name === 'position_embd.weight') return positionDeviation;
+function deviationOf({ role }: Gpt2Module, layerCount: number): number {
+  if (role === 'positionEmbedding') return positionDeviation;
   // Two projections per layer add to the residual stream. Scaling them keeps its variance independent of the depth.
-  const isAdded = /\.(attn_output|ffn_down)\.weight$/.test(name);
+  const isAdded = role === 'attentionOutput' || role === 'feedForwardDown';
   return isAdded ? deviation / Math.sqrt(2 * layerCount) : deviation;
 }
 
 function planTensor(tensor: ModelTensor, stream: number, model: Untrained): PlannedTensor {
-  const { name, rowLength, rows, isVector } = tensor;
-  if (isVector) return equalNumbers(name, name.endsWith('_norm.weight') ? 1 : 0, rowLength);
+  const { name, module, parameter, rowLength, rows, isVector } = tensor;
+  if (isVector) return equalNumbers(name, parameter === 'weight' ? 1 : 0, rowLength);
   const { seed, type, config } = model;
   return {
     name,
@@ -98,7 +99,7 @@ function planTensor(tensor: ModelTensor, stream: number, model: Untrained): Plan
       drawn: {
         seed,
         stream,
-        deviation: deviationOf(name, config.n_layers),
+        deviation: deviationOf(module, config.n_layers),
         rows,
         columns: rowLength,
       },
@@ -119,9 +120,12 @@ export async function writeUntrained(
   model: Untrained,
   options: WriteOptions,
 ): Promise<void> {
-  const { vocab_size, n_heads, n_layers, qkv_bias, drop_rate } = model.config;
+  const { vocab_size, n_heads, qkv_bias, drop_rate } = model.config;
   const sizes = sizesOf(model.config);
-  const tensors = [...modelTensors(sizes)].map((tensor, i) => planTensor(tensor, i, model));
+  const tensors = [...tiedModelTensors(sizes)];
+  const qkvBiases = tensors.filter(
+    ({ module, parameter }) => module.role === 'attentionQkv' && parameter === 'bias',
+  );
   const description = {
     name: 'untrained',
     config: {
@@ -131,11 +135,10 @@ export async function writeUntrained(
       endOfText: undefined,
     },
     vocabulary: await paddedGpt2Vocabulary(vocab_size),
-    absentBiases: qkv_bias
-      ? []
-      : Array.from({ length: n_layers }, (_, i) => `blk.${i}.attn_qkv.bias`),
+    absentBiases: qkv_bias ? [] : qkvBiases.map(({ name }) => name),
     dropRate: drop_rate,
     wanted: model.type,
   };
-  await writeModelFile(path, description, tensors, options);
+  const planned = tensors.map((tensor, i) => planTensor(tensor, i, model));
+  await writeModelFile(path, description, planned, options);
 }

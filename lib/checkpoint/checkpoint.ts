@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import { InputFile } from '../input-file.js';
 import { unlessAborted } from '../native/abort.js';
+import type { ModuleRole } from '../native/types.js';
 import {
   type CheckpointConfig,
   configOfShapes,
@@ -31,6 +32,7 @@ export type WeightDtype = 'F32' | 'F16' | 'BF16';
 export interface CheckpointTensor {
   /** The name in GGUF. */
   name: string;
+  role: ModuleRole;
   isVector: boolean;
   /** Elements per row in GGUF. */
   rowLength: number;
@@ -168,17 +170,17 @@ async function matchTensors(
   const tensors: CheckpointTensor[] = [];
   const absentBiases: Checkpoint['absentBiases'] = [];
   for (const expected of expectedTensors(layout, config)) {
-    const { name, sources, shape } = expected;
-    const missing = sources.find((tensor) => !weights.has(tensor));
+    const { tensor, sources } = expected;
+    const missing = sources.find((source) => !weights.has(source));
     if (missing === undefined) {
       tensors.push(toTensor(expected, weights));
-      for (const tensor of sources) weights.delete(tensor);
+      for (const source of sources) weights.delete(source);
       continue;
     }
-    const areAllMissing = sources.every((tensor) => !weights.has(tensor));
-    if (areAllMissing && name.endsWith('.bias')) {
-      absentBiases.push({ name, length: sources.length * (shape[0] as number) });
-    } else if (name !== 'output.weight') {
+    const areAllMissing = sources.every((source) => !weights.has(source));
+    if (areAllMissing && tensor.parameter === 'bias') {
+      absentBiases.push({ name: tensor.name, length: tensor.rowLength });
+    } else if (!tensor.module.isOptional) {
       throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${missing}" is missing`);
     } else if (config.headIsTied === false) {
       throw new Gpt2Error(
@@ -215,22 +217,14 @@ function checkOverlap(
 }
 
 function toTensor(
-  { name, sources, shape, transpose }: ExpectedTensor,
+  { tensor, sources, shape, transpose }: ExpectedTensor,
   weights: Weights,
 ): CheckpointTensor {
   const parts = sources.map((source) =>
     toPart(source, weights.get(source) as WeightEntry, shape, transpose),
   );
-  const [first = 0, second = 0] = shape;
-  const isVector = shape.length === 1;
-  const [rows, rowLength] = transpose ? [second, first] : [first, second];
-  return {
-    name,
-    isVector,
-    rowLength: isVector ? first * sources.length : rowLength,
-    rows: isVector ? 1 : rows * sources.length,
-    parts,
-  };
+  const { name, isVector, rowLength, rows, module } = tensor;
+  return { name, role: module.role, isVector, rowLength, rows, parts };
 }
 
 function toPart(
@@ -277,8 +271,8 @@ async function withoutCopiedHead(
   tensors: CheckpointTensor[],
   config: CheckpointConfig,
 ): Promise<CheckpointTensor[]> {
-  const head = tensors.find((tensor) => tensor.name === 'output.weight');
-  const embedding = tensors.find((tensor) => tensor.name === 'token_embd.weight');
+  const head = tensors.find(({ role }) => role === 'head');
+  const embedding = tensors.find(({ role }) => role === 'tokenEmbedding');
   if (!head || !embedding) return tensors;
   if (await areEqual(head.parts[0], embedding.parts[0])) {
     return tensors.filter((tensor) => tensor !== head);

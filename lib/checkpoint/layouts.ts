@@ -1,25 +1,19 @@
-import type { CheckpointConfig } from './checkpoint-config.js';
+import { type ModelSizes, type ModelTensor, modelTensors } from '../gguf/model-tensors.js';
+import type { ModuleRole } from '../native/types.js';
 
-/** A training program's names for GPT-2's tensors and the orientation of its linear layers. */
-export interface Layout {
+/**
+ * A training program's names for GPT-2's tensors and the orientation of its linear layers. Tables have the names of
+ * their weights; the names of norms and linear layers are prefixes of `norm` and `linear`.
+ */
+export interface Layout extends Record<Exclude<ModuleRole, 'attentionQkv'>, string> {
   /** For error messages. */
   title: string;
   /** Maps a stored name to this layout's name; undefined if the tensor is not a weight. */
   nameOf(stored: string): string | undefined;
-  tokenEmbedding: string;
-  positionEmbedding: string;
-  /** The weight of an untied head. */
-  head: string;
-  finalNorm: string;
   /** The prefix of a layer's tensor names. */
   layer(index: number): string;
-  attentionNorm: string;
   /** One linear layer for queries, keys and values together, or three. */
   attentionQkv: readonly string[];
-  attentionOutput: string;
-  feedForwardNorm: string;
-  feedForwardUp: string;
-  feedForwardDown: string;
   norm: { weight: string; bias: string };
   linear: { weight: string; bias: string };
   /** Whether a linear layer's weight has the shape [in, out] rather than [out, in]. */
@@ -40,7 +34,7 @@ const huggingFace: Layout = {
   tokenEmbedding: 'wte.weight',
   positionEmbedding: 'wpe.weight',
   head: 'lm_head.weight',
-  finalNorm: 'ln_f',
+  outputNorm: 'ln_f',
   layer: (index) => `h.${index}.`,
   attentionNorm: 'ln_1',
   attentionQkv: ['attn.c_attn'],
@@ -85,7 +79,7 @@ const fromScratch: Layout = {
   tokenEmbedding: 'tok_emb.weight',
   positionEmbedding: 'pos_emb.weight',
   head: 'out_head.weight',
-  finalNorm: 'final_norm',
+  outputNorm: 'final_norm',
   layer: (index) => `trf_blocks.${index}.`,
   attentionNorm: 'norm1',
   attentionQkv: ['att.W_query', 'att.W_key', 'att.W_value'],
@@ -114,8 +108,7 @@ export function detectLayout(shapes: ReadonlyMap<string, readonly number[]>): La
 
 /** A tensor of a GGUF file and the checkpoint tensors it is made of. */
 export interface ExpectedTensor {
-  /** The name in GGUF. */
-  name: string;
+  tensor: ModelTensor;
   /** By the layout's names. Several sources are concatenated along the rows. */
   sources: readonly string[];
   /** The shape of each source. */
@@ -130,57 +123,25 @@ export interface ExpectedTensor {
  */
 export function* expectedTensors(
   layout: Layout,
-  config: Pick<
-    CheckpointConfig,
-    'vocabSize' | 'contextLength' | 'embeddingLength' | 'feedForwardLength' | 'layerCount'
-  >,
+  sizes: ModelSizes,
 ): Generator<ExpectedTensor, void, void> {
-  const { embeddingLength: width, feedForwardLength: inner, vocabSize } = config;
-  const table = (source: string, name: string, rows: number): ExpectedTensor => ({
-    name,
-    sources: [source],
-    shape: [rows, width],
-    transpose: false,
-  });
-  const vector = (sources: string[], name: string, length: number): ExpectedTensor => ({
-    name,
-    sources,
-    shape: [length],
-    transpose: false,
-  });
-  const norm = (source: string, name: string) => [
-    vector([source + layout.norm.weight], `${name}.weight`, width),
-    vector([source + layout.norm.bias], `${name}.bias`, width),
-  ];
-  const linear = (sources: string[], name: string, from: number, to: number) => {
-    const each = to / sources.length;
-    const { isInputFirst } = layout;
-    return [
-      {
-        name: `${name}.weight`,
-        sources: sources.map((source) => source + layout.linear.weight),
-        shape: isInputFirst ? [from, each] : [each, from],
-        transpose: isInputFirst,
-      },
-      vector(
-        sources.map((source) => source + layout.linear.bias),
-        `${name}.bias`,
-        each,
-      ),
-    ];
-  };
-  yield table(layout.tokenEmbedding, 'token_embd.weight', vocabSize);
-  yield table(layout.positionEmbedding, 'position_embd.weight', config.contextLength);
-  for (let i = 0; i < config.layerCount; i++) {
-    const of = (name: string) => layout.layer(i) + name;
-    const qkv = layout.attentionQkv.map(of);
-    yield* norm(of(layout.attentionNorm), `blk.${i}.attn_norm`);
-    yield* linear(qkv, `blk.${i}.attn_qkv`, width, 3 * width);
-    yield* linear([of(layout.attentionOutput)], `blk.${i}.attn_output`, width, width);
-    yield* norm(of(layout.feedForwardNorm), `blk.${i}.ffn_norm`);
-    yield* linear([of(layout.feedForwardUp)], `blk.${i}.ffn_up`, width, inner);
-    yield* linear([of(layout.feedForwardDown)], `blk.${i}.ffn_down`, inner, width);
+  for (const tensor of modelTensors(sizes)) {
+    const { module, isVector, rowLength } = tensor;
+    const sources = sourcesOf(layout, tensor);
+    const rows = tensor.rows / sources.length;
+    const transpose = layout.isInputFirst && module.kind === 'linear' && !isVector;
+    const shape = transpose ? [rowLength, rows] : [rows, rowLength];
+    yield {
+      tensor,
+      sources,
+      shape: isVector ? [rowLength / sources.length] : shape,
+      transpose,
+    };
   }
-  yield* norm(layout.finalNorm, 'output_norm');
-  yield table(layout.head, 'output.weight', vocabSize);
+}
+
+function sourcesOf(layout: Layout, { module, layer, parameter }: ModelTensor): string[] {
+  const start = layer === undefined ? '' : layout.layer(layer);
+  const end = module.kind === 'table' ? '' : layout[module.kind][parameter];
+  return [layout[module.role]].flat().map((name) => start + name + end);
 }

@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { gpt2Metadata, matrixType } from '../gguf/model-file.js';
-import { type ModelSizes, modelTensors } from '../gguf/model-tensors.js';
+import { type ModelSizes, tiedModelTensors, weightName } from '../gguf/model-tensors.js';
 import { byteSize, type WeightType, weightTypes } from '../gguf/tensor-types.js';
 import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import type { GgufDescription } from '../native/types.js';
+import type { GgufDescription, Gpt2Module, ModuleRole } from '../native/types.js';
 import {
   findFile,
   modelForms,
@@ -79,7 +79,7 @@ async function describePreset(
   if (!isPreset || (await stat(model).catch(() => undefined))) return undefined;
   const config = checkGpt2Config(model as (typeof presetNames)[number]);
   const sizes = sizesOf(config);
-  const tensors = [...modelTensors(sizes)].map(({ name, rowLength, rows, isVector }) => ({
+  const tensors = [...tiedModelTensors(sizes)].map(({ name, rowLength, rows, isVector }) => ({
     name,
     shape: isVector ? [rowLength] : [rowLength, rows],
     byteSize: byteSize(
@@ -102,6 +102,7 @@ async function describeFile(
   const path = await findFile(model, { offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
   const { tensors } = description;
+  const embedding = weightName('tokenEmbedding');
   if (model === undefined) noteDefaultModel();
   const values = gpt2Metadata(path, description);
   const number = (key: string) => Number(values.get(`gpt2.${key}`));
@@ -109,7 +110,7 @@ async function describeFile(
   return {
     title: path,
     sizes: {
-      vocabSize: tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0,
+      vocabSize: tensors.find(({ name }) => name === embedding)?.shape[1] ?? 0,
       contextLength: number('context_length'),
       embeddingLength: number('embedding_length'),
       feedForwardLength: number('feed_forward_length'),
@@ -125,6 +126,19 @@ function absentTensors(metadata: Map<string, GgufDescription['metadata'][number]
   const list = metadata.get('gpt2_native.absent_biases');
   return new Set(typeof list === 'object' ? list.strings : []);
 }
+
+const labels: Record<ModuleRole, string> = {
+  tokenEmbedding: 'token embedding',
+  positionEmbedding: 'position embedding',
+  attentionNorm: 'norm',
+  attentionQkv: 'queries, keys, values',
+  attentionOutput: 'attention output',
+  feedForwardNorm: 'norm',
+  feedForwardUp: 'feed-forward up, GELU',
+  feedForwardDown: 'feed-forward down',
+  outputNorm: 'norm',
+  head: 'head',
+};
 
 interface Part {
   name: string;
@@ -148,34 +162,30 @@ interface Summary extends ModelSizes {
 function summarize({ sizes, tensors }: Description, tokens: number): Summary {
   const numbers = ({ shape }: StoredTensor) =>
     shape.reduce((product, extent) => product * extent, 1);
-  const part = (label: string, name: string): Part => {
-    const own = tensors.filter((tensor) => tensor.name.startsWith(`${name}.`));
+  const parts = (place: Gpt2Module['place']) =>
+    addon()
+      .gpt2Modules.filter((module) => module.place === place)
+      .map(part);
+  const part = ({ role, name, place }: Gpt2Module): Part => {
+    const own = tensors.filter((tensor) => tensor.name.startsWith(`${name.replace('{}', '0')}.`));
     const [columns = 0, rows] = own[0]?.shape ?? [];
-    const isTable = name.endsWith('embd');
     return {
-      name: label,
-      shape: rows === undefined ? grouped(columns) : shapeText(columns, rows, isTable),
+      name: labels[role],
+      shape: rows === undefined ? grouped(columns) : shapeText(columns, rows, place === 'input'),
       parameters: own.reduce((sum, tensor) => sum + numbers(tensor), 0),
       byteSize: own.reduce((sum, tensor) => sum + tensor.byteSize, 0),
     };
   };
-  const head = part('head', 'output');
+  const [outputNorm, head] = parts('output') as [Part, Part];
   const { embeddingLength: width, vocabSize, layerCount, headCount } = sizes;
   const tied = { ...head, name: 'head: the token embedding', shape: shapeText(width, vocabSize) };
   const cacheNumbers = 2 * layerCount * width * tokens;
   return {
     ...sizes,
     headSize: width / headCount,
-    input: [part('token embedding', 'token_embd'), part('position embedding', 'position_embd')],
-    layer: [
-      part('norm', 'blk.0.attn_norm'),
-      part('queries, keys, values', 'blk.0.attn_qkv'),
-      part('attention output', 'blk.0.attn_output'),
-      part('norm', 'blk.0.ffn_norm'),
-      part('feed-forward up, GELU', 'blk.0.ffn_up'),
-      part('feed-forward down', 'blk.0.ffn_down'),
-    ],
-    output: [part('norm', 'output_norm'), head.parameters > 0 ? head : tied],
+    input: parts('input'),
+    layer: parts('layer'),
+    output: [outputNorm, head.parameters > 0 ? head : tied],
     parameterCount: tensors.reduce((sum, tensor) => sum + numbers(tensor), 0),
     weightBytes: tensors.reduce((sum, tensor) => sum + tensor.byteSize, 0),
     cache: { tokens, f32Bytes: 4 * cacheNumbers, f16Bytes: 2 * cacheNumbers },

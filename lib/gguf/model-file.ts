@@ -3,10 +3,10 @@ import { Gpt2Error } from '../errors.js';
 import { LinkedSignal } from '../native/abort.js';
 import { addon } from '../native/addon.js';
 import { callNativeToItsEnd } from '../native/native-call.js';
-import type { GgufDescription, NativeTensor, TensorType } from '../native/types.js';
+import type { GgufDescription, ModuleRole, NativeTensor, TensorType } from '../native/types.js';
 import type { LoadProgress } from '../progress.js';
 import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
-import type { ModelSizes } from './model-tensors.js';
+import { type ModelSizes, tensorRole } from './model-tensors.js';
 import {
   byteSize,
   fileTypeNumbers,
@@ -106,7 +106,7 @@ export async function writeTensors(
   if (failures.length > 0) throw failures[0]; // it came with the last report: the file is whole and stays
 }
 
-/** The type of a matrix of one of `layerCount` layers when the model is wanted in `type`. */
+/** The type of a matrix in a model of `layerCount` layers of which the matrices are to be in `type`. */
 export function matrixType(
   name: string,
   rowLength: number,
@@ -114,20 +114,24 @@ export function matrixType(
   layerCount: number,
 ): TensorType {
   if (!isQuantized(type)) return type as TensorType;
+  const { module, layer } = tensorRole(name) ?? {};
   // One row per position: little to save, and every token adds its error. llama.cpp keeps it too.
-  if (name === 'position_embd.weight') return 'f16';
+  if (module?.role === 'positionEmbedding') return 'f16';
   // 4 bits for the embedding, which is the head as well, ruin small models.
-  const isTable = name === 'token_embd.weight' || name === 'output.weight';
-  if (isTable && /^q[45]/.test(type)) return fittingType('q8_0', rowLength);
-  return fittingType(mixedType(name, type, layerCount), rowLength);
+  if (module?.kind === 'table' && /^q[45]/.test(type)) return fittingType('q8_0', rowLength);
+  return fittingType(mixedType(module?.role, layer, type, layerCount), rowLength);
 }
 
 /** llama.cpp's mixtures (src/llama-quant.cpp): finer types where an error does most harm. */
-function mixedType(name: string, type: WeightType, layerCount: number): TensorType {
+function mixedType(
+  role: ModuleRole | undefined,
+  layer: number | undefined,
+  type: WeightType,
+  layerCount: number,
+): TensorType {
   if (type !== 'q5_k_m' && type !== 'q4_k_m') return type;
-  const [, layer, part] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name) ?? [];
-  if (part === 'attn_qkv') return type === 'q5_k_m' ? 'q6_k' : 'q5_k';
-  if (part === 'ffn_down' && getsMoreBits(Number(layer), layerCount)) return 'q6_k';
+  if (role === 'attentionQkv') return type === 'q5_k_m' ? 'q6_k' : 'q5_k';
+  if (role === 'feedForwardDown' && getsMoreBits(layer ?? 0, layerCount)) return 'q6_k';
   return type === 'q5_k_m' ? 'q5_k' : 'q4_k';
 }
 

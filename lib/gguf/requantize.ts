@@ -13,6 +13,7 @@ import {
   type WriteOptions,
   writeTensors,
 } from './model-file.js';
+import { tensorRole } from './model-tensors.js';
 import { isQuantized, type WeightType } from './tensor-types.js';
 
 // Behind "GGUF", the version and the two counts.
@@ -55,10 +56,6 @@ export async function requantize(
   }
 }
 
-const matrixName =
-  /^(token_embd|position_embd|output|blk\.\d+\.(attn_qkv|attn_output|ffn_up|ffn_down))\.weight$/;
-const vectorName = /^(output_norm|blk\.\d+\.\w+)\.(weight|bias)$/;
-
 function planTensor(
   file: InputFile,
   { name, type: own, shape, byteSize, offset }: GgufDescription['tensors'][number],
@@ -66,10 +63,10 @@ function planTensor(
   layerCount: number,
 ): PlannedTensor {
   const [columns = 0, rows = 1, ...others] = shape;
-  // By name: GGUF drops extents of 1 at the end, or not.
-  const isMatrix = matrixName.test(name);
-  const isVector = !isMatrix && rows === 1 && vectorName.test(name);
-  if ((!isMatrix && !isVector) || others.some((extent) => extent !== 1)) {
+  // By role, since GGUF files may drop extents of 1 at the end.
+  const role = tensorRole(name);
+  const isVector = role?.parameter === 'bias' || role?.module.kind === 'norm';
+  if (!role || (isVector && rows !== 1) || others.some((extent) => extent !== 1)) {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
       `${file.path}: the tensor ${show(name)} of the shape [${shape.join(', ')}] is not part of a GPT-2`,

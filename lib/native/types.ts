@@ -175,8 +175,40 @@ export interface NativeTensor {
   equal?: { value: number; count: number };
 }
 
+/** The sizes that decide which tensors a GPT-2 has, beside the number of layers. */
+export type ModelSize = 'vocabSize' | 'contextLength' | 'embeddingLength' | 'feedForwardLength';
+
+export type ModuleRole =
+  | 'tokenEmbedding'
+  | 'positionEmbedding'
+  | 'attentionNorm'
+  | 'attentionQkv'
+  | 'attentionOutput'
+  | 'feedForwardNorm'
+  | 'feedForwardUp'
+  | 'feedForwardDown'
+  | 'outputNorm'
+  | 'head';
+
+/** A module of GPT-2: its tensors are `<name>.weight` and, unless it is a table, `<name>.bias`. */
+export interface Gpt2Module {
+  readonly role: ModuleRole;
+  /** in GGUF; `{}` stands for the number of the layer */
+  readonly name: string;
+  readonly place: 'input' | 'layer' | 'output';
+  /** a table has one row per token or position */
+  readonly kind: 'table' | 'norm' | 'linear';
+  /** numbers in a row of the weight: a multiple of a size */
+  readonly in: { readonly size: ModelSize; readonly factor: number };
+  /** rows of the weight, and the length of the bias */
+  readonly out: { readonly size: ModelSize; readonly factor: number };
+  readonly isOptional: boolean;
+}
+
 export interface Addon {
   readonly version: string;
+  /** the table of GPT-2's tensors, from input to output (native/gguf/gpt2_tensors.h) */
+  readonly gpt2Modules: readonly Gpt2Module[];
   readonly Cancellation: new () => NativeCancellation;
   openModel(
     path: string,

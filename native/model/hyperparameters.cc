@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "gguf/gpt2_tensors.h"
 
 namespace gpt2 {
 
@@ -79,8 +80,9 @@ Hyperparameters Hyperparameters::read(const ModelFiles& files) {
   expectEqual(file, "gpt2.attention.key_length", h.attention().headSize());
   expectEqual(file, "gpt2.attention.value_length", h.attention().headSize());
 
-  const TensorInfo* embedding = files.findTensor("token_embd.weight");
-  if (embedding == nullptr) file.reject("the tensor \"token_embd.weight\" is missing");
+  const std::string name = weightName(modules::kTokenEmbedding);
+  const TensorInfo* embedding = files.findTensor(name);
+  if (embedding == nullptr) file.reject("the tensor \"" + name + "\" is missing");
   h.vocabSize = embedding->shape[1];
   expectEqual(file, "gpt2.vocab_size", h.vocabSize);
   return h;

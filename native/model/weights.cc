@@ -18,9 +18,25 @@ constexpr uintptr_t kTensorAlignment = 32;
 // writes zeros and lists the names here.
 constexpr const char* kAbsentBiasesKey = "gpt2_native.absent_biases";
 
+// The most tensors that a model can have.
 size_t tensorLimit(const Hyperparameters& h) {
-  constexpr size_t kPerLayer = 12;
-  return kPerLayer * static_cast<size_t>(h.layerCount) + 4;
+  constexpr size_t kPerModule = 2;  // weight and bias
+  constexpr size_t kOthers = moduleCount(ModulePlace::kInput) + moduleCount(ModulePlace::kOutput);
+  return kPerModule *
+         (moduleCount(ModulePlace::kLayer) * static_cast<size_t>(h.layerCount) + kOthers);
+}
+
+int64_t valueOf(const Extent& extent, const Hyperparameters& h) {
+  switch (extent.size) {
+    case ModelSize::kVocabSize:
+      return extent.factor * h.vocabSize;
+    case ModelSize::kContextLength:
+      return extent.factor * h.contextLength;
+    case ModelSize::kFeedForwardLength:
+      return extent.factor * h.feedForwardLength;
+    default:
+      return extent.factor * h.embeddingLength;
+  }
 }
 
 }  // namespace
@@ -42,8 +58,8 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
       onCpu_(device.isCpu()) {
   const Hyperparameters& h = hyperparameters_;
   const GgufFile& first = files_->first();
-  // Checked before anything is sized by it.
-  constexpr size_t kRequiredPerLayer = 6;
+  // Checked before anything is sized by it. Each module has at least a weight.
+  constexpr size_t kRequiredPerLayer = moduleCount(ModulePlace::kLayer);
   if (kRequiredPerLayer * static_cast<size_t>(h.layerCount) > files_->tensors().size()) {
     first.reject("gpt2.block_count is " + std::to_string(h.layerCount) + ", but there are only " +
                  std::to_string(files_->tensors().size()) + " tensors");
@@ -61,8 +77,8 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
   mappedTensors_.emplace(tensorLimit(h));
   copiedTensors_.emplace(tensorLimit(h));
 
-  const TensorInfo& tokens = require("token_embd.weight", h.embeddingLength, h.vocabSize);
-  const TensorInfo& positions = require("position_embd.weight", h.embeddingLength, h.contextLength);
+  const TensorInfo& tokens = requireWeight(modules::kTokenEmbedding);
+  const TensorInfo& positions = requireWeight(modules::kPositionEmbedding);
   // ggml copies the cache when it grows, and counts its elements in 32 bits.
   if (h.embeddingLength * h.contextLength > std::numeric_limits<int32_t>::max()) {
     throw Error(code::kUnsupportedModel, first.path() + ": the product of the embedding length " +
@@ -75,20 +91,18 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
 
   layers_.reserve(static_cast<size_t>(h.layerCount));
   for (int64_t i = 0; i < h.layerCount; ++i) {
-    const std::string prefix = "blk." + std::to_string(i) + ".";
     Layer layer{};
-    layer.attentionNorm = norm(prefix + "attn_norm");
-    layer.attentionQkv = linear(prefix + "attn_qkv", h.embeddingLength, 3 * h.embeddingLength);
-    layer.attentionOutput = linear(prefix + "attn_output", h.embeddingLength, h.embeddingLength);
-    layer.feedForwardNorm = norm(prefix + "ffn_norm");
-    layer.feedForwardUp = linear(prefix + "ffn_up", h.embeddingLength, h.feedForwardLength);
-    layer.feedForwardDown = linear(prefix + "ffn_down", h.feedForwardLength, h.embeddingLength);
+    layer.attentionNorm = norm(modules::kAttentionNorm, i);
+    layer.attentionQkv = linear(modules::kAttentionQkv, i);
+    layer.attentionOutput = linear(modules::kAttentionOutput, i);
+    layer.feedForwardNorm = norm(modules::kFeedForwardNorm, i);
+    layer.feedForwardUp = linear(modules::kFeedForwardUp, i);
+    layer.feedForwardDown = linear(modules::kFeedForwardDown, i);
     layers_.push_back(layer);
   }
-  outputNorm_ = norm("output_norm");
-  headIsTied_ = files_->findTensor("output.weight") == nullptr;
-  head_.weight =
-      matrix(headIsTied_ ? "token_embd.weight" : "output.weight", h.embeddingLength, h.vocabSize);
+  outputNorm_ = norm(modules::kOutputNorm);
+  headIsTied_ = files_->findTensor(weightName(modules::kHead)) == nullptr;
+  head_.weight = matrix(headIsTied_ ? modules::kTokenEmbedding : modules::kHead);
 
   for (const TensorInfo* tensor : files_->tensors()) {
     if (used_.count(tensor->name) == 0) {
@@ -102,7 +116,7 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
   upload(device, cancelled);
 }
 
-// The tensor `name` of ggml shape [in, out] ([in] when out is 1), in a type that can be widened.
+// The tensor `name` of ggml shape [in, out], or [in] if out is 1, in a type that can be widened.
 const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t out) {
   const TensorInfo* tensor = files_->findTensor(name);
   if (tensor == nullptr) files_->first().reject("the tensor \"" + name + "\" is missing");
@@ -122,17 +136,22 @@ const TensorInfo& Weights::require(const std::string& name, int64_t in, int64_t 
   return *tensor;
 }
 
-ggml_tensor* Weights::matrix(const std::string& name, int64_t in, int64_t out) {
-  const TensorInfo& info = require(name, in, out);
+const TensorInfo& Weights::requireWeight(const Gpt2Module& module, int64_t layer) {
+  return require(weightName(module, layer), valueOf(module.in, hyperparameters_),
+                 valueOf(module.out, hyperparameters_));
+}
+
+ggml_tensor* Weights::matrix(const Gpt2Module& module, int64_t layer) {
+  const TensorInfo& info = requireWeight(module, layer);
   if (ggml_get_type_traits_cpu(info.type)->vec_dot == nullptr) {
-    throw Error(code::kUnsupportedModel, info.file->path() + ": the tensor \"" + name +
+    throw Error(code::kUnsupportedModel, info.file->path() + ": the tensor \"" + info.name +
                                              "\" is of type " + ggml_type_name(info.type) +
                                              ", for which ggml has no dot product");
   }
   const bool inPlace = onCpu_ && reinterpret_cast<uintptr_t>(info.data) % kTensorAlignment == 0;
   ggml_context* context = inPlace ? mappedTensors_->get() : copiedTensors_->get();
-  ggml_tensor* tensor = ggml_new_tensor_2d(context, info.type, in, out);
-  ggml_set_name(tensor, name.c_str());
+  ggml_tensor* tensor = ggml_new_tensor_2d(context, info.type, info.shape[0], info.shape[1]);
+  ggml_set_name(tensor, info.name.c_str());
   (inPlace ? mapped_ : copied_).emplace_back(tensor, &info);
   return tensor;
 }
@@ -145,7 +164,9 @@ ggml_tensor* Weights::vector(const std::string& name, int64_t length) {
   return tensor;
 }
 
-ggml_tensor* Weights::optionalBias(const std::string& name, int64_t length) {
+ggml_tensor* Weights::optionalBias(const Gpt2Module& module, int64_t layer) {
+  const std::string name = biasName(module, layer);
+  const int64_t length = valueOf(module.out, hyperparameters_);
   if (files_->findTensor(name) == nullptr) {
     absentBiases_.insert(name);
     return nullptr;
@@ -157,14 +178,13 @@ ggml_tensor* Weights::optionalBias(const std::string& name, int64_t length) {
   return vector(name, length);
 }
 
-Linear Weights::linear(const std::string& name, int64_t in, int64_t out) {
-  return {matrix(name + ".weight", in, out), optionalBias(name + ".bias", out)};
+Linear Weights::linear(const Gpt2Module& module, int64_t layer) {
+  return {matrix(module, layer), optionalBias(module, layer)};
 }
 
-LayerNorm Weights::norm(const std::string& name) {
-  const int64_t width = hyperparameters_.embeddingLength;
-  return {vector(name + ".weight", width), optionalBias(name + ".bias", width),
-          hyperparameters_.layerNormEpsilon};
+LayerNorm Weights::norm(const Gpt2Module& module, int64_t layer) {
+  return {vector(weightName(module, layer), valueOf(module.out, hyperparameters_)),
+          optionalBias(module, layer), hyperparameters_.layerNormEpsilon};
 }
 
 void Weights::countParameters() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/tensor_context.h"
+#include "gguf/gpt2_tensors.h"
 #include "gguf/model_files.h"
 #include "model/hyperparameters.h"
 #include "ops/device.h"
@@ -68,12 +69,13 @@ class Weights {
   size_t anonymousBytes() const noexcept;
 
  private:
-  ggml_tensor* matrix(const std::string& name, int64_t in, int64_t out);
-  ggml_tensor* vector(const std::string& name, int64_t length);
-  ggml_tensor* optionalBias(const std::string& name, int64_t length);
-  Linear linear(const std::string& name, int64_t in, int64_t out);
-  LayerNorm norm(const std::string& name);
   const TensorInfo& require(const std::string& name, int64_t in, int64_t out);
+  const TensorInfo& requireWeight(const Gpt2Module& module, int64_t layer = 0);
+  ggml_tensor* matrix(const Gpt2Module& module, int64_t layer = 0);
+  ggml_tensor* vector(const std::string& name, int64_t length);
+  ggml_tensor* optionalBias(const Gpt2Module& module, int64_t layer);
+  Linear linear(const Gpt2Module& module, int64_t layer);
+  LayerNorm norm(const Gpt2Module& module, int64_t layer = 0);
   void countParameters();
   ggml_backend_buffer* mappedBuffer(const GgufFile& file);
   void upload(const Device& device, const CancelFlag* cancelled);
