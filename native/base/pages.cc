@@ -4,7 +4,9 @@
 #include <utility>
 
 #ifdef _WIN32
-#include "io/windows_path.h"
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
 #else
 #include <sys/mman.h>
 #endif
