@@ -27,10 +27,10 @@ Napi::Value blockSize(const Napi::CallbackInfo& info) {
   return pair;
 }
 
-// Node frees no environment at process.exit(), so that no cleanup hook runs; exit() then destroys
-// the static objects that the workers' threads are using.
+// process.exit() runs no cleanup hooks of the environment. exit() then destroys the static objects
+// that the worker threads are using.
 void stopWorkers(const Napi::CallbackInfo& info) {
-  AddonData::of(info.Env()).delivery.stopWorkers();
+  AddonData::of(info.Env()).calls.workers().stopAll();
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {

@@ -2,20 +2,20 @@
 
 #include <napi.h>
 
-#include "delivery.h"
+#include "async_calls.h"
 
 namespace gpt2::binding {
 
-// What the addon keeps per JavaScript environment.
+// The state of the addon in one JavaScript environment.
 struct AddonData {
-  explicit AddonData(Napi::Env env) : delivery(env) {}
+  explicit AddonData(Napi::Env env) : calls(env) {}
 
   static AddonData& of(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 
   Napi::FunctionReference modelConstructor;
   Napi::FunctionReference sessionConstructor;
   Napi::FunctionReference fileConstructor;
-  Delivery delivery;
+  AsyncCalls calls;
 };
 
 }  // namespace gpt2::binding

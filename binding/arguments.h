@@ -10,15 +10,25 @@
 
 #include "base/cancel_flag.h"
 
-// JavaScript values in, C++ values out. lib/ has validated them; what does not fit here is a
-// mistake of ours, and throws a TypeError.
+// JavaScript values in, C++ values out. lib/ has validated them. A value that does not fit here is
+// a mistake in lib/, and throws a TypeError.
 namespace gpt2::binding {
 
-int64_t toInteger(const Napi::Value& value);
+// The largest whole number up to which doubles are exact.
+inline constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
+
+// A whole number from 0 to `max`.
+int64_t toInteger(const Napi::Value& value, int64_t max = kMaxSafeInteger);
 double toNumber(const Napi::Value& value);
 bool toBoolean(const Napi::Value& value);
 std::string toString(const Napi::Value& value);
 std::vector<uint32_t> toTokens(const Napi::Value& uint32Array);
+// Exactly `length` numbers.
+Napi::Float32Array toFloats(const Napi::Value& value, size_t length);
+Napi::Uint8Array toBytes(const Napi::Value& value);
+Napi::Function toFunction(const Napi::Value& value);
+Napi::Array toArray(const Napi::Value& value);
+Napi::Object toObject(const Napi::Value& value);
 ggml_type toTensorType(const Napi::Value& name);
 
 // The flag of a Cancellation object, or a new one for undefined.

@@ -8,12 +8,13 @@
 
 namespace gpt2::binding {
 
-// JavaScript's hold on the flag of the calls it was given to.
+// The JavaScript side of the flag that stops the calls it was passed to.
 class Cancellation : public Napi::ObjectWrap<Cancellation> {
  public:
   static Napi::Function define(Napi::Env env);
-  explicit Cancellation(const Napi::CallbackInfo& info)
-      : ObjectWrap(info), flag_(std::make_shared<CancelFlag>(false)) {}
+  explicit Cancellation(const Napi::CallbackInfo& info);
+
+  static constexpr napi_type_tag kTag{0x90a8be0f1a1f86ec, 0x18c99468ff75e3eb};
 
   const std::shared_ptr<CancelFlag>& flag() const { return flag_; }
 

@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "file_object.h"
 #include "gguf/write_gguf.h"
+#include "tagged_object.h"
 
 namespace gpt2::binding {
 
@@ -14,7 +15,7 @@ namespace {
 
 TensorPart toTensorPart(const Napi::Object& object) {
   TensorPart part{};
-  part.file = FileObject::Unwrap(object.Get("file").As<Napi::Object>())->file();
+  part.file = unwrapTagged<FileObject>(object.Get("file"), "a NativeFile").file();
   part.offset = static_cast<uint64_t>(toInteger(object.Get("offset")));
   part.type = toTensorType(object.Get("type"));
   part.rows = toInteger(object.Get("rows"));
@@ -26,20 +27,19 @@ TensorPart toTensorPart(const Napi::Object& object) {
 std::vector<TensorPart> toTensorParts(const Napi::Array& list) {
   std::vector<TensorPart> parts;
   for (uint32_t i = 0; i < list.Length(); ++i) {
-    parts.push_back(toTensorPart(list.Get(i).As<Napi::Object>()));
+    parts.push_back(toTensorPart(toObject(list.Get(i))));
   }
   return parts;
 }
 
 DrawnNumbers toDrawnNumbers(const Napi::Object& object) {
   return {static_cast<uint64_t>(toInteger(object.Get("seed"))),
-          static_cast<uint64_t>(toInteger(object.Get("stream"))),
-          object.Get("deviation").As<Napi::Number>().DoubleValue(), toInteger(object.Get("rows")),
-          toInteger(object.Get("columns"))};
+          static_cast<uint64_t>(toInteger(object.Get("stream"))), toNumber(object.Get("deviation")),
+          toInteger(object.Get("rows")), toInteger(object.Get("columns"))};
 }
 
 EqualNumbers toEqualNumbers(const Napi::Object& object) {
-  return {object.Get("value").As<Napi::Number>().FloatValue(), toInteger(object.Get("count"))};
+  return {static_cast<float>(toNumber(object.Get("value"))), toInteger(object.Get("count"))};
 }
 
 TensorTarget toTensorTarget(const Napi::Object& object) {
@@ -49,11 +49,11 @@ TensorTarget toTensorTarget(const Napi::Object& object) {
   const Napi::Value parts = object.Get("parts");
   const Napi::Value drawn = object.Get("drawn");
   if (!parts.IsUndefined()) {
-    target.numbers = toTensorParts(parts.As<Napi::Array>());
+    target.numbers = toTensorParts(toArray(parts));
   } else if (!drawn.IsUndefined()) {
-    target.numbers = toDrawnNumbers(drawn.As<Napi::Object>());
+    target.numbers = toDrawnNumbers(toObject(drawn));
   } else {
-    target.numbers = toEqualNumbers(object.Get("equal").As<Napi::Object>());
+    target.numbers = toEqualNumbers(toObject(object.Get("equal")));
   }
   return target;
 }
@@ -63,27 +63,26 @@ TensorTarget toTensorTarget(const Napi::Object& object) {
 Napi::Value writeGguf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::string path = toString(info[0]);
-  const auto header = info[1].As<Napi::Uint8Array>();
+  const Napi::Uint8Array header = toBytes(info[1]);
   std::vector<uint8_t> headerBytes(header.Data(), header.Data() + header.ByteLength());
-  const auto list = info[2].As<Napi::Array>();
+  const Napi::Array list = toArray(info[2]);
   std::vector<TensorTarget> tensors;
   for (uint32_t i = 0; i < list.Length(); ++i) {
-    tensors.push_back(toTensorTarget(list.Get(i).As<Napi::Object>()));
+    tensors.push_back(toTensorTarget(toObject(list.Get(i))));
   }
 
-  const auto threads = static_cast<int>(toInteger(info[3]));
-  auto task = std::make_unique<Task>(env);
-  task->listener = Napi::Persistent(info[4].As<Napi::Function>());
-  Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.runApart(
-      std::move(task), toCancelFlag(info[5]),
-      [&delivery, path, headerBytes = std::move(headerBytes), tensors = std::move(tensors),
-       threads](uint64_t number, const CancelFlag& cancelled) -> Delivery::Result {
+  const auto threads = static_cast<int>(toInteger(info[3], ThreadPool::kMaxThreads));
+  auto call = std::make_unique<AsyncCall>(env);
+  call->listener = Napi::Persistent(toFunction(info[4]));
+  AsyncCalls& calls = AddonData::of(env).calls;
+  return calls.runApart(
+      std::move(call), toCancelFlag(info[5]),
+      [&calls, path, headerBytes = std::move(headerBytes), tensors = std::move(tensors), threads](
+          AsyncCall& running, const CancelFlag& cancelled) -> MakeResult {
         gpt2::writeGguf(
             path, headerBytes, tensors, threads,
-            [&](uint64_t done) { delivery.deliver(number, static_cast<double>(done)); },
-            &cancelled);
-        return [](Napi::Env result, Task&) { return result.Undefined(); };
+            [&](uint64_t done) { calls.notify(running, static_cast<double>(done)); }, &cancelled);
+        return [](Napi::Env result, AsyncCall&) { return result.Undefined(); };
       });
 }
 

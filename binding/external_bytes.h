@@ -7,19 +7,18 @@
 
 namespace gpt2::binding {
 
-// What the garbage collector, which knows only what it is told, believes of the native memory that
-// an object holds.
+// The native memory of an object, as last reported to the garbage collector.
 class ExternalBytes {
  public:
-  void tell(Napi::BasicEnv env, size_t bytes) {
+  void report(Napi::BasicEnv env, size_t bytes) {
     const auto now = static_cast<int64_t>(bytes);
-    Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(told_, now));
+    Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(reported_, now));
   }
 
-  size_t told() const { return static_cast<size_t>(told_); }
+  size_t reported() const { return static_cast<size_t>(reported_); }
 
  private:
-  int64_t told_ = 0;
+  int64_t reported_ = 0;
 };
 
 }  // namespace gpt2::binding

@@ -4,8 +4,18 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "tagged_object.h"
 
 namespace gpt2::binding {
+
+namespace {
+
+struct FileSeed {
+  std::shared_ptr<const InputFile> file;
+  static constexpr napi_type_tag kTag{0x5d0c3b1f77a94e26, 0xa3f8e1907bc2d458};
+};
+
+}  // namespace
 
 Napi::Function FileObject::define(Napi::Env env) {
   return DefineClass(
@@ -16,20 +26,20 @@ Napi::Function FileObject::define(Napi::Env env) {
 
 Napi::Value FileObject::open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return AddonData::of(env).delivery.runApart(
-      std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
-      [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
-        auto file = std::make_shared<const InputFile>(path);
-        return [file](Napi::Env result, Task&) mutable -> Napi::Value {
-          using External = Napi::External<std::shared_ptr<const InputFile>>;
-          return AddonData::of(result).fileConstructor.New({External::New(result, &file)});
+  return AddonData::of(env).calls.runApart(
+      std::make_unique<AsyncCall>(env), std::make_shared<CancelFlag>(false),
+      [path = toString(info[0])](AsyncCall&, const CancelFlag&) -> MakeResult {
+        FileSeed seed{std::make_shared<const InputFile>(path)};
+        return [seed](Napi::Env result, AsyncCall&) mutable -> Napi::Value {
+          return AddonData::of(result).fileConstructor.New({toExternal(result, seed)});
         };
       });
 }
 
 FileObject::FileObject(const Napi::CallbackInfo& info)
-    : ObjectWrap(info),
-      file_(*info[0].As<Napi::External<std::shared_ptr<const InputFile>>>().Data()) {}
+    : ObjectWrap(info), file_(fromExternal<FileSeed>(info).file) {
+  Value().TypeTag(&kTag);
+}
 
 const std::shared_ptr<const InputFile>& FileObject::file() const {
   if (!file_) throw toJavaScript(Env(), Error(code::kInternal, "the file was closed"));
@@ -43,15 +53,15 @@ Napi::Value FileObject::size(const Napi::CallbackInfo& info) {
 Napi::Value FileObject::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto offset = static_cast<uint64_t>(toInteger(info[0]));
-  auto out = info[1].As<Napi::Uint8Array>();
-  auto task = std::make_unique<Task>(env);
-  task->keep(out);
-  return AddonData::of(env).delivery.runApart(
-      std::move(task), toCancelFlag(info[2]),
+  auto out = toBytes(info[1]);
+  auto call = std::make_unique<AsyncCall>(env);
+  call->keep(out);
+  return AddonData::of(env).calls.runApart(
+      std::move(call), toCancelFlag(info[2]),
       [file = file(), offset, data = out.Data(), length = out.ByteLength()](
-          uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
+          AsyncCall&, const CancelFlag& cancelled) -> MakeResult {
         file->read(offset, length, data, &cancelled);
-        return [](Napi::Env result, Task&) { return result.Undefined(); };
+        return [](Napi::Env result, AsyncCall&) { return result.Undefined(); };
       });
 }
 

@@ -8,8 +8,8 @@
 
 namespace gpt2::binding {
 
-// A file that JavaScript reads parts of: by a thread of ours, not by one of libuv's few, which the
-// host needs for its own files.
+// A file that JavaScript reads parts of: on a worker thread of ours, not on one of libuv's few,
+// which the host needs for its own files.
 class FileObject : public Napi::ObjectWrap<FileObject> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -17,6 +17,8 @@ class FileObject : public Napi::ObjectWrap<FileObject> {
   static Napi::Value open(const Napi::CallbackInfo& info);
 
   explicit FileObject(const Napi::CallbackInfo& info);
+
+  static constexpr napi_type_tag kTag{0xc80e8d82a5a2931c, 0x9ba16f1ff5e29f55};
 
   // Throws a JavaScript error after close().
   const std::shared_ptr<const InputFile>& file() const;

@@ -158,13 +158,14 @@ Napi::Value toJavaScript(Napi::Env env, const Description& description) {
 
 Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return AddonData::of(env).delivery.runApart(
-      std::make_unique<Task>(env), std::make_shared<CancelFlag>(false),
-      [path = toString(info[0])](uint64_t, const CancelFlag&) -> Delivery::Result {
-        // Shared, since a Result is a std::function, which is copied.
+  return AddonData::of(env).calls.runApart(
+      std::make_unique<AsyncCall>(env), std::make_shared<CancelFlag>(false),
+      [path = toString(info[0])](AsyncCall&, const CancelFlag&) -> MakeResult {
+        // Shared, since MakeResult is a std::function, which copies what it captures.
         auto description = std::make_shared<const Description>(describe(ModelFiles(path, true)));
-        return
-            [description](Napi::Env result, Task&) { return toJavaScript(result, *description); };
+        return [description](Napi::Env result, AsyncCall&) {
+          return toJavaScript(result, *description);
+        };
       });
 }
 

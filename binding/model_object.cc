@@ -8,15 +8,22 @@
 #include "base/tensor_type.h"
 #include "gguf/vocabulary.h"
 #include "session_object.h"
+#include "tagged_object.h"
 
 namespace gpt2::binding {
 
 namespace {
 
+// What a model object is made from.
+struct ModelSeed {
+  std::shared_ptr<RunningModel> running;
+  static constexpr napi_type_tag kTag{0xc866a170de2c23a0, 0x1cd865bb4e88fde0};
+};
+
 ModelOptions toModelOptions(const Napi::Object& object) {
   ModelOptions options;
   options.device = toString(object.Get("device"));
-  options.threads = static_cast<int>(toInteger(object.Get("threads")));
+  options.threads = static_cast<int>(toInteger(object.Get("threads"), ThreadPool::kMaxThreads));
   options.contextLength = toInteger(object.Get("contextLength"));
   options.map = toBoolean(object.Get("mmap"));
   if (const Napi::Value type = object.Get("cacheType"); !type.IsUndefined()) {
@@ -38,7 +45,7 @@ const char* nameOf(LogLevel level) {
   }
 }
 
-// In columns: an object for each of many tokens would take several times as long to make.
+// By column: an object for each token would take several times as long to make.
 Napi::Value toJavaScript(Napi::Env env, const std::vector<AddedToken>& added) {
   Napi::Float64Array ids = Napi::Float64Array::New(env, added.size());
   Napi::Int32Array kinds = Napi::Int32Array::New(env, added.size());
@@ -47,7 +54,7 @@ Napi::Value toJavaScript(Napi::Env env, const std::vector<AddedToken>& added) {
     const AddedToken& token = added[i];
     ids[i] = static_cast<double>(token.id);
     kinds[i] = token.kind;
-    // Bytes that are no UTF-8 become U+FFFD.
+    // Invalid UTF-8 becomes U+FFFD.
     texts.Set(static_cast<uint32_t>(i),
               Napi::String::New(env, token.text.data(), token.text.size()));
   }
@@ -67,16 +74,16 @@ Napi::Value toJavaScript(Napi::Env env, const VocabularySummary& summary) {
   return object;
 }
 
-// A logger that hands lines to a JavaScript function as long as the model is there.
-Logger toLogger(Delivery& delivery, const Napi::Value& function,
+// A logger that passes lines to a JavaScript function while the model exists.
+Logger toLogger(AsyncCalls& calls, const Napi::Value& function,
                 const std::shared_ptr<RunningModel>& running) {
   if (function.IsUndefined()) return {};
-  // The Model in lib/ holds the function. A strong reference would keep for ever what the function
-  // can see, which as a rule is the model.
-  running->logger = Napi::Weak(function.As<Napi::Function>());
-  return [&delivery, weak = std::weak_ptr<RunningModel>(running)](LogLevel level,
-                                                                  const std::string& line) {
-    delivery.post([weak, level, line](Napi::Env env) {
+  // The Model in lib/ holds the function. A strong reference would keep alive whatever the function
+  // closes over, which usually includes the model.
+  running->logger = Napi::Weak(toFunction(function));
+  return [&calls, weak = std::weak_ptr<RunningModel>(running)](LogLevel level,
+                                                               const std::string& line) {
+    calls.post([weak, level, line](Napi::Env env) {
       const auto model = weak.lock();
       const Napi::Function logger = model ? model->logger.Value() : Napi::Function();
       if (logger.IsEmpty()) return;
@@ -88,12 +95,8 @@ Logger toLogger(Delivery& delivery, const Napi::Value& function,
 }  // namespace
 
 RunningModel::~RunningModel() {
-  bytes.tell(env, 0);
-  if (worker) worker->stop(farewell());
-}
-
-std::function<void()> RunningModel::farewell() {
-  return [last = std::move(scheduler)]() mutable { last.reset(); };
+  bytes.report(env, 0);
+  if (worker) worker->stop();
 }
 
 Napi::Function ModelObject::define(Napi::Env env) {
@@ -107,39 +110,53 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   ggml_cpu_init();  // here, since it reads the environment, which only this thread may change
   const std::string path = toString(info[0]);
-  const ModelOptions options = toModelOptions(info[1].As<Napi::Object>());
-  Delivery& delivery = AddonData::of(env).delivery;
+  const ModelOptions options = toModelOptions(toObject(info[1]));
+  const std::shared_ptr<CancelFlag> cancelled = toCancelFlag(info[3]);
+  AsyncCalls& calls = AddonData::of(env).calls;
   auto running = std::make_shared<RunningModel>(env);
-  running->worker = delivery.startWorker(toLogger(delivery, info[2], running));
-  auto task = std::make_unique<Task>(env);
-  task->owned = running;
-  if (info[2].IsFunction()) task->keep(info[2].As<Napi::Object>());
-  return delivery.run(
-      *running->worker, std::move(task), toCancelFlag(info[3]),
-      [path, options](uint64_t, const CancelFlag& cancelled) -> Delivery::Result {
-        auto model = std::make_shared<Model>(path, options, &cancelled);
+  auto call = std::make_unique<AsyncCall>(env);
+  call->owned = running;
+  if (info[2].IsFunction()) call->keep(info[2].As<Napi::Object>());
+  try {
+    running->worker = calls.workers().start(toLogger(calls, info[2], running));
+  } catch (const Error& error) {
+    throw toJavaScript(env, error);
+  }
+  return calls.run(
+      *running->worker, std::move(call), cancelled,
+      [path, options, &worker = *running->worker](AsyncCall&,
+                                                  const CancelFlag& flag) -> MakeResult {
+        auto model = std::make_shared<Model>(path, options, &flag);
         const Weights& weights = model->weights();
         auto vocabulary = summarizeVocabulary(
             weights.files().first(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
-        return [model, vocabulary](Napi::Env result, Task& finished) -> Napi::Value {
-          auto opened = std::static_pointer_cast<RunningModel>(finished.owned);
-          opened->scheduler = std::make_shared<Scheduler>(model, *opened->worker);
-          opened->vocabulary = vocabulary;
-          return AddonData::of(result).modelConstructor.New(
-              {Napi::External<std::shared_ptr<RunningModel>>::New(result, &opened)});
+        auto scheduler = std::make_shared<Scheduler>(std::move(model), worker);
+        MakeResult makeResult = [scheduler = scheduler.get(), vocabulary = std::move(vocabulary)](
+                                    Napi::Env result, AsyncCall& opened) mutable -> Napi::Value {
+          ModelSeed seed{std::static_pointer_cast<RunningModel>(opened.owned)};
+          seed.running->scheduler = scheduler;
+          seed.running->vocabulary = std::move(vocabulary);
+          return AddonData::of(result).modelConstructor.New({toExternal(result, seed)});
         };
+        worker.keep(std::move(scheduler));
+        return makeResult;
       });
 }
 
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
-    : ObjectWrap(info),
-      running_(*info[0].As<Napi::External<std::shared_ptr<RunningModel>>>().Data()) {
-  running_->bytes.tell(info.Env(), running_->model().anonymousBytes());
+    : ObjectWrap(info), running_(fromExternal<ModelSeed>(info).running) {
+  running_->bytes.report(info.Env(), running_->model().anonymousBytes());
+}
+
+RunningModel& ModelObject::running(Napi::Env env) const {
+  if (!running_) throw toJavaScript(env, Error(code::kDisposed, "The model was disposed."));
+  return *running_;
 }
 
 Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Model& model = running_->model();
+  const RunningModel& running = this->running(env);
+  const Model& model = running.model();
   const Weights& weights = model.weights();
   const Hyperparameters& h = weights.hyperparameters();
   Napi::Object object = Napi::Object::New(env);
@@ -157,27 +174,32 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("cacheType", typeName(model.cacheType()));
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
-  if (running_->vocabulary) object.Set("vocabulary", toJavaScript(env, *running_->vocabulary));
+  if (running.vocabulary) object.Set("vocabulary", toJavaScript(env, *running.vocabulary));
   return object;
 }
 
 Napi::Value ModelObject::createSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  running(env);
   SessionSeed seed{running_, nullptr, 0};
-  return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
+  return AddonData::of(env).sessionConstructor.New({toExternal(env, seed)});
 }
 
-// Stops the work under way and frees the model when it has ended.
+// Stops the work under way, and resolves when the model's memory is free. Disposing again resolves
+// at once.
 Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  while (!running_->sessions.empty()) (*running_->sessions.begin())->release(env);
-  auto task = std::make_unique<Task>(env);
-  task->keep(Value());
-  return AddonData::of(env).delivery.stop(*running_->worker, std::move(task), running_->farewell(),
-                                          [this](Napi::Env result, Task&) -> Napi::Value {
-                                            running_.reset();
-                                            return result.Undefined();
-                                          });
+  auto call = std::make_unique<AsyncCall>(env);
+  if (!running_) {
+    call->promise.Resolve(env.Undefined());
+    return call->promise.Promise();
+  }
+  const std::shared_ptr<RunningModel> running = running_;
+  call->owned = running;
+  return AddonData::of(env).calls.stop(*running->worker, std::move(call), [&] {
+    while (!running->sessions.empty()) (*running->sessions.begin())->release(env);
+    running_.reset();
+  });
 }
 
 }  // namespace gpt2::binding

@@ -2,7 +2,6 @@
 
 #include <napi.h>
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <unordered_set>
@@ -16,20 +15,21 @@ namespace gpt2::binding {
 
 class SessionObject;
 
-// A model and the thread it computes on. Lives on the JavaScript thread. Jobs refer to the
-// scheduler and its model by a plain pointer: letting go of it is the worker's last job.
+// A model and the worker thread it computes on. Belongs to the JavaScript thread.
 struct RunningModel {
   explicit RunningModel(Napi::Env environment) : env(environment) {}
   ~RunningModel();
-  // What the worker's last job has to do.
-  std::function<void()> farewell();
+  RunningModel(const RunningModel&) = delete;
+  RunningModel& operator=(const RunningModel&) = delete;
 
   Model& model() const { return scheduler->model(); }
 
   Napi::Env env;
-  std::shared_ptr<Scheduler> scheduler;         // null once disposed
-  std::optional<VocabularySummary> vocabulary;  // read by the worker, since it pages the file in
   std::shared_ptr<WorkerThread> worker;
+  // Owned by the worker, which destroys it and its model after the last job. Jobs refer to it.
+  Scheduler* scheduler = nullptr;
+  // Summarised on the worker, since reading the vocabulary pages in the file.
+  std::optional<VocabularySummary> vocabulary;
   std::unordered_set<SessionObject*> sessions;
   Napi::FunctionReference logger;
   ExternalBytes bytes;
@@ -44,11 +44,13 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   explicit ModelObject(const Napi::CallbackInfo& info);
 
  private:
+  // Throws DISPOSED after dispose().
+  RunningModel& running(Napi::Env env) const;
   Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value createSession(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<RunningModel> running_;
+  std::shared_ptr<RunningModel> running_;  // null once disposed
 };
 
 }  // namespace gpt2::binding

@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "serving/evaluate_request.h"
 #include "serving/generate_request.h"
+#include "tagged_object.h"
 
 namespace gpt2::binding {
 
@@ -46,7 +47,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
 }
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  const SessionSeed& seed = *info[0].As<Napi::External<SessionSeed>>().Data();
+  const auto& seed = fromExternal<SessionSeed>(info);
   running_ = seed.running;
   session_ = running_->model().createSession();
   if (seed.original) {
@@ -58,7 +59,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
     } catch (const Error& error) {
       throw toJavaScript(info.Env(), error);
     }
-    cacheBytes_.tell(info.Env(), seed.bytes);
+    cacheBytes_.report(info.Env(), seed.bytes);
   }
   running_->sessions.insert(this);
 }
@@ -67,7 +68,7 @@ void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
 
 void SessionObject::release(Napi::BasicEnv env) {
   if (!running_) return;
-  cacheBytes_.tell(env, 0);
+  cacheBytes_.report(env, 0);
   running_->worker->release(std::move(session_));
   running_->sessions.erase(this);
   running_.reset();
@@ -82,35 +83,36 @@ SessionObject::HeldBytes SessionObject::bytesOf(const Model& model, const Sessio
   return {model.anonymousBytes(), session.cache().byteSize()};
 }
 
-void SessionObject::tell(Napi::BasicEnv env, const HeldBytes& bytes) {
+void SessionObject::report(Napi::BasicEnv env, const HeldBytes& bytes) {
   if (!running_) return;
-  running_->bytes.tell(env, bytes.model);
-  cacheBytes_.tell(env, bytes.cache);
+  running_->bytes.report(env, bytes.model);
+  cacheBytes_.report(env, bytes.cache);
 }
 
 Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  RunningModel& running = this->running(env);
+  Scheduler& scheduler = *running(env).scheduler;
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
   const std::vector<uint32_t> given = toTokens(info[2]);
   std::vector<int64_t> positions(given.begin(), given.end());
-  auto out = info[3].As<Napi::Float32Array>();
+  const auto vocabSize =
+      static_cast<size_t>(scheduler.model().weights().hyperparameters().vocabSize);
+  auto out = toFloats(info[3], positions.size() * vocabSize);
 
-  auto task = std::make_unique<Task>(env);
-  task->keep(Value());
-  task->keep(out);
-  Scheduler& scheduler = *running.scheduler;
-  return AddonData::of(env).delivery.run(
-      scheduler, std::move(task), toCancelFlag(info[4]),
-      [&](uint64_t) {
+  auto call = std::make_unique<AsyncCall>(env);
+  call->keep(Value());
+  call->keep(out);
+  return AddonData::of(env).calls.run(
+      scheduler, std::move(call), toCancelFlag(info[4]),
+      [&](AsyncCall&) {
         return std::make_shared<EvaluateRequest>(scheduler.model(), session_, keep,
                                                  std::move(tokens), positions, out.Data());
       },
-      [this, &scheduler](Request& request) -> Delivery::Result {
-        return [this, bytes = bytesOf(scheduler.model(), request.session())](Napi::Env result,
-                                                                             Task&) -> Napi::Value {
-          tell(result, bytes);
+      [this, &scheduler](Request& request) -> MakeResult {
+        const HeldBytes bytes = bytesOf(scheduler.model(), request.session());
+        return [this, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
+          report(result, bytes);
           return result.Undefined();
         };
       });
@@ -118,28 +120,27 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  RunningModel& running = this->running(env);
+  Scheduler& scheduler = *running(env).scheduler;
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
-  const GenerateOptions options = toGenerateOptions(info[2].As<Napi::Object>());
+  const GenerateOptions options = toGenerateOptions(toObject(info[2]));
 
-  auto task = std::make_unique<Task>(env);
-  task->keep(Value());
-  task->listener = Napi::Persistent(info[3].As<Napi::Function>());
-  Scheduler& scheduler = *running.scheduler;
-  Delivery& delivery = AddonData::of(env).delivery;
-  return delivery.run(
-      scheduler, std::move(task), toCancelFlag(info[4]),
-      [&](uint64_t number) {
+  auto call = std::make_unique<AsyncCall>(env);
+  call->keep(Value());
+  call->listener = Napi::Persistent(toFunction(info[3]));
+  AsyncCalls& calls = AddonData::of(env).calls;
+  return calls.run(
+      scheduler, std::move(call), toCancelFlag(info[4]),
+      [&](AsyncCall& started) {
         return std::make_shared<GenerateRequest>(
             scheduler.model(), session_, keep, std::move(tokens), options,
-            [&delivery, number](uint32_t token) { delivery.deliver(number, token); });
+            [&calls, &started](uint32_t token) { calls.notify(started, token); });
       },
-      [this, &scheduler](Request& request) -> Delivery::Result {
-        return [this, generation = static_cast<GenerateRequest&>(request).generation(),
-                bytes = bytesOf(scheduler.model(), request.session())](Napi::Env result,
-                                                                       Task&) -> Napi::Value {
-          tell(result, bytes);
+      [this, &scheduler](Request& request) -> MakeResult {
+        const HeldBytes bytes = bytesOf(scheduler.model(), request.session());
+        const Generation& generation = static_cast<GenerateRequest&>(request).generation();
+        return [this, generation, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
+          report(result, bytes);
           return toJavaScript(result, generation);
         };
       });
@@ -148,8 +149,8 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionSeed seed{running_, session_, cacheBytes_.told()};
-  return AddonData::of(env).sessionConstructor.New({Napi::External<SessionSeed>::New(env, &seed)});
+  SessionSeed seed{running_, session_, cacheBytes_.reported()};
+  return AddonData::of(env).sessionConstructor.New({toExternal(env, seed)});
 }
 
 }  // namespace gpt2::binding

@@ -15,6 +15,7 @@ struct SessionSeed {
   std::shared_ptr<RunningModel> running;
   std::shared_ptr<Session> original;
   size_t bytes;  // of the original's cache
+  static constexpr napi_type_tag kTag{0x0b97d88caf8914b1, 0x6838a079ade8c7f9};
 };
 
 class SessionObject : public Napi::ObjectWrap<SessionObject> {
@@ -23,7 +24,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
 
   explicit SessionObject(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
-  // Gives up the native session; work under way keeps it until it ends.
+  // Drops the native session. Work under way keeps it until it ends.
   void release(Napi::BasicEnv env);
 
  private:
@@ -34,12 +35,12 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
-  // Both grow with the longest sequence. Read on the worker thread, told on JavaScript's.
+  // Both grow with the longest sequence. Read on the worker thread, reported on JavaScript's.
   struct HeldBytes {
     size_t model, cache;
   };
   static HeldBytes bytesOf(const Model& model, const Session& session);
-  void tell(Napi::BasicEnv env, const HeldBytes& bytes);
+  void report(Napi::BasicEnv env, const HeldBytes& bytes);
   // The model to compute with. Throws DISPOSED after release().
   RunningModel& running(Napi::Env env) const;
 

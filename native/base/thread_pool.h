@@ -52,6 +52,8 @@ class Step {
 // some microseconds and then sleeps.
 class ThreadPool {
  public:
+  static constexpr int kMaxThreads = 512;  // as in ggml
+
   // threads: with the caller's. Throws OUT_OF_MEMORY if the system does not grant them.
   explicit ThreadPool(int threads);
   ~ThreadPool();

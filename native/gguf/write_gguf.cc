@@ -1,11 +1,13 @@
 #include "gguf/write_gguf.h"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 #include <string_view>
 
 #include "base/cpu_count.h"
 #include "base/error.h"
+#include "base/tensor_type.h"
 #include "base/thread_pool.h"
 #include "gguf/encode_tensor.h"
 #include "gguf/normal_numbers.h"
@@ -27,6 +29,35 @@ std::unique_ptr<ThreadPool> startPool(int threads) {
     } catch (const Error&) {
       if (threads <= 1) throw;
     }
+  }
+}
+
+// Sizes whose products cannot overflow, and rows that are whole blocks of both types.
+void checkMatrix(const TensorTarget& tensor, ggml_type source, int64_t rows, int64_t columns,
+                 bool transpose) {
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  const auto isSize = [](int64_t size) { return size >= 1 && size <= kMax; };
+  const int64_t rowLength = transpose ? rows : columns;
+  if (isSize(rows) && isSize(columns) && ggml_blck_size(source) > 0 &&
+      columns % ggml_blck_size(source) == 0 && ggml_blck_size(tensor.type) > 0 &&
+      rowLength % ggml_blck_size(tensor.type) == 0) {
+    return;
+  }
+  throw Error(code::kInvalidArgument,
+              "the tensor \"" + tensor.name + "\": expected rows of whole " +
+                  typeName(tensor.type) + " blocks but received " + std::to_string(rows) + " × " +
+                  std::to_string(columns) + " numbers in " + typeName(source));
+}
+
+void checkTarget(const TensorTarget& tensor) {
+  if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
+    for (const TensorPart& part : *parts) {
+      checkMatrix(tensor, part.type, part.rows, part.columns, part.transpose);
+    }
+  } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
+    checkMatrix(tensor, GGML_TYPE_F32, drawn->rows, drawn->columns, false);
+  } else {
+    checkMatrix(tensor, GGML_TYPE_F32, 1, std::get<EqualNumbers>(tensor.numbers).count, false);
   }
 }
 
@@ -141,6 +172,7 @@ void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
                const std::vector<TensorTarget>& tensors, int threads,
                const std::function<void(uint64_t)>& onProgress, const CancelFlag* cancelled) {
   throwIfCancelled(cancelled);
+  for (const TensorTarget& tensor : tensors) checkTarget(tensor);
   OutputFile out(path);
   const auto pool = startPool(threads == 0 ? physicalCpuCount() : threads);
   out.write(header.data(), header.size());

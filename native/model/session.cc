@@ -14,14 +14,17 @@ void Session::rewind(int64_t length) {
   evaluated_ = std::min(evaluated_, length);
 }
 
-void Session::copyFrom(const Session& other) {
+void Session::copyFrom(const Session& other) noexcept {
+  tokens_.clear();
   evaluated_ = 0;
+  hasLostTokens_ = true;
   try {
     tokens_ = other.tokens_;
+    hasLostTokens_ = other.hasLostTokens_;
     cache_.copyFrom(other.cache_, other.evaluated_);
     evaluated_ = other.evaluated_;
   } catch (const std::exception&) {
-    // The next call evaluates the tokens, and says so if there is no memory then either.
+    // The next call evaluates the tokens, and reports the lack of memory if it lasts.
   }
 }
 

@@ -7,8 +7,8 @@
 
 namespace gpt2 {
 
-// A sequence of tokens and the keys and values of those that were evaluated. The last token that
-// was generated has not been: it is evaluated together with what follows.
+// A sequence of tokens, with the keys and values of those already evaluated. The last generated
+// token is evaluated together with the tokens that follow it.
 //
 // Belongs to the worker thread: no lock guards it.
 class Session {
@@ -17,7 +17,7 @@ class Session {
 
   const std::vector<uint32_t>& tokens() const noexcept { return tokens_; }
   int64_t length() const noexcept { return static_cast<int64_t>(tokens_.size()); }
-  // How many of the tokens have their keys and values in the cache.
+  // The number of tokens whose keys and values are in the cache.
   int64_t evaluated() const noexcept { return evaluated_; }
   KvCache& cache() noexcept { return cache_; }
   const KvCache& cache() const noexcept { return cache_; }
@@ -26,16 +26,19 @@ class Session {
   void append(const std::vector<uint32_t>& tokens);
   void markEvaluated(int64_t count) noexcept { evaluated_ = count; }
 
-  // Keeps the first `length` tokens; length ≤ length(). The evaluated part shrinks with them.
+  // Keeps the first `length` ≤ length() tokens, and their keys and values.
   void rewind(int64_t length);
 
-  // Becomes a copy of another session of the same model. Without the memory for the other's keys
-  // and values it copies the tokens alone, which are then evaluated again.
-  void copyFrom(const Session& other);
+  // Becomes a copy of another session of the same model. Without memory for the keys and values,
+  // copies the tokens alone, which the next call evaluates again. Without memory for the tokens,
+  // the session is empty and hasLostTokens() is true.
+  void copyFrom(const Session& other) noexcept;
+  bool hasLostTokens() const noexcept { return hasLostTokens_; }
 
  private:
   std::vector<uint32_t> tokens_;
   int64_t evaluated_ = 0;
+  bool hasLostTokens_ = false;
   KvCache cache_;
 };
 

@@ -18,7 +18,12 @@ size_t Request::vocabSize() const noexcept {
 
 void Request::begin() {
   if (keep_ < 0 || keep_ > session_->length()) {
-    throw Error(code::kInternal, "the session is shorter than the caller believes");
+    if (session_->hasLostTokens()) {
+      throw Error(code::kOutOfMemory,
+                  "there was no memory to copy the session's tokens when it was forked");
+    }
+    throw Error(code::kInternal, "Expected a session of at least " + std::to_string(keep_) +
+                                     " tokens but it has " + std::to_string(session_->length()));
   }
   for (size_t i = 0; i < tokens_.size(); ++i) {
     if (tokens_[i] >= vocabSize()) {

@@ -7,9 +7,10 @@
 
 namespace gpt2 {
 
-WorkerThread::WorkerThread(Logger logger) : logger_(std::move(logger)) {
+WorkerThread::WorkerThread(Logger logger) {
   try {
-    thread_ = std::thread([this] { work(); });
+    thread_ =
+        std::thread([this, logger = std::move(logger)]() mutable { work(std::move(logger)); });
   } catch (const std::exception&) {
     throw Error(code::kOutOfMemory, "the system does not grant another thread");
   }
@@ -31,7 +32,7 @@ void WorkerThread::post(std::shared_ptr<CancelFlag> cancelled, Job job) {
   changed_.notify_one();
 }
 
-void WorkerThread::release(std::shared_ptr<void> object) {
+void WorkerThread::release(std::shared_ptr<void> object) noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) return;
@@ -45,7 +46,7 @@ void WorkerThread::release(std::shared_ptr<void> object) {
   changed_.notify_one();
 }
 
-void WorkerThread::close() {
+void WorkerThread::close() noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closed_ = true;
@@ -53,7 +54,7 @@ void WorkerThread::close() {
   changed_.notify_one();
 }
 
-bool WorkerThread::stop(std::function<void()> last) {
+bool WorkerThread::stop(std::function<void()> last) noexcept {
   bool stops = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -67,8 +68,8 @@ bool WorkerThread::stop(std::function<void()> last) {
   return stops;
 }
 
-void WorkerThread::work() {
-  const LogScope log(logger_);
+void WorkerThread::work(Logger logger) {
+  const LogScope log(std::move(logger));
   for (;;) {
     Entry entry;
     {
@@ -82,6 +83,7 @@ void WorkerThread::work() {
     }
     entry.job(*entry.cancelled);
   }
+  kept_.reset();
   if (last_) last_();
   last_ = nullptr;
   ended_ = true;

@@ -13,33 +13,41 @@
 
 namespace gpt2 {
 
-// A thread of its own that runs jobs one after the other, in the order they came.
+// A thread that runs jobs one after the other, in the order in which they were posted.
+//
+// Stopping must work without memory, since running out of it is a reason to stop: stop(), close()
+// and join() allocate nothing.
 class WorkerThread {
  public:
   using Job = std::function<void(const CancelFlag&)>;
 
-  // logger: hears what ggml writes in the jobs. Throws OUT_OF_MEMORY if the system grants no
-  // thread.
+  // logger: receives the lines that ggml logs during the jobs. Throws OUT_OF_MEMORY if the system
+  // starts no thread.
   explicit WorkerThread(Logger logger = {});
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  // The job is given `cancelled`; it must not throw. Throws DISPOSED after stop() or close().
+  // The job receives `cancelled`; it must not throw. Throws DISPOSED after stop() or close(), and
+  // std::bad_alloc.
   void post(std::shared_ptr<CancelFlag> cancelled, Job job);
 
-  // Lets go of an object when the jobs before are done, on the worker thread: giving back the
-  // memory of a model takes longer than an event loop may wait. When it takes no jobs it goes at
-  // once.
-  void release(std::shared_ptr<void> object);
+  // From a job: keeps an object until the last job has run, and destroys it on this thread.
+  void keep(std::shared_ptr<void> object) { kept_ = std::move(object); }
 
-  // Takes no more jobs; when those that are there are done, the thread ends.
-  void close();
+  // Drops a reference on this thread, after the jobs posted so far: freeing a model's memory takes
+  // longer than an event loop may wait. Without memory for the job, or after stop() or close(), it
+  // is dropped at once.
+  void release(std::shared_ptr<void> object) noexcept;
 
-  // Sets the flag of every job, running or waiting; they still run, and see it. Then `last` runs,
-  // and the thread ends. False, and `last` does not run, if the worker took no jobs any more.
-  bool stop(std::function<void()> last = {});
-  // Whether the thread has done its last job, so that join() does not wait.
+  // Accepts no more jobs. The thread ends after those already posted.
+  void close() noexcept;
+
+  // Accepts no more jobs and sets the flag of every job, running or waiting. These still run and
+  // see the flag. Then the kept object is destroyed, `last` runs, and the thread ends. Returns
+  // false, and drops `last`, if the thread accepted no jobs before.
+  bool stop(std::function<void()> last = {}) noexcept;
+  // Whether the last job has run, so that join() does not wait.
   bool ended() const { return ended_; }
 
   // Stops, and waits until the thread has ended. Not from a job.
@@ -50,13 +58,13 @@ class WorkerThread {
     std::shared_ptr<CancelFlag> cancelled;
     Job job;
   };
-  void work();
+  void work(Logger logger);
 
-  Logger logger_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Entry> waiting_;
   std::shared_ptr<CancelFlag> running_;
+  std::shared_ptr<void> kept_;  // touched by this thread alone
   std::function<void()> last_;
   bool closed_ = false;
   std::atomic<bool> ended_{false};
