@@ -13,21 +13,21 @@ const valueWidth = 110;
 
 /** @param results the results of one row and number of threads */
 export function barChart(title, results) {
-  const most = Math.max(...results.map(({ median }) => median));
+  const longest = Math.max(...results.flatMap(({ median, max }) => [median, max]));
   const types = [...new Set(results.map(({ type }) => type))];
   const parts = [];
   let y = 44;
   for (const type of types) {
-    for (const { contestant, median, least, most: highest } of results.filter(
+    for (const { contestant, median, min, max } of results.filter(
       (result) => result.type === type,
     )) {
-      const width = (number) => (number / Math.max(most, highest)) * barsWidth;
+      const width = (number) => (number / longest) * barsWidth;
       const middle = y + bar / 2;
       parts.push(
         `<text x="${labelWidth - 8}" y="${middle}" text-anchor="end" dominant-baseline="central">${type} ${contestant}</text>`,
         `<rect x="${labelWidth}" y="${y + 2}" width="${width(median).toFixed(1)}" height="${bar - 4}" fill="${colours[contestant]}"/>`,
-        `<line x1="${(labelWidth + width(least)).toFixed(1)}" x2="${(labelWidth + width(highest)).toFixed(1)}" y1="${middle}" y2="${middle}" stroke="#000" stroke-opacity="0.5"/>`,
-        `<text x="${(labelWidth + Math.max(width(median), width(highest)) + 6).toFixed(1)}" y="${middle}" dominant-baseline="central">${figure(median)}</text>`,
+        `<line x1="${(labelWidth + width(min)).toFixed(1)}" x2="${(labelWidth + width(max)).toFixed(1)}" y1="${middle}" y2="${middle}" stroke="#000" stroke-opacity="0.5"/>`,
+        `<text x="${(labelWidth + Math.max(width(median), width(max)) + 6).toFixed(1)}" y="${middle}" dominant-baseline="central">${figure(median)}</text>`,
       );
       y += bar;
     }

@@ -26,8 +26,8 @@ export function summarize(runs, limits, earlier) {
       unit: task.unit,
       moreIsBetter: task.moreIsBetter,
       median: median(figures),
-      least: Math.min(...figures),
-      most: Math.max(...figures),
+      min: Math.min(...figures),
+      max: Math.max(...figures),
       figures,
     }));
   const stay = earlier.filter((result) => !measured.some((other) => isSameRun(result, other)));
@@ -67,7 +67,7 @@ export function printReport({ machine, limits, results }) {
   console.log(`${machine.processor}, ${machine.processors} processors, Node ${machine.node}`);
   console.table(limits);
   for (const result of results) {
-    const { row, contestant, type, threads, unit, least, most } = result;
+    const { row, contestant, type, threads, unit, min, max } = result;
     const ours = results.find(
       (other) =>
         other.contestant === 'gpt2-native' &&
@@ -75,7 +75,7 @@ export function printReport({ machine, limits, results }) {
         other.type === type &&
         other.threads === threads,
     );
-    const spread = `${shown(least)} to ${shown(most)}`;
+    const spread = `${shown(min)} to ${shown(max)}`;
     console.log(
       `${row.padEnd(29)} ${type.padEnd(5)} ${threads} threads  ${contestant.padEnd(16)} ` +
         `${shown(result.median).padStart(7)} ${unit.padEnd(8)} (${spread})${ratio(result, ours)}`,

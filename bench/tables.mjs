@@ -16,7 +16,7 @@ const sizes = existsSync(here('results/sizes.json'))
 
 const rowNames = [...new Set(results.map(({ row }) => row))];
 const threadCounts = [...new Set(results.map(({ threads }) => threads))].sort();
-const mostThreads = threadCounts.at(-1);
+const maxThreads = threadCounts.at(-1);
 const types = allTypes.filter((type) => results.some((one) => one.type === type));
 const peers = [...new Set(results.map(({ contestant }) => contestant))].filter(
   (name) => name !== 'gpt2-native',
@@ -32,7 +32,7 @@ const find = (row, type, threads, contestant) =>
   );
 
 /** "340 (2.1 ×)": a peer's figure, and the factor by which this library is better. */
-function besides(ours, peer) {
+function comparison(ours, peer) {
   if (!peer) return '–';
   const times = ours.moreIsBetter ? ours.median / peer.median : peer.median / ours.median;
   return `${figure(peer.median)} (${times.toFixed(2)} ×)`;
@@ -49,9 +49,9 @@ const place = `${machine.processor}, ${machine.platform}, Node ${machine.node}`;
 /** The number of rounds with this number of threads, for a heading. */
 function rounds(threads) {
   const counts = results.filter((one) => one.threads === threads).map((one) => one.figures.length);
-  const least = Math.min(...counts);
-  if (least === 1) return 'one round';
-  return `medians of ${least}${Math.max(...counts) > least ? ' rounds or more' : ' rounds'}`;
+  const minRounds = Math.min(...counts);
+  if (minRounds === 1) return 'one round';
+  return `medians of ${minRounds}${Math.max(...counts) > minRounds ? ' rounds or more' : ' rounds'}`;
 }
 
 function readmeTable() {
@@ -65,18 +65,18 @@ function readmeTable() {
   ];
   const lines = chosen.flatMap(([row, ofTypes]) =>
     ofTypes.flatMap((type) => {
-      const ours = find(row, type, mostThreads, 'gpt2-native');
+      const ours = find(row, type, maxThreads, 'gpt2-native');
       if (!ours) return [];
-      const others = peers.map((peer) => besides(ours, find(row, type, mostThreads, peer)));
+      const others = peers.map((peer) => comparison(ours, find(row, type, maxThreads, peer)));
       return [[`${row}, ${type}`, ours.unit, figure(ours.median), ...others]];
     }),
   );
   if (sizes['gpt2-native']) {
     const ours = { median: sizes['gpt2-native'], moreIsBetter: false };
-    const others = peers.map((peer) => besides(ours, sizes[peer] && { median: sizes[peer] }));
+    const others = peers.map((peer) => comparison(ours, sizes[peer] && { median: sizes[peer] }));
     lines.push(['installed size', 'MB', figure(ours.median), ...others]);
   }
-  return `124M shape, ${place}, ${mostThreads} threads, ${rounds(mostThreads)}. In brackets: how many times better gpt2-native is.\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
+  return `124M shape, ${place}, ${maxThreads} threads, ${rounds(maxThreads)}. In brackets: how many times better gpt2-native is.\n\n${table(['', '', 'gpt2-native', ...peers], lines)}`;
 }
 
 function wholeTables() {
@@ -104,9 +104,9 @@ function wholeTables() {
             row,
             type,
             ours.unit,
-            `${figure(ours.median)} (${figure(ours.least)} to ${figure(ours.most)})`,
+            `${figure(ours.median)} (${figure(ours.min)} to ${figure(ours.max)})`,
             share ? `${Math.round(share.share * 100)} % of ${share.of}` : '',
-            ...peers.map((peer) => besides(ours, find(row, type, threads, peer))),
+            ...peers.map((peer) => comparison(ours, find(row, type, threads, peer))),
           ],
         ];
       }),
@@ -176,9 +176,9 @@ putBetweenMarks('../docs/performance.md', 'bench', wholeTables());
 putBetweenMarks('../docs/sizes.md', 'models', modelsTable());
 if (!checks) mkdirSync(here('../docs/charts'), { recursive: true });
 for (const row of rowNames) {
-  const ofRow = results.filter((one) => one.row === row && one.threads === mostThreads);
+  const ofRow = results.filter((one) => one.row === row && one.threads === maxThreads);
   const name = row.replace(/[^a-z0-9]+/gi, '-');
   const better = ofRow[0].moreIsBetter ? 'more is better' : 'less is better';
-  const title = `${row}, ${mostThreads} threads: ${ofRow[0].unit}, ${better}`;
+  const title = `${row}, ${maxThreads} threads: ${ofRow[0].unit}, ${better}`;
   put(`../docs/charts/${name}.svg`, barChart(title, ofRow));
 }
