@@ -1,5 +1,5 @@
-// Tokens that were added to GPT-2's. The ids expected are worked out by hand: those of the words are GPT-2's, as
-// tokenizer.test.ts has them from other sources, and those added are what the files say.
+// Tokens added to GPT-2's vocabulary. The expected ids of words are GPT-2's, which tokenizer.test.ts checks against
+// other sources. The ids of added tokens are those in the files.
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ const unused = 5;
 
 type Added = [text: string, kind: number, id?: number];
 
-/** A tokenizer with tokens added from 50,257 on. */
+/** A tokenizer with added tokens from the id 50,257 on. */
 function tokenizerWith(...added: Added[]): Tokenizer {
   const ids = Float64Array.from(added, ([, , id], index) => id ?? 50257 + index);
   const kinds = Int32Array.from(added, ([, kind]) => kind);
@@ -44,12 +44,12 @@ function tokenizerWith(...added: Added[]): Tokenizer {
   return new Gpt2Tokenizer(Math.max(50256, ...ids) + 1, { ids, kinds, texts });
 }
 
-describe('a text is cut at the tokens in it:', () => {
+describe('a text is split at the added tokens in it:', () => {
   const split = (tokens: string[], text: string) => [
     ...new TokenSearch(new Map(tokens.map((token, id) => [token, id]))).split(text),
   ];
 
-  // The definition: at each place the longest token that begins there.
+  // The definition: at each position the longest token that starts there.
   function naiveSplit(tokens: string[], text: string): (string | number)[] {
     const parts: (string | number)[] = [];
     let start = 0;
@@ -70,26 +70,21 @@ describe('a text is cut at the tokens in it:', () => {
 
   test.each<[string, string[], string, (string | number)[]]>([
     ['none', ['x'], 'abc', ['abc']],
-    ['of an empty text', ['x'], '', []],
-    ['one that is the text', ['abc'], 'abc', [0]],
+    ['an empty text', ['x'], '', []],
+    ['one that is the whole text', ['abc'], 'abc', [0]],
     ['two in a row', ['x'], 'xx', [0, 0]],
-    ['the earliest, though another is longer', ['ab', 'bcde'], 'abcde', [0, 'cde']],
-    ['the longest of those that begin at a place', ['a', 'abc', 'ab'], 'abcabd', [1, 2, 'd']],
-    [
-      'one within the start of a longer one that is not there',
-      ['bc', 'abcd'],
-      'abce',
-      ['a', 0, 'e'],
-    ],
-    ['one that only begins', ['<|user|>'], 'a<|user|', ['a<|user|']],
-    ['one of characters beyond 16 bits', ['😀', '😀😁'], '😁😀😁😀', ['😁', 1, 0]],
+    ['the earliest, even if another is longer', ['ab', 'bcde'], 'abcde', [0, 'cde']],
+    ['the longest of those that start at a position', ['a', 'abc', 'ab'], 'abcabd', [1, 2, 'd']],
+    ['one inside an incomplete longer one', ['bc', 'abcd'], 'abce', ['a', 0, 'e']],
+    ['an incomplete one', ['<|user|>'], 'a<|user|', ['a<|user|']],
+    ['one with characters outside the BMP', ['😀', '😀😁'], '😁😀😁😀', ['😁', 1, 0]],
     ['one at the end', ['ab'], 'aab', ['a', 0]],
   ])('%s', (_, tokens, text, parts) => {
     expect(naiveSplit([...tokens], text)).toEqual(parts);
     expect(split(tokens, text)).toEqual(parts);
   });
 
-  test('as the definition has it, whatever the tokens', () => {
+  test('any tokens, according to the definition', () => {
     const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'é'), maxLength: 40 });
     const token = fc.string({ unit: fc.constantFrom('a', 'b', 'é'), minLength: 1, maxLength: 6 });
     const tokens = fc.uniqueArray(token, { maxLength: 12 });
@@ -101,8 +96,8 @@ describe('a text is cut at the tokens in it:', () => {
     );
   });
 
-  test('in time that grows with the text alone', () => {
-    // A search that begins anew at every place, or after every token, takes 10^10 steps for these.
+  test('in time linear in the text', () => {
+    // A search that restarts at every position, or after every token, takes 10^10 steps for these.
     const long = 'a'.repeat(20_000);
     const text = 'a'.repeat(1_000_000);
     expect(split([`${long}b`], text)).toEqual([text]);
@@ -136,7 +131,7 @@ describe('special tokens', () => {
     expect(tokenizer.decode(encode(text))).toBe(text);
   });
 
-  test('are all allowed, or those that are named', () => {
+  test('may be allowed all, or by name', () => {
     const all = [50257, 15496, 50258, 995, 50256];
     expect(encode(text, 'all')).toEqual(all);
     expect(encode(text, ['<|pad|>', '<|endoftext|>', '<|user|>'])).toEqual(all);
@@ -147,7 +142,7 @@ describe('special tokens', () => {
     expect(tokenizer.decode(all)).toBe(text);
   });
 
-  test('are found whichever lists came before', () => {
+  test('are found regardless of the lists in earlier calls', () => {
     const lists = [['<|user|>'], ['<|pad|>'], ['<unk>'], ['<|endoftext|>'], []];
     for (let round = 0; round < 3; round++) {
       for (const list of lists) {
@@ -159,7 +154,7 @@ describe('special tokens', () => {
     }
   });
 
-  test('that a model does not have cannot be allowed', async () => {
+  test('cannot be allowed if the model does not have them', async () => {
     const { message } = await failure('INVALID_ARGUMENT', () => encode('a', ['<|sep|>']));
     expect(message).toBe(
       'Expected the special tokens in allowedSpecial to be the model\'s ("<|endoftext|>", "<|user|>", "<|pad|>", "<unk>") but received "<|sep|>"',
@@ -198,19 +193,19 @@ describe('tokens that are not special', () => {
     expect(tokenizer.decode([15496, 50258, 995, 50260])).toBe('Hello[SEP][SEP] worldgrüß dich');
   });
 
-  test('go with those that are allowed', () => {
+  test('are recognised together with allowed special tokens', () => {
     const ids = tokenizer.encode('<|user|>[SEP]<|endoftext|>', { allowedSpecial: 'all' });
     expect([...ids]).toEqual([50259, 50257, 50256]);
   });
 
-  test('are not among those that may be allowed', async () => {
+  test('cannot be named in allowedSpecial', async () => {
     const { message } = await failure('INVALID_ARGUMENT', () =>
       tokenizer.encode('a', { allowedSpecial: ['[SEP]'] }),
     );
     expect(message).toContain('("<|endoftext|>", "<|user|>")');
   });
 
-  test('leave other texts as they are', () => {
+  test('do not affect other texts', () => {
     const plain = new Gpt2Tokenizer();
     const character = fc.constantFrom(...' \n[SEP]<|user>grüßdich😀\ud83d\ude00');
     fc.assert(
@@ -224,7 +219,7 @@ describe('tokens that are not special', () => {
 });
 
 describe('added tokens of any kind', () => {
-  test('are written out when they are decoded, and padding is not', () => {
+  test('are decoded to their names, and padding to nothing', () => {
     const tokenizer = tokenizerWith(['<|user|>', control], ['[SEP]', userDefined, 50260]);
     expect(tokenizer.vocabSize).toBe(50261);
     expect(tokenizer.endOfText).toBe(50256);
@@ -237,13 +232,13 @@ describe('added tokens of any kind', () => {
   });
 
   test('end the character before them in a stream', () => {
-    // 12520 is a space and the first two bytes of an emoji.
+    // The token 12520 is a space and the first two bytes of an emoji.
     const decoder = new TextStreamDecoder(tokenizerWith(['<|user|>', control]));
     expect([12520, 50257, 64].map((id) => decoder.write(id))).toEqual([' ', '\ufffd<|user|>', 'a']);
   });
 
-  // As llama.cpp reads them: normal tokens are spelt in bytes, others are not, and only those that are not
-  // normal are recognised as a whole. Ġ stands for a space, Ċ for a line feed; Ã and ¼ are the bytes of ü.
+  // As in llama.cpp, the text of a normal token spells bytes and that of all others is plain, and normal tokens are not
+  // recognised as a whole. Ġ stands for a space, Ċ for a line feed; Ã and ¼ are the bytes of ü.
   test.each<[string, number, string]>([
     ['ĠnewĊ', normal, ' new\n'],
     ['Ã¼', normal, 'ü'],
@@ -260,7 +255,7 @@ describe('added tokens of any kind', () => {
     expect(tokenizer.decode(ids)).toBe(decoded);
   });
 
-  test('may have names that are empty, or that others have', () => {
+  test('may have empty or duplicate names', () => {
     const tokenizer = tokenizerWith(
       ['', control],
       ['', userDefined],
@@ -270,7 +265,7 @@ describe('added tokens of any kind', () => {
       ['Hello', userDefined],
     );
     const all = (text: string) => [...tokenizer.encode(text, { allowedSpecial: 'all' })];
-    // Of several the first; a token of GPT-2's is made of its bytes, and one added is found before that.
+    // The first duplicate counts. An added token takes precedence over a token of GPT-2 with the same text.
     expect(all('<x><|endoftext|>Hello world')).toEqual([50259, 50256, 50262, 995]);
     expect([...tokenizer.encode('<x>')]).toEqual([27, 87, 29]);
     expect(tokenizer.decode([50257, 50258, 50259, 50260, 50261, 50262])).toBe(
@@ -284,7 +279,7 @@ describe('added tokens of any kind', () => {
     expect([...tokenizer.encode(`a${long}${long}`)]).toEqual([64, 50257, 50257]);
   });
 
-  test('that are too many leave a model without a tokenizer', async () => {
+  test('leave a model without a tokenizer if there are too many', async () => {
     const vocabulary: NativeVocabulary = {
       count: 150_257,
       fingerprint: '9afb947b6443b4b9',
@@ -297,7 +292,7 @@ describe('added tokens of any kind', () => {
 });
 
 describe('a checkpoint with added tokens', () => {
-  // The embedding, which is the head as well, and the last norm are such that the token 50,258 always wins.
+  // The embedding, which is also the head, and the final norm are chosen such that the token 50,258 always wins.
   function writeModel(vocabulary: number): string {
     const folder = writeTextCheckpoint(freshFolder(root), vocabulary);
     const path = join(folder, 'model.safetensors');
@@ -316,7 +311,7 @@ describe('a checkpoint with added tokens', () => {
   const vocab = JSON.parse(vocabJson()) as Record<string, number>;
   const merges = mergesTxt().trimEnd().split('\n').slice(1);
 
-  // Each says: [PAD] and <|user|> are special, [SEP] is not, and 50,260 is padding.
+  // In each form, [PAD] and <|user|> are special, [SEP] is not, and 50,260 is padding.
   const forms: Record<string, (folder: string) => void> = {
     'in added_tokens.json and special_tokens_map.json': (folder) => {
       write(folder, 'added_tokens.json', { '[PAD]': 50257, '<|user|>': 50258, '[SEP]': 50259 });
@@ -334,7 +329,7 @@ describe('a checkpoint with added tokens', () => {
         additional_special_tokens: ['<|user|>'],
       });
     },
-    // As fast tokenizers write them: their added_tokens.json leaves out the first.
+    // As written by fast tokenizers, whose added_tokens.json omits the first token.
     'in the added_tokens_decoder of tokenizer_config.json': (folder) => {
       write(folder, 'added_tokens.json', { '<|user|>': 50258, '[SEP]': 50259 });
       write(folder, 'tokenizer_config.json', {
@@ -371,7 +366,7 @@ describe('a checkpoint with added tokens', () => {
     });
     afterAll(() => model?.dispose());
 
-    test('has them in its file', async () => {
+    test('has them in its GGUF file', async () => {
       const path = join(folder, 'model.gguf');
       await convert(folder, path);
       const { metadata } = readGguf(path);
@@ -390,7 +385,7 @@ describe('a checkpoint with added tokens', () => {
       expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(50256);
     });
 
-    test('takes them as text and gives them as text', async () => {
+    test('encodes and decodes them', async () => {
       const { tokenizer } = model;
       const text = '<|user|>Hello[SEP] world[PAD]';
       expect(tokenizer.vocabSize).toBe(50261);
@@ -417,7 +412,7 @@ describe('a checkpoint with added tokens', () => {
     });
   });
 
-  test('that says nothing of their roles has none that is special', async () => {
+  test('without roles has no special tokens', async () => {
     const folder = writeModel(50259);
     write(folder, 'added_tokens.json', { '<|user|>': 50257, '[SEP]': 50258 });
     const path = join(folder, 'model.gguf');
@@ -428,7 +423,7 @@ describe('a checkpoint with added tokens', () => {
     expect([...model.tokenizer.encode('<|user|>Hello[SEP]')]).toEqual([50257, 15496, 50258]);
   });
 
-  test('that its model was not given goes without them', async () => {
+  test('ignores tokens beyond the model’s vocabulary', async () => {
     const folder = writeTextCheckpoint(freshFolder(root));
     write(folder, 'added_tokens.json', { '[PAD]': 50257 });
     const cacheDir = join(folder, 'cache');
@@ -438,7 +433,7 @@ describe('a checkpoint with added tokens', () => {
     expect(() => model.tokenizer.decode([50257])).toThrow('from 0 to 50256');
   });
 
-  test('is converted anew when what they are has changed', async () => {
+  test('is converted again when their definition has changed', async () => {
     const folder = writeModel(50260);
     write(folder, 'added_tokens.json', { '[PAD]': 50257, '<|user|>': 50258, '[SEP]': 50259 });
     const cacheDir = join(folder, 'cache');
@@ -455,7 +450,7 @@ describe('a checkpoint with added tokens', () => {
     expect(await recognised()).toBe(true);
   });
 
-  test('keeps them in another type', async () => {
+  test('keeps them when it is converted to another type', async () => {
     const folder = writeModel(50260);
     write(folder, 'added_tokens.json', { '[SEP]': 50259 });
     await convert(folder, join(folder, 'model.gguf'));
@@ -465,7 +460,7 @@ describe('a checkpoint with added tokens', () => {
     expect(model.tokenizer.decode([50257, 50258, 50259])).toBe('[SEP]');
   });
 
-  // The small one has the tokens 0 to 3, and room for one.
+  // The small checkpoint has the tokens 0 to 3 and one unused id.
   test.each<[string, string, unknown]>([
     ['tokenizer_config.json', 'a list', []],
     ['tokenizer_config.json', 'no id', { added_tokens_decoder: { x: { content: '<x>' } } }],
@@ -474,11 +469,11 @@ describe('a checkpoint with added tokens', () => {
       'an id below 0',
       { added_tokens_decoder: { '-1': { content: 'x' } } },
     ],
-    ['tokenizer_config.json', 'an id taken', { added_tokens_decoder: { 2: { content: '<x>' } } }],
+    ['tokenizer_config.json', 'a taken id', { added_tokens_decoder: { 2: { content: '<x>' } } }],
     ['special_tokens_map.json', 'a number', 1],
-    ['added_tokens.json', 'an id that is none', { '<x>': '4' }],
-    ['added_tokens.json', 'an id taken', { '<x>': 2 }],
-  ])('is refused where %s has %s', async (name, _, content) => {
+    ['added_tokens.json', 'an invalid id', { '<x>': '4' }],
+    ['added_tokens.json', 'a taken id', { '<x>': 2 }],
+  ])('is rejected if %s has %s', async (name, _, content) => {
     const folder = writeSmallCheckpoint(freshFolder(root));
     write(folder, name, content);
     await failure('INVALID_FILE', () => convert(folder, join(folder, 'model.gguf')));
@@ -492,7 +487,7 @@ describe('a checkpoint with added tokens', () => {
     ['tokenizer_config.json', { added_tokens_decoder: { 4: { content: 7 } } }, unused],
     ['tokenizer_config.json', { additional_special_tokens: [null, [[]], {}] }, unused],
     ['special_tokens_map.json', { pad_token: { content: {} }, eos_token: true }, unused],
-  ])('opens where %s has %j', async (name, content, kind) => {
+  ])('opens if %s has %j', async (name, content, kind) => {
     const folder = writeSmallCheckpoint(freshFolder(root));
     write(folder, name, content);
     const path = join(folder, 'model.gguf');
@@ -500,7 +495,7 @@ describe('a checkpoint with added tokens', () => {
     expect(readGguf(path).metadata.get('tokenizer.ggml.token_type')).toEqual([1, 1, 1, 3, kind]);
   });
 
-  test('may have names longer than GPT-2’s in a text as long as its context', async () => {
+  test('may have names longer than GPT-2’s tokens', async () => {
     const folder = writeModel(50260);
     const long = 'x'.repeat(1000);
     write(folder, 'added_tokens.json', { [long]: 50257 });

@@ -42,7 +42,7 @@ async function converted(source: string): Promise<unknown> {
   return { metadata, tensors };
 }
 
-async function refusal(source: string): Promise<Gpt2Error> {
+async function rejection(source: string): Promise<Gpt2Error> {
   return await convert(source, join(freshFolder(root), 'never.gguf')).then(
     () => expect.fail('it was converted'),
     (error) => error,
@@ -100,7 +100,7 @@ describe('files written by torch.save()', () => {
       ['harmful.pt', 'posix.system'],
       ['numpy.pt', /it calls numpy\./],
     ] as const) {
-      const error = await refusal(join(pytorch, file));
+      const error = await rejection(join(pytorch, file));
       expect(error.code).toBe('UNSUPPORTED_MODEL');
       expect(error.message).toMatch(name);
       expect(error.message).toContain(file);
@@ -114,7 +114,7 @@ describe('files written by torch.save()', () => {
       const whole = readFileSync(path);
       for (let length = 4; length < whole.length; length += Math.ceil(whole.length / 40)) {
         writeFileSync(path, whole.subarray(0, length));
-        expect((await refusal(folder)).code).toBe('INVALID_FILE');
+        expect((await rejection(folder)).code).toBe('INVALID_FILE');
       }
     }
   });
@@ -168,7 +168,7 @@ describe("PyTorch's linear layers in safetensors", () => {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
     writeSafetensors(join(folder, 'model.safetensors'), fromScratchTensors(config));
-    const error = await refusal(folder);
+    const error = await rejection(folder);
     expect(error.code).toBe('UNSUPPORTED_MODEL');
     expect(error.message).toMatch(/width of 48; put a config.json beside the weights/);
   });
@@ -278,7 +278,7 @@ describe("OpenAI's release", () => {
     for (const name of ['hparams.json', 'model.ckpt.data-00000-of-00001']) {
       const folder = writeRelease();
       rmSync(join(folder, name));
-      const error = await refusal(folder);
+      const error = await rejection(folder);
       expect(error.code).toBe('FILE_NOT_FOUND');
       expect(error.message).toContain(name);
     }
@@ -288,7 +288,7 @@ describe("OpenAI's release", () => {
     const folder = writeRelease();
     const data = join(folder, 'model.ckpt.data-00000-of-00001');
     writeFileSync(data, readFileSync(data).subarray(0, -1));
-    const error = await refusal(folder);
+    const error = await rejection(folder);
     expect(error.code).toBe('INVALID_FILE');
     expect(error.message).toMatch(/model\.ckpt\.index: the tensor "model\//);
   });
@@ -326,7 +326,7 @@ describe('folders', () => {
     mkdirSync(folder, { recursive: true });
     cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'a.pt'));
     cpSync(join(pytorch, 'nanogpt', 'ckpt.pt'), join(folder, 'b.pt'));
-    const error = await refusal(folder);
+    const error = await rejection(folder);
     expect(error.code).toBe('INVALID_ARGUMENT');
     expect(error.message).toMatch(/found a\.pt, b\.pt; pass the path of one of them/);
   });
@@ -334,7 +334,7 @@ describe('folders', () => {
   test('without weights are rejected', async () => {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
-    const error = await refusal(folder);
+    const error = await rejection(folder);
     expect(error.code).toBe('FILE_NOT_FOUND');
     expect(error.message).toMatch(/there is no checkpoint in this folder/);
   });

@@ -1,4 +1,4 @@
-// The command: what goes to stdout and stderr, and how it ends.
+// The gpt2 command: its stdout, stderr and exit codes.
 
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, statSync } from 'node:fs';
@@ -78,7 +78,7 @@ describe('without the compiled addon', () => {
 });
 
 describe('gpt2 logits', () => {
-  test('prints the reference’s likeliest token first, with its probability, as JSON', async () => {
+  test('prints the reference’s most likely token first, with its probability, as JSON', async () => {
     const { tokens, logits, vocabSize } = readGolden('odd-heads');
     const { stdout, stderr, exitCode } = await gpt2([
       'logits',
@@ -108,7 +108,7 @@ describe('gpt2 logits', () => {
     expect(total).toBeCloseTo(1, 6);
   });
 
-  test('prints a table whose longest bar is the likeliest token’s', async () => {
+  test('prints a table in which the most likely token has the longest bar', async () => {
     const { stdout, stderr, exitCode } = await gpt2([
       'logits',
       'Hello world',
@@ -134,7 +134,7 @@ describe('gpt2 logits', () => {
 });
 
 describe('gpt2 generate', () => {
-  test('prints the prompt and the text that the API generates', async () => {
+  test('prints the prompt and the same text as the API', async () => {
     await using model = await loadModel(checkpoint, { cacheDir: cache });
     const { text } = await model.generate('Hello', { maxTokens: 8, seed: 5 });
     const { stdout, stderr, exitCode } = await gpt2([
@@ -173,7 +173,7 @@ describe('gpt2 generate', () => {
     expect(result.usage).toEqual({ promptTokens: 1, completionTokens: 4, cachedTokens: 0 });
   });
 
-  test('shows ids for a model without a tokenizer', async () => {
+  test('prints ids for a model without a tokenizer', async () => {
     const { stdout, exitCode } = await gpt2([
       'generate',
       '--tokens',
@@ -189,7 +189,7 @@ describe('gpt2 generate', () => {
     expect(stdout).toMatch(/^(\d+ ){3}\n$/);
   });
 
-  test('ends quietly when its reader goes away', async () => {
+  test('exits quietly when its reader closes the pipe', async () => {
     const child = spawn(
       process.execPath,
       [command, 'generate', 'Hello', '-m', checkpoint, '-n', '50'],
@@ -206,7 +206,7 @@ describe('gpt2 generate', () => {
 });
 
 describe('gpt2 convert and gpt2 inspect', () => {
-  test('write a file and tell what is in it', async () => {
+  test('write a file and show its contents', async () => {
     const target = join(folder, 'converted.gguf');
     const converted = await gpt2([
       'convert',
@@ -242,13 +242,13 @@ describe('gpt2 convert and gpt2 inspect', () => {
     expect(text.stdout).toMatch(/^blk\.1\.ffn_down\.weight +q8_0 +279 kB {2}1024 × 256$/m);
   });
 
-  test('inspect takes a checkpoint folder as well', async () => {
+  test('inspect accepts a checkpoint folder', async () => {
     const { stdout, exitCode } = await gpt2(['inspect', fixtureFolder('bf16'), '--json']);
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout).metadata['gpt2.context_length']).toBe(300);
   });
 
-  test('a conversion that fails leaves no file', async () => {
+  test('a failed conversion leaves no file', async () => {
     const target = join(folder, 'nothing', 'file.gguf');
     const { stdout, stderr, exitCode } = await gpt2(['convert', folder, target]);
     expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
@@ -260,7 +260,7 @@ describe('gpt2 convert and gpt2 inspect', () => {
 });
 
 describe('gpt2 quantize', () => {
-  test('writes a smaller file and says which type each matrix has', async () => {
+  test('writes a smaller file and lists the type of each matrix', async () => {
     const target = join(folder, 'quantized.gguf');
     const args = ['quantize', fixtureFolder('wide'), target, '--type', 'q4_k_m'];
     const { stdout, exitCode } = await gpt2(args);
@@ -277,7 +277,7 @@ describe('gpt2 quantize', () => {
     expect(byteSize).toBe(statSync(`${target}.2`).size);
   });
 
-  test('needs a type', async () => {
+  test('requires a type', async () => {
     const { stderr, exitCode } = await gpt2(['quantize', fixtureFolder('wide'), 'x.gguf']);
     expect(exitCode).toBe(2);
     expect(stderr).toContain('--type');
@@ -286,7 +286,7 @@ describe('gpt2 quantize', () => {
 
 describe('the command line', () => {
   test.each([['--help'], ['logits', '--help'], ['help', 'generate'], ['--version']])(
-    'gpt2 %s %s answers on stdout with exit code 0',
+    'gpt2 %s %s writes to stdout and exits with 0',
     async (...args) => {
       const { stdout, stderr, exitCode } = await gpt2(args);
       expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
@@ -294,7 +294,7 @@ describe('the command line', () => {
     },
   );
 
-  test('tells the version of the package', async () => {
+  test('prints the version of the package', async () => {
     expect((await gpt2(['--version'])).stdout).toBe(`${version}\n`);
   });
 
@@ -303,8 +303,8 @@ describe('the command line', () => {
     ['no command', []],
     ['an unknown option', ['logits', 'x', '--bogus']],
     ['an option without its value', ['logits', 'x', '--model']],
-    ['a number that is none', ['generate', 'x', '-m', 'm', '-n', 'three']],
-    ['a type that is none', ['convert', 'a', 'b', '--type', 'q3_9']],
+    ['an invalid number', ['generate', 'x', '-m', 'm', '-n', 'three']],
+    ['an unknown type', ['convert', 'a', 'b', '--type', 'q3_9']],
     ['a value out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--top-p', '2']],
     ['threads out of range', ['generate', 'Hello', '-m', 'CHECKPOINT', '--threads', '0']],
     ['threads of convert out of range', ['convert', 'CHECKPOINT', 'b', '--threads', '513']],
@@ -312,8 +312,8 @@ describe('the command line', () => {
       'threads of quantize out of range',
       ['quantize', 'CHECKPOINT', 'b', '--type', 'q8_0', '--threads', '0'],
     ],
-    ['a --top that is negative', ['logits', 'Hello', '-m', 'CHECKPOINT', '--top', '-1']],
-  ])('%s ends with exit code 2 and says so on stderr', async (_, args) => {
+    ['a negative --top', ['logits', 'Hello', '-m', 'CHECKPOINT', '--top', '-1']],
+  ])('%s exits with 2 and a message on stderr', async (_, args) => {
     const { stdout, stderr, exitCode } = await gpt2(
       args.map((arg) => (arg === 'CHECKPOINT' ? checkpoint : arg)),
     );
@@ -326,13 +326,13 @@ describe('the command line', () => {
     ['INVALID_FILE', ['inspect', command]],
     ['TOKENIZER_MISSING', ['generate', 'Hello', '-m', fixtureFolder('odd-heads')]],
     ['TOKEN_OUT_OF_RANGE', ['logits', '--tokens', '5,97', '-m', fixtureFolder('odd-heads')]],
-  ])('%s ends with exit code 1 and the code on stderr', async (code, args) => {
+  ])('%s exits with 1 and the code on stderr', async (code, args) => {
     const { stdout, stderr, exitCode } = await gpt2(args);
     expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 1 });
     expect(stderr.trimEnd()).toMatch(new RegExp(`^gpt2: .* \\[${code}\\]$`));
   });
 
-  test('leaves only whole files in the cache', () => {
+  test('leaves only complete files in the cache', () => {
     const files = readdirSync(cache);
     expect(files.length).toBeGreaterThan(1);
     for (const file of files) expect(file).toMatch(/\.gguf$/);

@@ -486,13 +486,13 @@ describe('damaged files are rejected:', () => {
     folder = changedFixture(freshFolder(root), 'odd-heads', {});
     weights = join(folder, 'model.safetensors');
   });
-  const refusal = async (code: ErrorCode = 'INVALID_FILE') =>
+  const rejection = async (code: ErrorCode = 'INVALID_FILE') =>
     (await failure(code, () => convert(folder, join(folder, 'model.gguf')))).message;
 
   test('missing weights', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
     const message = `${folder}: there is no checkpoint in this folder (model.safetensors,`;
-    expect(await refusal('FILE_NOT_FOUND')).toContain(message);
+    expect(await rejection('FILE_NOT_FOUND')).toContain(message);
     expect((await failure('FILE_NOT_FOUND', () => loadModel(folder, loading))).message).toContain(
       message,
     );
@@ -500,24 +500,24 @@ describe('damaged files are rejected:', () => {
 
   test.each([0, 1, 7])('weights of %d bytes', async (size) => {
     truncateSync(weights, size);
-    expect(await refusal()).toContain(`it has ${size} bytes`);
+    expect(await rejection()).toContain(`it has ${size} bytes`);
   });
 
   test('a truncated header', async () => {
     truncateSync(weights, 100);
-    expect(await refusal()).toMatch(/header claims \d+ bytes in a file of 100/);
+    expect(await rejection()).toMatch(/header claims \d+ bytes in a file of 100/);
   });
 
   test('a truncated last tensor', async () => {
     truncateSync(weights, statSync(weights).size - 1);
-    expect(await refusal()).toMatch(/data_offsets/);
+    expect(await rejection()).toMatch(/data_offsets/);
   });
 
   test.each([2n ** 64n - 1n, 2n ** 63n, 2n ** 53n, 200_000_000n])(
     'a header length of %d',
     async (length) => {
       writeRawSafetensors(weights, '{}', Buffer.alloc(64), length);
-      expect(await refusal()).toContain(`its header claims ${length} bytes`);
+      expect(await rejection()).toContain(`its header claims ${length} bytes`);
     },
   );
 
@@ -529,13 +529,13 @@ describe('damaged files are rejected:', () => {
     ['a number', '7'],
   ])('a header that is %s', async (_, header) => {
     writeRawSafetensors(weights, header, Buffer.alloc(64));
-    expect(await refusal()).toMatch(/its header is not (JSON|a JSON object)/);
+    expect(await rejection()).toMatch(/its header is not (JSON|a JSON object)/);
   });
 
   test('tensors that share their bytes', async () => {
     const entry = { dtype: 'F32', shape: [16], data_offsets: [0, 64] };
     writeRawSafetensors(weights, JSON.stringify({ a: entry, b: entry }), Buffer.alloc(64));
-    expect(await refusal()).toContain('claim 128 bytes, but it holds 64: they overlap');
+    expect(await rejection()).toContain('claim 128 bytes, but it holds 64: they overlap');
   });
 
   test.each<[string, unknown]>([
@@ -561,19 +561,19 @@ describe('damaged files are rejected:', () => {
     ['a string', 'F32'],
   ])('a tensor with %s', async (_, entry) => {
     writeRawSafetensors(weights, JSON.stringify({ 'wte.weight': entry }), Buffer.alloc(64));
-    expect(await refusal()).toMatch(/"wte\.weight"/);
+    expect(await rejection()).toMatch(/"wte\.weight"/);
   });
 
   test('a tensor whose type is an array nested too deeply for recursion', async () => {
     const dtype = '['.repeat(1e5) + ']'.repeat(1e5);
     writeRawSafetensors(weights, `{"wte.weight": {"dtype": ${dtype}}}`, Buffer.alloc(64));
-    expect(await refusal()).toContain('"wte.weight" has the unknown dtype');
+    expect(await rejection()).toContain('"wte.weight" has the unknown dtype');
   });
 
   test('a folder in place of the weights', async () => {
     renameSync(weights, join(folder, 'elsewhere'));
     mkdirSync(weights);
-    expect(await refusal('FILE_UNREADABLE')).toContain(weights);
+    expect(await rejection('FILE_UNREADABLE')).toContain(weights);
   });
 });
 
@@ -668,7 +668,7 @@ describe('the vocabulary', () => {
     folder = changedFixture(freshFolder(root), 'odd-heads', {});
     writeFileSync(join(folder, 'merges.txt'), '#version: 0.2\na b\n');
   });
-  const refusal = async () =>
+  const rejection = async () =>
     (await failure('INVALID_FILE', () => loadModel(folder, loading))).message;
 
   test.each<[string, unknown]>([
@@ -680,12 +680,12 @@ describe('the vocabulary', () => {
     ['an object that cannot be converted to a string', { a: { toString: 1, valueOf: 1 } }],
   ])('is rejected if an id is %s', async (_, ids) => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
-    expect(await refusal()).toMatch(/vocab\.json: expected token ids below 97/);
+    expect(await rejection()).toMatch(/vocab\.json: expected token ids below 97/);
   });
 
   test('is rejected with a duplicate id', async () => {
     writeFileSync(join(folder, 'vocab.json'), '{"a": 3, "b": 3}');
-    expect(await refusal()).toMatch(/vocab\.json: the token id 3 occurs twice/);
+    expect(await rejection()).toMatch(/vocab\.json: the token id 3 occurs twice/);
   });
 
   test('is rejected if it is not a JSON object', async () => {
@@ -701,7 +701,7 @@ describe('the vocabulary', () => {
     ];
     for (const text of [...cut, '', '[]', 'null']) {
       writeFileSync(join(folder, 'vocab.json'), text);
-      expect(await refusal()).toMatch(/vocab\.json: it is not (a )?JSON/);
+      expect(await rejection()).toMatch(/vocab\.json: it is not (a )?JSON/);
     }
   });
 
@@ -712,7 +712,7 @@ describe('the vocabulary', () => {
     '{"model": {"type": "BPE", "vocab": {"a": 0}}}',
   ])('is rejected with the tokenizer.json %s', async (text) => {
     writeFileSync(join(folder, 'tokenizer.json'), text);
-    expect(await refusal()).toMatch(/tokenizer\.json: expected a model of type BPE/);
+    expect(await rejection()).toMatch(/tokenizer\.json: expected a model of type BPE/);
   });
 
   test.each(['1', 'null', '{"toString": 1}', '["a", 1]', '[["a"]]', '[[{"toString": 1}]]'])(
@@ -720,7 +720,7 @@ describe('the vocabulary', () => {
     async (merge) => {
       const model = `{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b", ${merge}]}`;
       writeFileSync(join(folder, 'tokenizer.json'), `{"model": ${model}}`);
-      expect(await refusal()).toMatch(/tokenizer\.json: expected the merges to be strings/);
+      expect(await rejection()).toMatch(/tokenizer\.json: expected the merges to be strings/);
     },
   );
 
@@ -728,7 +728,7 @@ describe('the vocabulary', () => {
     writeFileSync(join(folder, 'vocab.json'), '{"a": 0}');
     const config = { ...readConfig('odd-heads'), vocab_size: 2 ** 31 - 1 };
     writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
-    expect(await refusal()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
+    expect(await rejection()).toMatch(/"wte\.weight" to have the shape \[2147483647, 24\]/);
   });
 
   test('may use any JSON syntax', async () => {

@@ -1,4 +1,4 @@
-// Models that nobody has trained: their sizes, their initialisation, and what a seed decides.
+// Untrained models: their sizes, their initialisation and their seeds.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,10 +35,10 @@ const describePreset = async (...args: string[]) => {
 };
 
 describe('createModel', () => {
-  test("takes the book's dictionary as it is", async () => {
+  test('accepts the config of "Build a Large Language Model (From Scratch)"', async () => {
     await using model = await createModel(small, { cacheDir, threads: 1 });
-    // By hand: embeddings, per layer two norms, 256 × 768 without bias, 256 × 256, 256 × 1024 and back
-    // with biases, and the last norm.
+    // Counted by hand: embeddings; per layer two norms, 256 × 768 without bias, and 256 × 256, 256 × 1024 and
+    // 1024 × 256 with biases; the final norm.
     const layer = 4 * 256 + 256 * 768 + 257 * 256 + 257 * 1024 + 1025 * 256;
     expect(model.config).toMatchObject({
       vocabSize: 1000,
@@ -56,22 +56,22 @@ describe('createModel', () => {
     expect(tokens).toHaveLength(5);
   });
 
-  test('has biases of queries, keys and values unless told otherwise', async () => {
+  test('has query, key and value biases by default', async () => {
     const { qkv_bias: _, ...rest } = small;
     await using without = await createModel(small, { cacheDir });
     await using model = await createModel(rest, { cacheDir });
     expect(model.config.parameterCount - without.config.parameterCount).toBe(2 * 3 * 256);
   });
 
-  test("has logits as large as GPT-2's initialisation makes them", async () => {
-    // The last norm leaves numbers of deviation 1, and the head's deviate by 0.02: √256 × 0.02 = 0.32.
+  test("has logits with the standard deviation that GPT-2's initialisation gives", async () => {
+    // The final norm's output has a standard deviation of 1, the head's weights one of 0.02: √256 × 0.02 = 0.32.
     await using model = await createModel(small, { cacheDir, seed: 1 });
     const { data } = await model.logits([5, 6, 7], { positions: 'all' });
     expect(standardDeviation(data)).toBeGreaterThan(0.3);
     expect(standardDeviation(data)).toBeLessThan(0.34);
   });
 
-  test('is the same for the same seed, and another one otherwise', async () => {
+  test('is reproducible with a seed and differs otherwise', async () => {
     const logits = async (seed?: number) => {
       await using model = await createModel(small, { cacheDir, seed });
       return (await model.logits([1, 2, 3])).data;
@@ -88,7 +88,7 @@ describe('createModel', () => {
     expect(drawn).not.toEqual(drawnAgain);
   });
 
-  test("with GPT-2's vocabulary works on text", async () => {
+  test("tokenizes text with GPT-2's vocabulary", async () => {
     const config = { ...small, vocab_size: 50_257, emb_dim: 32 };
     await using model = await createModel(config, { cacheDir, type: 'q8_0' });
     const { text, tokens } = await model.generate('Hello world', { maxTokens: 4, seed: 1 });
@@ -97,7 +97,7 @@ describe('createModel', () => {
     expect(model.config.fileType).toBe('q8_0');
   });
 
-  test('leaves nothing behind where it is stopped', async () => {
+  test('leaves nothing behind if it is aborted', async () => {
     const folder = freshFolder(root);
     const controller = new AbortController();
     const creating = createModel('124M', {
@@ -116,22 +116,26 @@ describe('createModel', () => {
     ['an unknown size', '125M', /the config to be .* but received "125M"/],
     ['a missing size', { ...small, n_heads: undefined }, /n_heads to be a whole number/],
     ['a size of 0', { ...small, n_layers: 0 }, /n_layers to be a whole number/],
-    ['a width that heads do not divide', { ...small, n_heads: 3 }, /emb_dim to be a multiple/],
+    [
+      'a width that is no multiple of the heads',
+      { ...small, n_heads: 3 },
+      /emb_dim to be a multiple/,
+    ],
     ['a rate above 1', { ...small, drop_rate: 1.5 }, /drop_rate to be a number from 0 to 1/],
-    ['a bias that is no boolean', { ...small, qkv_bias: 1 }, /qkv_bias to be/],
-  ])('refuses %s', async (_, config, message) => {
+    ['a bias that is not a boolean', { ...small, qkv_bias: 1 }, /qkv_bias to be/],
+  ])('rejects %s', async (_, config, message) => {
     const error = await failure('INVALID_ARGUMENT', () => createModel(config as PresetName));
     expect(error.message).toMatch(message);
   });
 
-  test('refuses what it does not know', async () => {
+  test('rejects unknown settings and options', async () => {
     const config = { ...small, n_head: 4 } as Gpt2Config;
     await failure('UNKNOWN_OPTION', () => createModel(config));
     await failure('UNKNOWN_OPTION', () => createModel(small, { seeds: 1 } as object));
     await failure('INVALID_ARGUMENT', () => createModel(small, { seed: -1 }));
   });
 
-  test('says where it cannot write', async () => {
+  test('names a folder that it cannot write to', async () => {
     const options = { cacheDir: join(__filename, 'folder') };
     const { message } = await failure('FILE_UNWRITABLE', () => createModel(small, options));
     expect(message).toContain(options.cacheDir);
@@ -139,7 +143,7 @@ describe('createModel', () => {
 });
 
 describe('gpt2 describe', () => {
-  // As counted in the weights that OpenAI published.
+  // Counted in the weights that OpenAI published.
   test.each<[string, number]>([
     ['124M', 124_439_808],
     ['117M', 124_439_808],
@@ -156,7 +160,7 @@ describe('gpt2 describe', () => {
     expect(cache.tokens).toBe(1024);
   });
 
-  test('draws the layers, with the memory for weights and cache', async () => {
+  test('shows the layers and the memory for weights and cache', async () => {
     const text = await describePreset('124M', '--context', '100');
     expect(text).toContain('12 layers of width 768, 12 heads of 64, context 1,024, 50,257 tokens');
     expect(text).toMatch(/token embedding +50,257 × 768 +38,597,376 +154 MB/);
@@ -167,7 +171,7 @@ describe('gpt2 describe', () => {
     expect(text).toContain('keys and values of 100 tokens: 7.37 MB in f32, 3.69 MB in f16');
   });
 
-  test('counts bytes in other types', async () => {
+  test('computes the size in other types', async () => {
     const { weightBytes } = JSON.parse(await describePreset('124M', '--type', 'q8_0', '--json'));
     expect(weightBytes).toBeGreaterThan(124_439_808);
     expect(weightBytes).toBeLessThan(124_439_808 * 1.08);

@@ -1,5 +1,5 @@
-// Damage to files, as fast-check draws it: bytes changed, and JSON in which something else stands. Plain
-// objects, so that a failure shows what was done.
+// Arbitraries for damage to files: changed bytes, and JSON with replaced values. The damage is described by plain
+// objects, so that fast-check can print it when a test fails.
 
 import fc from 'fast-check';
 
@@ -14,7 +14,7 @@ export type ByteDamage = { at: number } & (
 
 const offset = fc.nat(1 << 16);
 const count = fc.integer({ min: 1, max: 64 });
-// Numbers at the edges of their types, as formats that count in them have them.
+// Boundary values of the integer types in which file formats store sizes.
 const edges = [0n, 1n, 0x7fn, 0xffn, 0x7fff_ffffn, 0xffff_ffffn, 1n << 32n, 1n << 53n, 1n << 63n];
 const bytes = fc.oneof(
   fc.uint8Array({ minLength: 1, maxLength: 16 }),
@@ -59,7 +59,7 @@ export function damageBytes(file: Buffer, damage: ByteDamage): Buffer {
   }
 }
 
-/** Which value of a JSON text is meant, by the index among the children at each step, and what becomes of it. */
+/** Replaces the value at a path in a JSON text. A step of the path is an index among the children. */
 export interface JsonDamage {
   steps: number[];
   text: string;
@@ -94,7 +94,7 @@ const hostileTexts = [
   '{"toString":1,"valueOf":1}',
   '{"length":-1}',
   '{"then":1}',
-  // More than one value: keys that occur twice, or no JSON at all.
+  // More than one value: duplicate keys or invalid JSON.
   '1,"model_type":"llama"',
   '1,"vocab_size":7,"n_embd":2',
   '1,"__proto__":{"n_layer":1}',
@@ -108,7 +108,7 @@ export const jsonDamage: fc.Arbitrary<JsonDamage> = fc.record({
   ),
 });
 
-/** The JSON text with another text in the place of one of its values. */
+/** Returns the JSON text with one of its values replaced. */
 export function damageJson(json: string, { steps, text }: JsonDamage): string {
   const hole = '\ue000';
   const withHole = (value: unknown, depth: number): unknown => {
@@ -121,6 +121,6 @@ export function damageJson(json: string, { steps, text }: JsonDamage): string {
       ? value.with(Number(key), changed)
       : Object.fromEntries([...entries, [key, changed]]);
   };
-  // A function, since a text to put in may hold "$&", which stands for what was found.
+  // Replaced through a function, since the new text may contain "$&".
   return JSON.stringify(withHole(JSON.parse(json), 0)).replace(`"${hole}"`, () => text);
 }

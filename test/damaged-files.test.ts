@@ -1,5 +1,5 @@
-// Files that are damaged at random: a call on them works, and then the model computes, or it is refused
-// with an error that says what is wrong with the file, and leaves nothing behind.
+// Randomly damaged files. Either the model opens and computes, or the call fails with an error about the file and
+// leaves nothing behind.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,38 +17,41 @@ import {
   jsonDamage,
 } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
-import { expectLittleMemory } from './memory-peak.js';
+import { expectBoundedMemory } from './memory-peak.js';
 import { splitGguf } from './split-gguf.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
 
-const refusals = ['FILE_NOT_FOUND', 'FILE_UNREADABLE', 'INVALID_FILE', 'UNSUPPORTED_MODEL'];
-// A few milliseconds is what it takes.
-const mostMilliseconds = 5000;
+const rejections = ['FILE_NOT_FOUND', 'FILE_UNREADABLE', 'INVALID_FILE', 'UNSUPPORTED_MODEL'];
+// It usually takes a few milliseconds.
+const maxMilliseconds = 5000;
 
-/** What a call on so many bytes gives; undefined if it refuses a file. Any other failure is passed on. */
-async function unlessRefused<T>(bytes: number, call: () => Promise<T>): Promise<T | undefined> {
+/**
+ * Runs a call on files of this total size. Returns its result, or undefined if it rejects a file; rethrows all other
+ * errors.
+ */
+async function unlessRejected<T>(bytes: number, call: () => Promise<T>): Promise<T | undefined> {
   const start = performance.now();
   let result: T | undefined;
-  await expectLittleMemory(bytes, async () => {
+  await expectBoundedMemory(bytes, async () => {
     try {
       result = await call();
     } catch (error) {
-      if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
+      if (!(error instanceof Gpt2Error && rejections.includes(error.code))) throw error;
     }
   });
-  expect(performance.now() - start).toBeLessThan(mostMilliseconds);
+  expect(performance.now() - start).toBeLessThan(maxMilliseconds);
   return result;
 }
 
-/** Computes with a model that opened. */
+/** Expects a model to open and to compute. */
 async function expectToCompute(path: string, options = {}): Promise<void> {
   await using model = await loadModel(path, { threads: 1, ...options });
   const { data, shape } = await model.logits([0]);
   expect(data.length).toBe(shape[0] * shape[1]);
   const generation = model.generate([0], { maxTokens: 2 });
-  // Numbers that a change has made very large or no numbers at all.
+  // The damage may have made weights huge or NaN.
   await generation.catch((error) => expect(error).toMatchObject({ code: 'NOT_FINITE' }));
 }
 
@@ -96,7 +99,7 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
   fc.record({ kind: fc.constant('other' as const), index: fc.nat(7) }),
 );
 
-/** The header's JSON of a safetensors file changed, and its length with it. */
+/** Changes the JSON header of a safetensors file, and its length accordingly. */
 function changeHeader(file: Buffer, change: (json: string) => string): Buffer {
   const length = Number(file.readBigUInt64LE(0));
   const header = Buffer.from(change(file.toString('utf8', 8, 8 + length)));
@@ -149,7 +152,7 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
       const cacheDir = join(run, 'cache');
 
       const size = [...files.values()].reduce((sum, { length }) => sum + length, 0);
-      const isConverted = await unlessRefused(size, async () => {
+      const isConverted = await unlessRejected(size, async () => {
         await convert(folder, target, { type });
         return true;
       });
@@ -159,7 +162,7 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
         expect(readdirSync(join(run, 'converted'))).toEqual(['model.gguf']);
         expect(readdirSync(cacheDir)).toHaveLength(1);
       } else {
-        expect(await unlessRefused(size, () => loadModel(folder, { cacheDir, type }))).toBe(
+        expect(await unlessRejected(size, () => loadModel(folder, { cacheDir, type }))).toBe(
           undefined,
         );
         for (const written of [join(run, 'converted'), cacheDir]) {
@@ -182,7 +185,7 @@ test('a GGUF file', { timeout: fuzzTimeout }, () =>
         const path = join(root, 'damaged.gguf');
         const bytes = changes.reduce(damageBytes, gguf);
         writeFileSync(path, bytes);
-        const opened = await unlessRefused(bytes.length, () =>
+        const opened = await unlessRejected(bytes.length, () =>
           loadModel(path, { mmap, threads: 1 }),
         );
         await opened?.dispose();
@@ -211,13 +214,13 @@ test('a part of a split GGUF file', { timeout: fuzzTimeout }, () =>
         const size = damaged.length + 2 * bytes.length;
         writeFileSync(path, damaged);
         const target = join(root, 'from-damaged-parts.gguf');
-        const opened = await unlessRefused(size, () => loadModel(first, { mmap, threads: 1 }));
+        const opened = await unlessRejected(size, () => loadModel(first, { mmap, threads: 1 }));
         await opened?.dispose();
         if (opened) await expectToCompute(first, { mmap });
         await addon()
           .inspectGguf(first)
-          .catch(({ code }) => expect(refusals).toContain(code));
-        const converted = await unlessRefused(size, async () => {
+          .catch(({ code }) => expect(rejections).toContain(code));
+        const converted = await unlessRejected(size, async () => {
           await convert(first, target, { type: 'f16' });
           return true;
         });

@@ -1,5 +1,5 @@
-// What PyTorch and TensorFlow write, damaged where it says how to read the rest: it opens or is refused, in
-// time, within memory, and never by a crash.
+// PyTorch and TensorFlow checkpoints with damaged structure: they open or are rejected, without a crash and within
+// limits on time and memory.
 
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -11,17 +11,17 @@ import { convert, Gpt2Error } from '../dist/index.js';
 import { writeSmallCheckpoint } from './checkpoint-folder.js';
 import { byteDamage, damageBytes } from './damage.js';
 import { fuzzRuns, fuzzTimeout } from './fuzz-runs.js';
-import { expectLittleMemory, peakGrowth } from './memory-peak.js';
+import { expectBoundedMemory, peakGrowth } from './memory-peak.js';
 import { readSafetensors } from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 import { sortedTable, tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
 const root = temporaryFolder();
 const pytorch = join(__dirname, 'fixtures', 'pytorch');
-const refusals = ['FILE_NOT_FOUND', 'FILE_UNREADABLE', 'INVALID_FILE', 'UNSUPPORTED_MODEL'];
-const mostMilliseconds = 5000;
+const rejections = ['FILE_NOT_FOUND', 'FILE_UNREADABLE', 'INVALID_FILE', 'UNSUPPORTED_MODEL'];
+const maxMilliseconds = 5000;
 
-/** A file, and which bytes of it say how to read the rest. */
+/** A file and the range of bytes that describe its structure. */
 interface Structured {
   path: string;
   bytes: Buffer;
@@ -29,7 +29,7 @@ interface Structured {
   to: number;
 }
 
-/** From a text that occurs once to another one. */
+/** The range from one text, which occurs once, to the next occurrence of another. */
 function between(path: string, first: string, last: string): Structured {
   const bytes = readFileSync(path);
   const from = bytes.indexOf(first, 0, 'latin1');
@@ -69,7 +69,7 @@ const structures: Record<string, () => Structured> = {
   },
 };
 
-test.runIf(process.platform === 'linux')('how much memory a call takes is seen', async () => {
+test.runIf(process.platform === 'linux')('peakGrowth measures the memory of a call', async () => {
   const grown = await peakGrowth(async () => Buffer.alloc(40_000_000, 1));
   expect(grown).toBeGreaterThan(30_000_000);
 });
@@ -95,12 +95,12 @@ describe('damaged', () => {
           writeFileSync(damaged, Buffer.concat([bytes.subarray(0, from), structure, rest]));
           rmSync(target, { force: true });
           const start = performance.now();
-          await expectLittleMemory(bytes.length, () =>
+          await expectBoundedMemory(bytes.length, () =>
             convert(damaged, target).catch((error) => {
-              if (!(error instanceof Gpt2Error && refusals.includes(error.code))) throw error;
+              if (!(error instanceof Gpt2Error && rejections.includes(error.code))) throw error;
             }),
           );
-          expect(performance.now() - start).toBeLessThan(mostMilliseconds);
+          expect(performance.now() - start).toBeLessThan(maxMilliseconds);
         },
       ),
       fuzzRuns(100),
@@ -108,10 +108,10 @@ describe('damaged', () => {
   });
 });
 
-describe('pickles that want much', () => {
+describe('hostile pickles are rejected within limits:', () => {
   const forbidden = {
     call: () => expect.fail('called'),
-    persistent: () => expect.fail('asked for'),
+    persistent: () => expect.fail('called'),
   };
 
   test.each<[string, string, string]>([
@@ -131,31 +131,31 @@ describe('pickles that want much', () => {
     const before = process.memoryUsage();
     expect(() => new PickleReader(pickle, forbidden).next()).toThrow(PickleError);
     const { heapUsed, external } = process.memoryUsage();
-    // With what the collector has not taken away yet.
+    // Includes garbage that has not been collected yet.
     const grown = heapUsed + external - before.heapUsed - before.external;
     expect(grown).toBeLessThan(2 * pickle.length + 32_000_000);
   });
 
   test.each<[string, string]>([
-    ['of another kind', 'garbage'],
+    ['that are garbage', 'garbage'],
     ['without an end', '\x80\x02}'],
     ['that pop too much', '\x80\x020.'],
     ['that pop a mark', '\x80\x02(a.'],
     ['that set items of a list', '\x80\x02]K\x01K\x02s.'],
     ['that append to a dict', '\x80\x02}K\x01a.'],
-    ['that recall nothing', '\x80\x02h\x05.'],
-    ['that call a text', '\x80\x02X\x01\0\0\0x)R.'],
-    ['that take a number of bytes below 0', '\x80\x02T\xff\xff\xff\xff.'],
+    ['that read a missing memo entry', '\x80\x02h\x05.'],
+    ['that call a string', '\x80\x02X\x01\0\0\0x)R.'],
+    ['with a string of negative length', '\x80\x02T\xff\xff\xff\xff.'],
     ['that make an instance', '\x80\x02cos\nsystem\n)\x81.'],
-    ['whose dicts have keys of any kind', '\x80\x02}NNs.'],
+    ['whose dicts have keys of other types', '\x80\x02}NNs.'],
     ['whose dicts have keys that collide', '\x80\x02}J\xff\xff\xff\x7fNs.'],
-  ])('%s are refused', (_, text) => {
+  ])('pickles %s', (_, text) => {
     const read = () => new PickleReader(Buffer.from(text, 'latin1'), forbidden).next();
     expect(read).toThrow(PickleError);
   });
 });
 
-test('pickles mean what Python means', () => {
+test('pickles are decoded as by Python', () => {
   // pickletools.dis() of pickle.dumps([...], 2), in this order
   const pickle = Buffer.concat([
     Buffer.from('\x80\x02]q\0(K\x05M\x2c\x01J\xff\xff\xff\xff', 'latin1'),
@@ -190,9 +190,9 @@ test('pickles mean what Python means', () => {
   ]);
 });
 
-describe('files of torch.save() that are not what they seem', () => {
-  /** A changed copy of a fixture's weights, and how it is refused. */
-  async function refusal(fixture: string, change: (bytes: Buffer) => Buffer): Promise<Gpt2Error> {
+describe('hostile files of torch.save() are rejected:', () => {
+  /** Returns the error of converting a modified copy of a fixture. */
+  async function rejection(fixture: string, change: (bytes: Buffer) => Buffer): Promise<Gpt2Error> {
     const folder = freshFolder(root);
     cpSync(join(pytorch, fixture), folder, { recursive: true });
     const path = join(folder, 'pytorch_model.bin');
@@ -204,26 +204,29 @@ describe('files of torch.save() that are not what they seem', () => {
   }
   const key = (text: string) => Buffer.from(`X\x01\0\0\0${text}`, 'latin1');
 
-  test.each(['zip', 'legacy'])('two tensors in the smaller storage of one, %s', async (fixture) => {
-    // Storage 2 has the 24 numbers of a norm, storage 4 the 1,728 of a matrix.
-    const error = await refusal(fixture, (bytes) => {
-      if (fixture === 'legacy') {
-        const count = Buffer.from('\xc0\x06\0\0\0\0\0\0', 'latin1'); // 1,728
-        const at = bytes.lastIndexOf(count);
-        bytes.writeUInt8(0xff, at + 1);
+  test.each(['zip', 'legacy'])(
+    'two tensors in a storage too small for one of them, %s',
+    async (fixture) => {
+      // Storage 2 has the 24 elements of a norm, storage 4 the 1,728 of a matrix.
+      const error = await rejection(fixture, (bytes) => {
+        if (fixture === 'legacy') {
+          const count = Buffer.from('\xc0\x06\0\0\0\0\0\0', 'latin1'); // 1,728
+          const at = bytes.lastIndexOf(count);
+          bytes.writeUInt8(0xff, at + 1);
+          return bytes;
+        }
+        const at = bytes.indexOf(key('4'));
+        expect(at).toBeGreaterThan(0);
+        bytes.set(key('2'), at);
         return bytes;
-      }
-      const at = bytes.indexOf(key('4'));
-      expect(at).toBeGreaterThan(0);
-      bytes.set(key('2'), at);
-      return bytes;
-    });
-    expect(error).toMatchObject({ code: 'INVALID_FILE' });
-    expect(error.message).toMatch(/storage/);
-  });
+      });
+      expect(error).toMatchObject({ code: 'INVALID_FILE' });
+      expect(error.message).toMatch(/storage/);
+    },
+  );
 
   test('a directory as large as the file', async () => {
-    const error = await refusal('zip', (bytes) => {
+    const error = await rejection('zip', (bytes) => {
       const end = bytes.lastIndexOf('PK\x05\x06', bytes.length, 'latin1');
       bytes.writeUInt32LE(0xfffffff0, end + 12);
       return bytes.subarray(0, bytes.indexOf('PK\x06\x06', 0, 'latin1'));
@@ -231,8 +234,8 @@ describe('files of torch.save() that are not what they seem', () => {
     expect(error).toMatchObject({ code: 'INVALID_FILE' });
   });
 
-  test('a version that is a deep pile of tuples', async () => {
-    const error = await refusal('legacy', (bytes) => {
+  test('a version that is a deeply nested tuple', async () => {
+    const error = await rejection('legacy', (bytes) => {
       const magic = bytes.subarray(0, bytes.indexOf('.') + 1);
       const pile = Buffer.from(`\x80\x02]${'\x85'.repeat(50_000)}.`, 'latin1');
       return Buffer.concat([magic, pile]);
@@ -242,7 +245,7 @@ describe('files of torch.save() that are not what they seem', () => {
   });
 
   test('an object of a class', async () => {
-    const error = await refusal('legacy', (bytes) => {
+    const error = await rejection('legacy', (bytes) => {
       const start = bytes.subarray(0, bytes.indexOf('.') + 1);
       const object = Buffer.from('\x80\x02cargparse\nNamespace\n)\x81.', 'latin1');
       return Buffer.concat([start, object]);
@@ -252,7 +255,7 @@ describe('files of torch.save() that are not what they seem', () => {
   });
 });
 
-test('tensors that overlap, of 60 layers in one, are refused', async () => {
+test('overlapping tensors, with 60 layers in the bytes of one, are rejected', async () => {
   const error = await convert(join(pytorch, 'overlapping.pt'), join(root, 'never.gguf')).then(
     () => expect.fail('it was converted'),
     (error) => error,
@@ -263,7 +266,7 @@ test('tensors that overlap, of 60 layers in one, are refused', async () => {
   );
 });
 
-test('tables that want much are refused', () => {
+test('hostile sorted tables are rejected', () => {
   const long = 'k'.repeat(900);
   const entries = Array.from({ length: 2000 }, (_, i): [string, Buffer] => [
     `${long}${String(i).padStart(200, '0')}`,

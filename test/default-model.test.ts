@@ -1,4 +1,4 @@
-// The small model that comes with the package, and its f32 master in fixtures/gpt2-books.
+// The small model in the package, and its f32 original in fixtures/gpt2-books.
 
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { temporaryFolder } from './temporary-folder.js';
 
 const file = join(__dirname, '..', 'models', 'gpt2-books.gguf');
 const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
-const master = join(__dirname, 'fixtures', 'gpt2-books');
+const original = join(__dirname, 'fixtures', 'gpt2-books');
 const folder = temporaryFolder();
 const vocabSize = 50_257;
 
@@ -30,9 +30,9 @@ async function losses(model: Model, tokens: number[]): Promise<number[]> {
 
 const mean = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 
-/** A passage of a book that it was not trained on, and what PyTorch says of it. */
+/** A passage from a book outside the training data, with PyTorch's losses and logits. */
 function readGolden(): { tokens: number[]; losses: number[]; logits: Float32Array } {
-  const tensors = readSafetensors(join(master, 'golden.safetensors'));
+  const tensors = readSafetensors(join(original, 'golden.safetensors'));
   const numbers = (name: string) => numbersOf(tensors.get(name) as never);
   return {
     tokens: numbers('tokens'),
@@ -41,10 +41,10 @@ function readGolden(): { tokens: number[]; losses: number[]; logits: Float32Arra
   };
 }
 
-describe('the f32 master', () => {
-  test('says of a text what PyTorch says of it', async () => {
+describe('the f32 original', () => {
+  test('has the same losses and logits as in PyTorch', async () => {
     const golden = readGolden();
-    await using model = await loadModel(master, { type: 'f32', cacheDir: folder });
+    await using model = await loadModel(original, { type: 'f32', cacheDir: folder });
     const ours = await losses(model, golden.tokens);
     for (const [index, loss] of ours.entries()) {
       expect(Math.abs(loss - (golden.losses[index] as number))).toBeLessThan(1e-4);
@@ -53,14 +53,14 @@ describe('the f32 master', () => {
     expect(logitsError(data, golden.logits, vocabSize).max).toBeLessThan(1e-4);
   });
 
-  test('becomes the file of the package by conversion', async () => {
+  test('converts to the file in the package', async () => {
     const target = join(folder, 'converted.gguf');
-    await convert(master, target, { type: 'q8_0' });
+    await convert(original, target, { type: 'q8_0' });
     expect(readFileSync(target).equals(readFileSync(file))).toBe(true);
   });
 });
 
-describe('the model of the package', () => {
+describe('the model in the package', () => {
   let model: Model;
   beforeAll(async () => {
     model = await loadModel();
@@ -85,7 +85,7 @@ describe('the model of the package', () => {
     expect(statSync(file).size).toBeLessThanOrEqual(10_000_000);
   });
 
-  test('predicts as well as its master', async () => {
+  test('predicts as well as its original', async () => {
     const golden = readGolden();
     expect(Math.abs(mean(await losses(model, golden.tokens)) - mean(golden.losses))).toBeLessThan(
       0.02,
@@ -102,11 +102,11 @@ describe('the model of the package', () => {
   });
 
   test.each(['My computer', 'Email 2024', 'Привет', '🙂'])(
-    'goes on in English after %j, of which no book has a word',
+    'continues in English after %j, which occurs in no book',
     async (text) => {
       const { data } = await model.logits(text);
       const sum = data.reduce((total, logit) => total + Math.exp(logit), 0);
-      // They share one row, so they have one logit.
+      // Unused tokens share one embedding row, so they have the same logit.
       const cyrillic = data[model.tokenizer.encode('Привет')[0] as number] as number;
       const unused = data.filter((logit) => logit === cyrillic);
       expect(unused.length).toBeGreaterThan(25_000);
@@ -114,7 +114,7 @@ describe('the model of the package', () => {
     },
   );
 
-  test('is opened without a word', async () => {
+  test('opens silently', async () => {
     const { stdout, stderr, exitCode } = await runNode(`
       const model = await gpt2.loadModel();
       console.log(model.config.layerCount);
@@ -124,7 +124,7 @@ describe('the model of the package', () => {
 });
 
 describe('the command without --model', () => {
-  test('generates what the API does, and tells once on stderr which model it is', async () => {
+  test('generates the same text as the API and names the model once on stderr', async () => {
     await using model = await loadModel();
     const { text } = await model.generate('He said', { maxTokens: 8, seed: 3 });
     const { stdout, stderr, exitCode } = await gpt2(
@@ -150,7 +150,7 @@ describe('the command without --model', () => {
     expect(stderr.match(/no model given/g)).toHaveLength(1);
   });
 
-  test('says nothing of it before a mistake in the options', async () => {
+  test('does not name the model if an option is invalid', async () => {
     const { stderr, exitCode } = await gpt2('generate', 'Hello', '--threads', '0');
     expect(exitCode).toBe(2);
     expect(stderr).not.toContain('no model given');

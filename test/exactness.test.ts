@@ -1,5 +1,5 @@
-// The logits are those of a PyTorch model that shares no code with the library and computes in double
-// precision (scripts/reference). Errors are in units of the standard deviation of the right logits.
+// Compares logits with those of a PyTorch model that shares no code with the library and computes in double precision
+// (scripts/reference). Errors are in units of the standard deviation of the reference logits.
 
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -15,7 +15,7 @@ import {
 import { temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
-// One thread: the files of tests run side by side, and ggml's threads wait for each other by spinning.
+// One thread, since vitest runs test files in parallel and spinning threads would slow each other down.
 const loading = { cacheDir, threads: 1 };
 
 async function errorOf(name: FixtureName, options: LoadOptions) {
@@ -33,12 +33,12 @@ describe('with weights, keys and values in f32', () => {
       cacheType: 'f32',
     });
     expect(config).toMatchObject({ fileType: 'f32', cacheType: 'f32' });
-    // 1e-4 is what is promised; the sums of float32 numbers reach about 3e-6.
+    // The documentation promises 1e-4; rounding in float32 causes about 3e-6.
     expect(max).toBeLessThan(2e-5);
     expect(argmaxAgreement).toBe(1);
   });
 
-  test('a file that is read into memory gives the same numbers as one that is mapped', async () => {
+  test('a file read into memory gives the same logits as a mapped one', async () => {
     const { tokens } = readGolden('wide');
     const logits = await Promise.all(
       [true, false].map(async (mmap) => {
@@ -50,7 +50,7 @@ describe('with weights, keys and values in f32', () => {
   });
 });
 
-// Quantised types come in blocks of 32 or 256 numbers of a row; rows that are no multiple stay in f16.
+// Quantised types have blocks of 32 or 256 elements of a row. Rows whose length is no multiple stay in f16.
 const kinds: Record<FixtureName, 'odd' | 'blocks of 32' | 'blocks of 256'> = {
   'odd-heads': 'odd',
   'head-size-5': 'odd',
@@ -60,9 +60,9 @@ const kinds: Record<FixtureName, 'odd' | 'blocks of 32' | 'blocks of 256'> = {
   wide: 'blocks of 256',
 };
 
-// About twice what was measured. rms and max: in standard deviations of the logits; argmax: the least
-// share of positions where the likeliest token is the same. The fixtures' random weights are far from
-// zero, so rounding shows several times more than in a trained model.
+// About twice the measured errors. rms and max are in standard deviations of the logits; argmax is the minimum share of
+// positions with the same most likely token. The fixtures' random weights are large, so rounding errors are several
+// times those of a trained model.
 interface Bounds {
   rms: number;
   max: number;
@@ -125,7 +125,7 @@ describe('with smaller weights', () => {
   );
 
   test.each(fixtureNames)(
-    '%s in f32 with keys and values in f16 loses only what they lose',
+    '%s in f32 with keys and values in f16 has only their rounding errors',
     async (name) => {
       const { rms, max, argmaxAgreement, config } = await errorOf(name, {
         type: 'f32',
@@ -134,7 +134,7 @@ describe('with smaller weights', () => {
       expect(config).toMatchObject({ fileType: 'f32', cacheType: 'f16' });
       expect(rms).toBeLessThan(0.0014);
       expect(max).toBeLessThan(0.01);
-      // And they do lose something: the option has an effect.
+      // The option has an effect.
       expect(rms).toBeGreaterThan(1e-5);
       expect(argmaxAgreement).toBeGreaterThanOrEqual(0.97);
     },
@@ -142,7 +142,7 @@ describe('with smaller weights', () => {
 });
 
 describe('the types in a converted file', () => {
-  // By the lengths of rows: width for most, the inner width for ffn_down.
+  // Determined by the row length: the width for most matrices, the inner width for ffn_down.
   const vectors = {
     'blk.1.attn_norm.weight': 'f32',
     'blk.1.attn_qkv.bias': 'f32',
@@ -264,7 +264,7 @@ describe('the types in a converted file', () => {
       },
     ],
   ])(
-    '%s as %s: matrices fall back where blocks do not fit, vectors stay f32',
+    '%s as %s: matrices fall back if blocks do not fit, vectors stay f32',
     async (name, type, matrices) => {
       const path = join(cacheDir, `types-${name}-${type}.gguf`);
       await convert(fixtureFolder(name), path, { type });

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { type ErrorCode, Gpt2Error } from '../dist/index.js';
 
-/** The error with which a call fails, which must be one of this package's with the code given. */
+/** Expects a call to fail with a Gpt2Error with this code, and returns the error. */
 export async function failure(code: ErrorCode, call: () => unknown): Promise<Gpt2Error> {
   let result: unknown;
   try {

@@ -1,4 +1,4 @@
-// What happens to a model whose file is changed while it is open.
+// Models whose file is changed while they are open.
 
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ const folder = temporaryFolder();
 const file = join(folder, 'model.gguf');
 beforeAll(() => convert(fixtureFolder('wide'), file));
 
-/** How each kind of call on a model ends when `change` was done to its file. */
+/** Runs `change` on the file of an open model and returns the outcome of each kind of call. */
 async function outcomes(change: string, mmap: boolean): Promise<Record<string, string>> {
   const { stdout, stderr, exitCode, signal } = await runNode(
     `const fs = require('node:fs');
@@ -59,17 +59,17 @@ const refused = Object.fromEntries(
 
 const inPlace: [what: string, change: string][] = [
   ['made empty', 'fs.truncateSync(path, 0);'],
-  ['cut off', 'fs.truncateSync(path, 5000);'],
+  ['truncated', 'fs.truncateSync(path, 5000);'],
   ['made longer', "fs.appendFileSync(path, 'more');"],
-  ['copied over', 'fs.writeFileSync(path, fs.readFileSync(args.file).fill(7, 4000));'],
+  ['overwritten', 'fs.writeFileSync(path, fs.readFileSync(args.file).fill(7, 4000));'],
   [
-    'cut off and filled with zeros',
+    'truncated and filled with zeros',
     'fs.truncateSync(path, 0); fs.truncateSync(path, fs.statSync(args.file).size);',
   ],
 ];
 
 describe('a mapped file', () => {
-  test.each(inPlace)('that was %s is an error of every call that needs it', async (_, change) => {
+  test.each(inPlace)('that was %s fails every call that needs it', async (_, change) => {
     expect(await outcomes(change, true)).toEqual(refused);
   });
 
@@ -80,7 +80,7 @@ describe('a mapped file', () => {
       "fs.writeFileSync(path + '2', 'other'); fs.renameSync(path + '2', path);",
     ],
     ['made unreadable', 'fs.chmodSync(path, 0);'],
-  ])('that was %s stays as it was', async (_, change) => {
+  ])('that was %s is still usable', async (_, change) => {
     expect(await outcomes(change, true)).toEqual(fine);
   });
 });
@@ -115,9 +115,6 @@ test.skipIf(process.platform === 'win32')(
   },
 );
 
-test.each(inPlace)(
-  'a file in memory that was %s is none of the model’s concern',
-  async (_, change) => {
-    expect(await outcomes(change, false)).toEqual(fine);
-  },
-);
+test.each(inPlace)('a file in memory that was %s does not affect the model', async (_, change) => {
+  expect(await outcomes(change, false)).toEqual(fine);
+});

@@ -1,4 +1,4 @@
-// A disk that is full, in a mount namespace of its own; where the system grants none, there is no such disk.
+// A full disk, in a mount namespace. The tests are skipped if the system does not permit one.
 
 import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -17,7 +17,7 @@ const environment = { ...process.env, DISK: disk };
 const hasDisk =
   spawnSync('unshare', ['-rm', 'sh', '-c', mount(1)], { env: environment }).status === 0;
 
-let checkpoint: string; // of 1.6 MB of weights
+let checkpoint: string; // 1.6 MB of weights
 let hub: HubStandIn;
 
 beforeAll(async () => {
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => hub.stop());
 
-/** What a call on a small disk fails with, and which files are on it afterwards. */
+/** Runs a call on a small disk. Returns its error and the files left on the disk. */
 function onSmallDisk(megabytes: number, call: string): Promise<{ error: string; files: string[] }> {
   const script = `
     const { readdirSync, statSync } = require('node:fs');
@@ -65,7 +65,7 @@ test.skipIf(!hasDisk).each([
   ['quantising', 'convert(checkpoint, disk + "/q.gguf", { type: "q8_0" })', /the disk is full/],
   ['createModel', 'createModel("124M")', /bytes are needed, but only \d+ are free/],
   ['a download', 'loadModel("some/model")', /bytes are needed, but only \d+ are free/],
-])('%s says so and leaves nothing under a final name', async (_, call, message) => {
+])('%s fails with the reason and leaves nothing under a final name', async (_, call, message) => {
   const { error, files } = await onSmallDisk(1, call);
   expect(error).toMatch(/^FILE_UNWRITABLE /);
   expect(error).toMatch(message);
@@ -73,7 +73,7 @@ test.skipIf(!hasDisk).each([
   expect(files.filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
 
-test.skipIf(!hasDisk)('a disk that becomes full in the middle of a download', async () => {
+test.skipIf(!hasDisk)('a download fails if the disk fills up meanwhile', async () => {
   const call = `loadModel('some/model', {
     onProgress: ({ done }) => {
       if (done > 1_500_000) {
@@ -86,7 +86,7 @@ test.skipIf(!hasDisk)('a disk that becomes full in the middle of a download', as
   expect(files.filter((name) => /safetensors$|refs/.test(name))).toEqual([]);
 });
 
-test.skipIf(!hasDisk)('there is room for all of it on a larger one', async () => {
+test.skipIf(!hasDisk)('a download succeeds on a larger disk', async () => {
   const { error } = await onSmallDisk(20, 'loadModel("some/model")');
   expect(error).toBe('none');
 });

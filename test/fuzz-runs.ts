@@ -3,8 +3,8 @@ import type { Parameters } from 'fast-check';
 const { GPT2_FUZZ_RUNS, GPT2_FUZZ_SEED } = process.env;
 
 /**
- * How often a property is tried: a few times in the usual run, GPT2_FUZZ_RUNS times in a long one. With
- * GPT2_FUZZ_SEED a run that ended without a report, as a crash does, can be done again.
+ * The number of runs of a property: `usual`, or GPT2_FUZZ_RUNS if that is set. GPT2_FUZZ_SEED repeats a run that ended
+ * without a report, as a crash does.
  */
 export function fuzzRuns(usual: number): Parameters<unknown> {
   return {
@@ -13,5 +13,5 @@ export function fuzzRuns(usual: number): Parameters<unknown> {
   };
 }
 
-/** Milliseconds, for what hangs; none for as many runs as are asked for. */
+/** In milliseconds; unlimited if GPT2_FUZZ_RUNS is set. */
 export const fuzzTimeout = GPT2_FUZZ_RUNS === undefined ? 120_000 : 0;

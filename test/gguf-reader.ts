@@ -1,15 +1,15 @@
-// Reads GGUF files, apart from the library's own reader and writer.
+// Reads GGUF files, independently of the library's reader and writer.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 import { readFileSync } from 'node:fs';
 import { numbersOf } from './safetensors-file.js';
 
 export interface GgufTensor {
-  /** number of the type in ggml */
+  /** The number of the type in ggml. */
   type: number;
-  /** the contiguous dimension first */
+  /** In ggml's order: the contiguous dimension first. */
   shape: number[];
-  /** from the start of the data */
+  /** From the start of the data. */
   offset: number;
   bytes: Buffer;
 }
@@ -17,10 +17,10 @@ export interface GgufTensor {
 export interface GgufFile {
   version: number;
   metadata: Map<string, unknown>;
-  /** as they stand in the file, key after key */
+  /** The encoded metadata. */
   metadataBytes: Buffer;
   tensors: Map<string, GgufTensor>;
-  /** where the data starts in the file */
+  /** The offset of the data in the file. */
   dataStart: number;
 }
 
@@ -81,10 +81,10 @@ export function readGguf(path: string): GgufFile {
   return { version, metadata, metadataBytes, tensors, dataStart };
 }
 
-/** The names of the types of plain numbers in safetensors, by ggml's numbers. */
+/** Safetensors' names of the unquantised types, by ggml's numbers. */
 export const plainTypes: Record<number, string> = { 0: 'F32', 1: 'F16', 30: 'BF16' };
 
-/** A tensor's numbers. q8_0: blocks of an f16 scale and 32 signed bytes. */
+/** Decodes a tensor's elements. A q8_0 block is an f16 scale and 32 signed bytes. */
 export function ggufNumbers({ type, bytes }: GgufTensor): number[] {
   const dtype = plainTypes[type];
   if (dtype) return numbersOf({ dtype, bytes });

@@ -17,10 +17,10 @@ export function fixtureFolder(name: FixtureName): string {
   return join(checkpointsFolder, name);
 }
 
-/** What PyTorch computed in double precision for a fixture. */
+/** PyTorch's logits for a fixture, in double precision. */
 export interface Golden {
   tokens: number[];
-  /** a row for each token */
+  /** [tokens, vocabSize] */
   logits: Float32Array;
   vocabSize: number;
 }
@@ -37,11 +37,11 @@ export function readGolden(name: FixtureName): Golden {
   };
 }
 
-/** How far logits are from the right ones, in units of the standard deviation of the right ones. */
+/** The error of logits, in units of the standard deviation of the expected ones. */
 export interface LogitsError {
   max: number;
   rms: number;
-  /** the share of rows whose largest logit is at the same place */
+  /** The share of rows with the same argmax. */
   argmaxAgreement: number;
 }
 
@@ -58,8 +58,8 @@ export function logitsError(
   let squares = 0;
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs((actual[i] as number) - (expected[i] as number));
-    // NaN is no difference that Math.max would keep or any bound would catch.
-    if (Number.isNaN(difference)) throw new Error(`the logit ${i} is no number`);
+    // NaN must not pass as an error below the bound.
+    if (Number.isNaN(difference)) throw new Error(`the logit ${i} is NaN`);
     max = Math.max(max, difference);
     squares += difference ** 2;
   }
@@ -76,7 +76,7 @@ export function logitsError(
   };
 }
 
-/** Where the largest number is; of equals, the first. */
+/** The index of the largest element, the first of equals. */
 export function argmax(numbers: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < numbers.length; i++) {

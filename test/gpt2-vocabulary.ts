@@ -1,9 +1,9 @@
-// GPT-2's vocabulary for tests, as bytes and as files spell it.
+// GPT-2's vocabulary for tests, as bytes and as spelt in files.
 
 import r50kBase from 'gpt-tokenizer/bpeRanks/r50k_base';
 import { gpt2Vocabulary } from '../scripts/gpt2-vocabulary.mjs';
 
-/** The 50,256 tokens of text as bytes, by id, which is the order in which they were learnt. */
+/** The bytes of the 50,256 text tokens by id, which is the order in which they were learnt. */
 export function rankedTokens(): Buffer[] {
   const ranks = r50kBase as readonly (string | readonly number[])[];
   return ranks.map((token) =>
@@ -11,7 +11,7 @@ export function rankedTokens(): Buffer[] {
   );
 }
 
-/** The 50,257 tokens as GGUF and vocab.json spell them, by id. */
+/** The 50,257 tokens by id, as GGUF and vocab.json spell them. */
 export function spelledTokens(): string[] {
   const { vocab } = gpt2Vocabulary() as { vocab: Record<string, number> };
   return Object.entries(vocab)

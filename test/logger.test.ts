@@ -1,4 +1,4 @@
-// What ggml says goes to the logger, and never to the host's stdout or stderr.
+// ggml's log messages go to the logger, never to the host's stdout or stderr.
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { packageEntry, runNode } from './node-process.js';
 import type { StoredTensor } from './safetensors-file.js';
 import { temporaryFolder } from './temporary-folder.js';
 
-// A context so long that the keys and values for all of it take 1 GB.
+// A context so long that its KV cache takes 1 GB.
 const context = 262_144;
 const folder = temporaryFolder();
 const file = join(folder, 'model.gguf');
@@ -30,8 +30,8 @@ beforeAll(async () => {
   await convert(checkpoint, file);
 });
 
-// On the CPU ggml says something when memory is refused. The limit is set once the model is there, and
-// leaves Node what it needs.
+// On the CPU ggml logs a failed allocation. The limit is set after the model was loaded and leaves enough memory for
+// Node.
 const canLimit = process.platform === 'linux' && spawnSync('prlimit', ['--version']).status === 0;
 const exhaustMemory = `
   const { execFileSync } = require('node:child_process');
@@ -41,8 +41,8 @@ const exhaustMemory = `
   const error = await model.logits(tokens).catch((error) => error);
 `;
 
-describe.runIf(canLimit)('lines about memory that was refused', () => {
-  test('come to the logger of the model, with their level', async () => {
+describe.runIf(canLimit)('log messages about failed allocations', () => {
+  test('go to the logger of the model, with their level', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `const lines = [];
        const others = [];
@@ -60,7 +60,7 @@ describe.runIf(canLimit)('lines about memory that was refused', () => {
     expect(others).toEqual([]);
   });
 
-  test('end the process only if the logger throws and nobody catches that', async () => {
+  test('end the process only if the logger throws and the exception is not caught', async () => {
     for (const catching of [true, false]) {
       const { stdout, exitCode } = await runNode(
         `if (args.catching) process.on('uncaughtException', ({ message }) => console.log(message));
@@ -76,7 +76,7 @@ describe.runIf(canLimit)('lines about memory that was refused', () => {
     }
   });
 
-  test('come to the logger of a worker’s model, in the worker', async () => {
+  test('go to the logger of a worker’s model, in the worker', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `const { Worker } = require('node:worker_threads');
        new Worker(\`const { parentPort, workerData: args } = require('node:worker_threads');
@@ -91,7 +91,7 @@ describe.runIf(canLimit)('lines about memory that was refused', () => {
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'true\n', stderr: '', exitCode: 0 });
   });
 
-  test('are nowhere without a logger, and the model goes on', async () => {
+  test('are dropped without a logger, and the model keeps working', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `const model = await gpt2.loadModel(args.file, { threads: 1, cacheType: 'f32' });
        ${exhaustMemory}

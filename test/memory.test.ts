@@ -1,4 +1,4 @@
-// Memory, file descriptors and threads come back: from what is disposed, and from what is only dropped.
+// Memory, file descriptors and threads are released, both by dispose() and by garbage collection.
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,10 +12,10 @@ const folder = temporaryFolder();
 const file = join(folder, 'model.gguf');
 beforeAll(() => convert(fixtureFolder('wide'), file));
 
-// V8's own heap grows by up to 30 MB until it has found its size; what leaks in these tests would be hundreds.
-const flat = 50e6;
+// V8's heap grows by up to 30 MB before it stabilises. A leak in these tests would be hundreds of megabytes.
+const maxGrowth = 50e6;
 
-/** `measure()`: what the process holds once the garbage is collected and the engines are at rest. */
+/** Defines `measure()`, which returns the process's resources after garbage collection, with the worker threads idle. */
 const measuring = `
   require('node:v8').setFlagsFromString('--expose-gc');
   const gc = require('node:vm').runInNewContext('gc');
@@ -31,31 +31,31 @@ const measuring = `
   };
 `;
 
-interface Held {
+interface Resources {
   rss: number;
   heapUsed: number;
   files: number;
   threads: number;
 }
 
-/** Runs a script that prints what is held before and after. */
-async function heldBeforeAndAfter(script: string): Promise<[Held, Held]> {
+/** Runs a script that prints the resources before and after its work. */
+async function resourcesBeforeAndAfter(script: string): Promise<[Resources, Resources]> {
   const { stdout, stderr, exitCode } = await runNode(`${measuring}${script}`, { file });
   expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
   return JSON.parse(stdout);
 }
 
-function expectFlat([before, after]: [Held, Held]): void {
+function expectFlat([before, after]: [Resources, Resources]): void {
   expect(after.files).toBe(before.files);
-  // The last engine's thread may still be there; it is waited for when the next one starts.
+  // The last model's thread may still exist: it is joined when the next one starts.
   expect(after.threads).toBeLessThanOrEqual(before.threads + 1);
-  expect(after.rss - before.rss).toBeLessThan(flat);
+  expect(after.rss - before.rss).toBeLessThan(maxGrowth);
   expect(after.heapUsed - before.heapUsed).toBeLessThan(1e6);
 }
 
 describe('memory stays flat', () => {
   test.each([true, false])('when 200 models are opened and closed, mmap %s', async (mmap) => {
-    const held = await heldBeforeAndAfter(
+    const resources = await resourcesBeforeAndAfter(
       `const once = async (i) => {
          const model = await gpt2.loadModel(args.file, { threads: 2, mmap: ${mmap} });
          if (i % 10 === 0) await model.logits([1, 2, 3]);
@@ -66,11 +66,11 @@ describe('memory stays flat', () => {
        for (let i = 0; i < 200; i++) await once(i);
        console.log(JSON.stringify([before, await measure()]));`,
     );
-    expectFlat(held);
+    expectFlat(resources);
   });
 
-  test('when thousands of calls share a signal that is never aborted', async () => {
-    const held = await heldBeforeAndAfter(
+  test('when thousands of calls share one signal', async () => {
+    const resources = await resourcesBeforeAndAfter(
       `const model = await gpt2.loadModel(args.file, { threads: 1 });
        const session = model.createSession();
        const { signal } = new AbortController();
@@ -85,11 +85,11 @@ describe('memory stays flat', () => {
        for (let i = 0; i < 2000; i++) await once();
        console.log(JSON.stringify([before, await measure()]));`,
     );
-    expectFlat(held);
+    expectFlat(resources);
   });
 
-  test('when calls are aborted, fail or are left', async () => {
-    const held = await heldBeforeAndAfter(
+  test('when calls are aborted, fail or are left early', async () => {
+    const resources = await resourcesBeforeAndAfter(
       `const model = await gpt2.loadModel(args.file, { threads: 1 });
        const counts = { aborted: 0, failed: 0, left: 0 };
        const once = async () => {
@@ -111,15 +111,15 @@ describe('memory stays flat', () => {
        if (aborted < 2750 || failed !== 5500 || left !== 5500) throw new Error(JSON.stringify(counts));
        console.log(JSON.stringify([before, await measure()]));`,
     );
-    expectFlat(held);
+    expectFlat(resources);
   });
 });
 
-// Nothing calls gc() while these run. The collector comes by itself, since it has been told of the native
-// memory; else all of it would still be there.
-describe('what is dropped is collected', () => {
-  test('200 models whose files were read into memory, and whose loggers know them', async () => {
-    const [before, after] = await heldBeforeAndAfter(
+// Nothing calls gc() during the work in these tests. The collector runs because it is informed of the native memory
+// (AdjustExternalMemory). Without that, all of it would remain allocated.
+describe('garbage collection frees', () => {
+  test('200 models whose files were read into memory and whose loggers refer to them', async () => {
+    const [before, after] = await resourcesBeforeAndAfter(
       `const once = async () => {
          let model;
          const logger = () => model;
@@ -141,13 +141,13 @@ describe('what is dropped is collected', () => {
     ['sessions', 'model.createSession().evaluate([1])'],
     ['forks', 'first.fork().evaluate([1])'],
   ])('10,000 %s', async (_, make) => {
-    const positions = 64; // the least that a session has room for
+    const positions = 64; // the minimum capacity of a session
     await using model = await loadModel(file);
     const { layerCount, embeddingLength, cacheType } = model.config;
     const numberBytes = cacheType === 'f32' ? 4 : 2;
     const cacheBytes = 2 * layerCount * positions * embeddingLength * numberBytes;
 
-    const [before, after] = await heldBeforeAndAfter(
+    const [before, after] = await resourcesBeforeAndAfter(
       `const model = await gpt2.loadModel(args.file, { threads: 1 });
        const first = model.createSession();
        await first.evaluate([1]);

@@ -1,4 +1,4 @@
-// Others in the same process: more models, another version of the package, the host's own work.
+// Neighbours in the same process: other models, another version of the package, the host's own work.
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,8 +16,8 @@ function expectGoldenRow({ logits, vocabSize, tokens }: Golden, data: Float32Arr
   expect(logitsError(data, last, vocabSize).max).toBeLessThan(1e-5);
 }
 
-describe('many calls', () => {
-  test('on two models and their sessions at once each give what they give alone', async () => {
+describe('concurrent calls', () => {
+  test('on two models and their sessions give the same results as alone', async () => {
     const names = ['odd-heads', 'head-size-5'] as const;
     const models = await Promise.all(names.map((name) => loadModel(fixtureFolder(name), loading)));
     const goldens = names.map(readGolden);
@@ -27,7 +27,7 @@ describe('many calls', () => {
         const golden = goldens[i % 2] as Golden;
         using session = model.createSession();
         const cut = 1 + (i % (golden.tokens.length - 1));
-        // Not awaited one by one: calls on one session queue up.
+        // Not awaited one by one, since calls on one session queue up.
         const [, { data }] = await Promise.all([
           session.evaluate(golden.tokens.slice(0, cut)),
           session.evaluate(golden.tokens.slice(cut)),
@@ -39,7 +39,7 @@ describe('many calls', () => {
     await Promise.all(models.map((model) => model.dispose()));
   });
 
-  test('leave the other models at work when one is disposed among them', async () => {
+  test('continue on other models when one is disposed', async () => {
     const golden = readGolden('odd-heads');
     await using steady = await loadModel(fixtureFolder('odd-heads'), loading);
     for (let i = 0; i < 10; i++) {
@@ -56,8 +56,8 @@ describe('many calls', () => {
 });
 
 describe('another version of the package', () => {
-  // The same package under another name of its own, in JavaScript and in the addon: two copies of ggml, two
-  // registries of engines, two hooks.
+  // A copy of the package with another version in JavaScript and in the addon: two copies of ggml, of the
+  // registry of worker threads, and of the cleanup hook.
   const other = join(cacheDir, 'other');
   const otherVersion = version.replace(/\d+$/, (patch) => String((Number(patch) + 1) % 10));
   beforeAll(() => {
@@ -74,7 +74,7 @@ describe('another version of the package', () => {
     }
   });
 
-  test('computes the same beside this one, in the main thread and in workers', async () => {
+  test('gives the same results beside this one, in the main thread and in workers', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `const other = require(args.other);
        const { Worker } = require('node:worker_threads');
@@ -110,7 +110,7 @@ describe('another version of the package', () => {
     });
   });
 
-  test('ends the process with it in the middle of both their work', async () => {
+  test('lets the process exit while both are working', async () => {
     const { exitCode, signal } = await runNode(
       `for (const version of [gpt2, require(args.other)]) {
          const model = await version.loadModel(args.file, { threads: 1 });
@@ -126,28 +126,28 @@ describe('another version of the package', () => {
 describe.runIf(process.platform !== 'win32')(
   'a host that keeps all of libuv’s threads busy',
   () => {
-    // Each waits for somebody to write. Such a process ends by a signal only.
+    // Each open() blocks until another process writes. Only a signal ends such a process.
     const holdThreads = `
     const pipe = args.cacheDir + '/pipe';
     require('node:child_process').spawnSync('mkfifo', [pipe]);
     for (let i = 0; i < 64; i++) require('node:fs').open(pipe, 'r', () => {});`;
     const end = `process.kill(process.pid, 'SIGKILL');`;
 
-    test('does not hold up a model', async () => {
+    test('does not block a model', async () => {
       const { stdout, stderr } = await runNode(
         `const model = await gpt2.loadModel(args.file, { threads: 1 });
        ${holdThreads}
        await model.generate([1], { maxTokens: 20 });
        await model.logits([1, 2], { positions: 'all' });
        await model.dispose();
-       console.log('unharmed');
+       console.log('done');
        ${end}`,
         { file: await modelFile(), cacheDir },
       );
-      expect({ stdout, stderr }).toEqual({ stdout: 'unharmed\n', stderr: '' });
+      expect({ stdout, stderr }).toEqual({ stdout: 'done\n', stderr: '' });
     });
 
-    test('does not hold up a conversion', async () => {
+    test('does not block a conversion', async () => {
       const { stdout, stderr } = await runNode(
         `const { addon } = require(args.addon);
        ${holdThreads}
@@ -167,7 +167,7 @@ describe.runIf(process.platform !== 'win32')(
       expect({ stdout, stderr }).toEqual({ stdout: '2 true\n', stderr: '' });
     });
 
-    test('does not hold up an abort', async () => {
+    test('does not block an abort', async () => {
       const { stdout, stderr } = await runNode(
         `${holdThreads}
        const outcomes = await Promise.all([

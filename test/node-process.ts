@@ -1,21 +1,21 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
-/** The package as another process would load it. */
+/** The package's entry points, for child processes. */
 export const packageEntry = join(__dirname, '..', 'dist', 'index.js');
 export const packageModule = join(__dirname, '..', 'dist', 'index.mjs');
 
 export interface ProcessResult {
   exitCode: number | null;
-  /** what killed it: 'SIGSEGV', for example */
+  /** The signal that killed it, for example 'SIGSEGV'. */
   signal: NodeJS.Signals | null;
   stdout: string;
   stderr: string;
 }
 
 /**
- * Runs a CommonJS script in a Node process of its own; `await` may stand at its top. It finds the package
- * as `gpt2` and the arguments as `args`.
+ * Runs a CommonJS script in a child process, with top-level `await`, the package as `gpt2` and the arguments as
+ * `args`.
  */
 export function runNode(
   script: string,
@@ -30,7 +30,7 @@ export function runNode(
   return runProcess(['-e', source], { environment });
 }
 
-/** Runs Node with these arguments. A variable of the environment that is undefined is left out. */
+/** Runs Node with these arguments. Environment variables that are undefined are removed. */
 export function runProcess(
   args: readonly string[],
   { environment = {}, input = '' }: { environment?: NodeJS.ProcessEnv; input?: string } = {},
@@ -46,7 +46,7 @@ export function runProcess(
     });
     child.on('error', reject);
     child.on('close', (exitCode, signal) => resolve({ exitCode, signal, stdout, stderr }));
-    child.stdin.on('error', () => {}); // a process that is gone needs no input
+    child.stdin.on('error', () => {}); // the process may exit without reading its input
     child.stdin.end(input);
   });
 }

@@ -1,4 +1,4 @@
-// The package in processes of its own: how it is loaded, and that it never ends one nor keeps it from ending.
+// The package in child processes: how it is loaded, and that it neither crashes a process nor keeps it alive.
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { freshFolder, temporaryFolder } from './temporary-folder.js';
 const cacheDir = temporaryFolder();
 const loading = { cacheDir, threads: 1 };
 const args = { folder: fixtureFolder('wide'), loading, entry: packageEntry, module: packageModule };
-const unharmed = { stdout: 'unharmed\n', stderr: '', exitCode: 0, signal: null };
+const done = { stdout: 'done\n', stderr: '', exitCode: 0, signal: null };
 
 describe('the package', () => {
   test('is the same from require() and import()', async () => {
@@ -37,7 +37,7 @@ describe('the package', () => {
     });
   });
 
-  test('is found by its name', async () => {
+  test('can be required by name', async () => {
     const { stdout } = await runNode(
       `const byName = require('node:module').createRequire(args.entry)('gpt2-native');
        console.log(byName === gpt2);`,
@@ -46,14 +46,14 @@ describe('the package', () => {
     expect(stdout).toBe('true\n');
   });
 
-  test('has a version, which its addon shares', () => {
+  test('has the same version as its addon', () => {
     expect(version).toMatch(/^\d+\.\d+\.\d+/);
     expect(addon().version).toBe(version);
   });
 
   const hasEmulator =
     process.arch === 'x64' && spawnSync('qemu-x86_64', ['--version']).status === 0;
-  test.runIf(hasEmulator)('is refused by a processor that it was not built for', () => {
+  test.runIf(hasEmulator)('is rejected on a processor that it was not built for', () => {
     const script = `
       const { Gpt2Error } = require(${JSON.stringify(packageEntry.replace('index.js', 'errors.js'))});
       try {
@@ -67,7 +67,7 @@ describe('the package', () => {
     expect(stdout).toMatch(/^true ADDON_MISMATCH .*built for a processor with AVX/);
   });
 
-  test('has errors that are errors', () => {
+  test('has errors that extend Error', () => {
     const cause = new Error('cause');
     const error = new Gpt2Error('INTERNAL' satisfies ErrorCode, 'message', { cause });
     expect(error).toBeInstanceOf(Error);
@@ -82,7 +82,7 @@ describe('the first text of a process', () => {
     ${body}
   })();`;
 
-  test('keeps its place among the calls on a session, for which the tokenizer is prepared', async () => {
+  test('keeps its place among the calls on a session while the tokenizer loads', async () => {
     const { stdout, stderr } = await runNode(
       script(`
         await Promise.all([
@@ -97,7 +97,7 @@ describe('the first text of a process', () => {
     expect({ stdout, stderr }).toEqual({ stdout: '15496 995 11 290 13\n', stderr: '' });
   });
 
-  test('may be tokenized at once, also while a call prepares the tokenizer', async () => {
+  test('may be tokenized synchronously while a call loads the tokenizer', async () => {
     const { stdout, stderr } = await runNode(
       script(`
         const evaluated = session.evaluate('Hello world');
@@ -109,7 +109,7 @@ describe('the first text of a process', () => {
     expect({ stdout, stderr }).toEqual({ stdout: '15496 995\n15496 995\n', stderr: '' });
   });
 
-  test.each(['session', 'model'])('stops when its %s is disposed', async (name) => {
+  test.each(['session', 'model'])('is cancelled when its %s is disposed', async (name) => {
     const { stdout, stderr } = await runNode(
       script(`
         const calls = [
@@ -126,7 +126,7 @@ describe('the first text of a process', () => {
     expect({ stdout, stderr }).toEqual({ stdout: `DISPOSED ${others}\n`, stderr: '' });
   });
 
-  test('stops with its signal, whatever is wrong with it', async () => {
+  test('is cancelled by its signal even if the text is too long', async () => {
     const { stdout } = await runNode(
       script(`
         const controller = new AbortController();
@@ -144,30 +144,30 @@ describe('the first text of a process', () => {
 });
 
 describe('a process', () => {
-  test('ends when its script ends, whatever is open', async () => {
+  test('exits at the end of its script, whatever is open', async () => {
     const result = await runNode(
       `const model = await gpt2.loadModel(args.folder, args.loading);
        const session = model.createSession();
        await session.evaluate([1, 2]);
        model.stream([1]).next();
        await model.generate([1], { maxTokens: 2, seed: 1 });
-       console.log('unharmed');`,
+       console.log('done');`,
       args,
     );
-    expect(result).toEqual(unharmed);
+    expect(result).toEqual(done);
   });
 
-  test('stays while a call is under way', async () => {
+  test('stays alive while a call is running', async () => {
     const result = await runNode(
       `const model = await gpt2.loadModel(args.folder, args.loading);
-       model.generate([1], { maxTokens: 60, temperature: 0 }).then(() => console.log('unharmed'));`,
+       model.generate([1], { maxTokens: 60, temperature: 0 }).then(() => console.log('done'));`,
       args,
     );
-    expect(result).toEqual(unharmed);
+    expect(result).toEqual(done);
   });
 
-  test.each([0, 15])('may exit in the middle of the work, %d ms after it began', async (delay) => {
-    // Several times: what could go wrong depends on where in its work the exit meets the engine.
+  test.each([0, 15])('may exit during work, %d ms after its start', async (delay) => {
+    // Repeated, since the outcome may depend on the moment of the exit.
     for (let i = 0; i < 8; i++) {
       const { exitCode, signal } = await runNode(
         `const model = await gpt2.loadModel(args.folder, args.loading);
@@ -189,8 +189,8 @@ describe('a process', () => {
       "process.on('SIGINT', () => process.exit(130)); process.kill(process.pid, 'SIGINT');",
       { exitCode: 130, signal: null },
     ],
-    ['process.exit in a token', '', { exitCode: 5, signal: null }],
-  ])('ends by %s in the middle of the work, with its own status', async (_, end, expected) => {
+    ['process.exit in a stream', '', { exitCode: 5, signal: null }],
+  ])('ends by %s during work, with the right status', async (_, end, expected) => {
     for (const delay of [0, 10]) {
       const { exitCode, signal } = await runNode(
         `const model = await gpt2.loadModel(args.folder, args.loading);
@@ -207,7 +207,7 @@ describe('a process', () => {
     }
   });
 
-  test('may exit while it loads or converts, and leaves nothing half done', async () => {
+  test('may exit during loading or conversion and leaves no partial file', async () => {
     for (const delay of [0, 2, 5]) {
       const target = join(freshFolder(cacheDir), 'model.gguf');
       const { exitCode, signal } = await runNode(
@@ -223,7 +223,7 @@ describe('a process', () => {
     }
   });
 
-  test('may let go of models and sessions in any order', async () => {
+  test('may drop models and sessions in any order', async () => {
     const result = await runNode(
       `require('node:v8').setFlagsFromString('--expose-gc');
        const gc = require('node:vm').runInNewContext('gc');
@@ -242,10 +242,10 @@ describe('a process', () => {
          gc();
          await new Promise(setImmediate);
        }
-       console.log('unharmed');`,
+       console.log('done');`,
       args,
     );
-    expect(result).toEqual(unharmed);
+    expect(result).toEqual(done);
   });
 
   test('survives GGUF files with wrong bytes in their headers', async () => {
@@ -283,7 +283,7 @@ describe('a process', () => {
       { whole, changed: join(cacheDir, 'changed.gguf') },
     );
     expect(rest).toEqual({ stderr: '', exitCode: 0, signal: null });
-    // Wrong bytes may also stand where nothing depends on them, or change numbers only.
+    // Some changes have no effect, or only change weights.
     const expected = ['ok', 'INVALID_FILE', 'UNSUPPORTED_MODEL', 'NOT_FINITE'];
     const outcomes: Record<string, number> = JSON.parse(stdout);
     expect(Object.keys(outcomes).filter((outcome) => !expected.includes(outcome))).toEqual([]);

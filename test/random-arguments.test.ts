@@ -1,4 +1,4 @@
-// Any values of JavaScript's as the arguments of every call: it works or fails with a Gpt2Error.
+// Arbitrary values as the arguments of every call: it succeeds or fails with a Gpt2Error.
 
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -33,7 +33,7 @@ afterAll(async () => {
   await textModel.dispose();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: what is tested is what the types forbid
+// biome-ignore lint/suspicious/noExplicitAny: these tests pass what the types forbid
 type Wrong = any;
 
 const anything = fc.anything({
@@ -47,12 +47,12 @@ const anything = fc.anything({
   withSparseArray: true,
   withTypedArray: true,
 });
-// Strings would be folders to make, anywhere.
+// Strings are excluded where they would create folders anywhere.
 const noString = anything.filter((value) => typeof value !== 'string');
 
-/** Options of these names, some of them with a value that may be right. */
-function options(sound: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
-  const values = Object.entries(sound).map(
+/** Options with these names, some of them with valid values. */
+function options(valid: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
+  const values = Object.entries(valid).map(
     ([name, value]) => [name, name === 'cacheDir' ? noString : fc.oneof(value, anything)] as const,
   );
   return fc.oneof(
@@ -105,7 +105,7 @@ async function disposeOf(loaded: Promise<Model>): Promise<void> {
 
 const tokenizers = (): Tokenizer[] => [model.tokenizer, textModel.tokenizer];
 
-/** Every call that takes something, and what it is given. */
+/** Every call with arguments, and the arbitraries for them. */
 const calls: Record<
   string,
   [

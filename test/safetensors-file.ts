@@ -1,4 +1,4 @@
-// Reads and writes safetensors files, apart from the library's own reader.
+// Reads and writes safetensors files, independently of the library's reader.
 // Format: https://github.com/huggingface/safetensors#format
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -41,7 +41,7 @@ export function writeSafetensors(path: string, tensors: ReadonlyMap<string, Stor
   );
 }
 
-/** A file with this header, whatever it says. */
+/** Writes a file with this header, valid or not. */
 export function writeRawSafetensors(
   path: string,
   header: string,
@@ -53,7 +53,7 @@ export function writeRawSafetensors(
   writeFileSync(path, Buffer.concat([length, Buffer.from(header), data]));
 }
 
-/** A tensor's numbers; exact, since every type fits into a double. */
+/** Decodes a tensor's elements. Exact, since every type fits into a double. */
 export function numbersOf({ dtype, bytes }: Pick<StoredTensor, 'dtype' | 'bytes'>): number[] {
   const numbers: number[] = [];
   switch (dtype) {
@@ -64,7 +64,7 @@ export function numbersOf({ dtype, bytes }: Pick<StoredTensor, 'dtype' | 'bytes'
       for (let at = 0; at < bytes.length; at += 2) numbers.push(halfFloat(bytes.readUInt16LE(at)));
       return numbers;
     case 'BF16':
-      // The upper half of a float32.
+      // bfloat16 is the upper half of float32.
       for (let at = 0; at < bytes.length; at += 2) numbers.push(brainFloat(bytes.readUInt16LE(at)));
       return numbers;
     case 'I32':

@@ -1,4 +1,4 @@
-// Models that lie in several GGUF files: they give what the whole file gives, and are written as one file.
+// Models split into several GGUF files give the same results as the whole file and are converted to one file.
 
 import { copyFileSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ beforeAll(async () => {
   await convert(fixtureFolder('wide'), small, { type: 'q8_0' });
 });
 
-/** The paths of a file's parts, in a folder of their own. */
+/** Splits a file into a new folder and returns the paths of its parts. */
 function split(path: string, count = 3, firstIsEmpty = false): [string, ...string[]] {
   const [first, ...others] = splitGguf(path, freshFolder(root), count, firstIsEmpty);
   return [first as string, ...others];
@@ -52,19 +52,19 @@ describe('a split model', () => {
     }
   });
 
-  test('tells the size of all its parts as it is loaded', async () => {
+  test('reports the total size of its parts while loading', async () => {
     const paths = split(whole);
-    const heard: LoadProgress[] = [];
-    const model = await loadModel(paths[0], { onProgress: (progress) => heard.push(progress) });
+    const reports: LoadProgress[] = [];
+    const model = await loadModel(paths[0], { onProgress: (progress) => reports.push(progress) });
     await model.dispose();
     const total = sizeOf(paths);
-    expect(heard).toEqual([
+    expect(reports).toEqual([
       { stage: 'load', done: 0, total },
       { stage: 'load', done: total, total },
     ]);
   });
 
-  test.each(['q4_k', 'f16'] as const)('is written as one file in %s', async (type) => {
+  test.each(['q4_k', 'f16'] as const)('is converted to one file in %s', async (type) => {
     const target = join(root, 'from-parts.gguf');
     const expected = join(root, 'from-whole.gguf');
     for (const firstIsEmpty of [false, true]) {
@@ -97,11 +97,11 @@ describe('a split model', () => {
   });
 });
 
-describe('refuses with the path of the file that is wrong', () => {
+describe('names the invalid file when it rejects', () => {
   const target = join(root, 'never.gguf');
 
-  /** The message that every way to open the file ends with. */
-  async function refusal(path: string, code: ErrorCode): Promise<string> {
+  /** Expects every way of opening a file to fail with the same message, and returns it. */
+  async function rejection(path: string, code: ErrorCode): Promise<string> {
     const { message } = await failure(code, () => loadModel(path));
     const ways = [
       () => loadModel(path, { mmap: false }),
@@ -112,24 +112,24 @@ describe('refuses with the path of the file that is wrong', () => {
     return message;
   }
 
-  test('another part than the first, naming the first', async () => {
+  test('a part other than the first, and names the first', async () => {
     const [first, second] = split(small) as [string, string];
-    expect(await refusal(second, 'INVALID_FILE')).toBe(
+    expect(await rejection(second, 'INVALID_FILE')).toBe(
       `${second}: expected the first part of the model, ${first}, but found part 2 of 3`,
     );
   });
 
-  test('a part that is missing', async () => {
+  test('a missing part', async () => {
     const [first, second] = split(small) as [string, string];
     rmSync(second);
-    expect(await refusal(first, 'FILE_NOT_FOUND')).toContain(second);
+    expect(await rejection(first, 'FILE_NOT_FOUND')).toContain(second);
   });
 
   test('a file under another name', async () => {
     const [first] = split(small);
     const other = join(root, 'renamed.gguf');
     renameSync(first, other);
-    expect(await refusal(other, 'INVALID_FILE')).toBe(
+    expect(await rejection(other, 'INVALID_FILE')).toBe(
       `${other}: expected a name that ends with "-00001-of-00003.gguf", since the file is part 1 of 3 of a model`,
     );
   });
@@ -138,7 +138,7 @@ describe('refuses with the path of the file that is wrong', () => {
     const [first, second] = split(small, 3) as [string, string];
     const [, stranger] = split(small, 4) as [string, string];
     copyFileSync(stranger, second);
-    expect(await refusal(first, 'INVALID_FILE')).toBe(
+    expect(await rejection(first, 'INVALID_FILE')).toBe(
       `${second}: expected split.count to be 3, as in ${first}, but found 4`,
     );
   });

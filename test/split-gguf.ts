@@ -1,5 +1,5 @@
-// Splits GGUF files, as llama.cpp's gguf-split does: the first file has all metadata, and each says in three
-// keys more which of how many it is, and how many tensors they hold together.
+// Splits GGUF files like llama.cpp's gguf-split: the first file has all metadata. Three more keys in each file give its
+// index, the number of files, and the total number of tensors.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +42,7 @@ function encode(
 /**
  * Writes the parts of a GGUF file into a folder and returns their paths.
  *
- * @param firstIsEmpty all tensors are in the others, as with gguf-split's --no-tensor-first-split
+ * @param firstIsEmpty puts no tensors into the first part, like gguf-split's --no-tensor-first-split
  */
 export function splitGguf(
   path: string,

@@ -1,4 +1,4 @@
-// Writes TensorFlow checkpoints, apart from the library's own reader. Formats:
+// Writes TensorFlow checkpoints, independently of the library's reader. Formats:
 // https://github.com/google/leveldb/blob/main/doc/table_format.md and
 // https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/tensor_bundle.proto
 
@@ -31,7 +31,7 @@ function uint32(number: number): Buffer {
 
 type Entry = readonly [key: string, value: Buffer];
 
-/** Entries whose keys share the beginning of the key before, except for every 16th. */
+/** A block of entries. Keys omit the prefix that they share with the key before, except for every 16th. */
 function block(entries: readonly Entry[]): Buffer {
   const parts: Buffer[] = [];
   const restarts: number[] = [];
@@ -53,13 +53,13 @@ function block(entries: readonly Entry[]): Buffer {
   return Buffer.concat([...parts, ...restarts.map(uint32), uint32(restarts.length)]);
 }
 
-/** A table of blocks of so many entries each. */
+/** A sorted table with this many entries per block. */
 export function sortedTable(entries: readonly Entry[], entriesPerBlock: number): Buffer {
   const parts: Buffer[] = [];
   let length = 0;
   const add = (contents: Buffer): Buffer => {
     const handle = Buffer.concat([varint(length), varint(contents.length)]);
-    // Not compressed; nobody looks at the checksum.
+    // Not compressed, and without a checksum, which is not verified.
     parts.push(contents, Buffer.alloc(5));
     length += contents.length + 5;
     return handle;
@@ -75,7 +75,7 @@ export function sortedTable(entries: readonly Entry[], entriesPerBlock: number):
   return Buffer.concat([...parts, footer]);
 }
 
-/** Writes `<prefix>.index` and its files of data, the tensors dealt out to them in turn. */
+/** Writes `<prefix>.index` and its data files, with the tensors distributed in turn. */
 export function writeTensorflow(
   prefix: string,
   tensors: ReadonlyMap<string, StoredTensor>,
@@ -113,7 +113,7 @@ export function writeTensorflow(
   }
 }
 
-/** A tensor's name in OpenAI's release, from Hugging Face's. */
+/** Converts a Hugging Face tensor name to that of OpenAI's release. */
 export function tensorflowName(name: string): string {
   const path = name
     .replace(/^transformer\./, '')

@@ -18,17 +18,17 @@ import { temporaryFolder } from './temporary-folder.js';
 const tokenizer: Tokenizer = new Gpt2Tokenizer();
 const encode = (text: string) => [...tokenizer.encode(text)];
 
-// In a pattern with the flag u, the surrogates of a pair are no surrogates but one character.
+// With the flag u, \p{Surrogate} matches only lone surrogates.
 const isWellFormed = (text: string) => !/\p{Surrogate}/u.test(text);
 const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd');
 
-describe('texts whose ids Hugging Face’s tokenizer worked out', () => {
+describe('the ids of Hugging Face’s tokenizer', () => {
   const folder = join(__dirname, 'fixtures', 'tokenizer');
   const texts = readFileSync(join(folder, 'gpt-2.inp'), 'utf8').split('\n__ggml_vocab_test__\n');
-  texts.pop(); // the last is followed by a separator as well
+  texts.pop(); // the last text is followed by a separator too
   const lines = readFileSync(join(folder, 'gpt-2.out'), 'utf8').trimEnd().split('\n');
 
-  test('are all there', () => {
+  test('are complete', () => {
     expect(texts.length).toBe(lines.length);
     expect(texts.length).toBeGreaterThan(40);
   });
@@ -41,27 +41,27 @@ describe('texts whose ids Hugging Face’s tokenizer worked out', () => {
   });
 });
 
-describe('white space is what it is in Python', () => {
-  // Worked out by hand from the published pattern
+describe('white space is defined as in Python:', () => {
+  // Derived by hand from the published pattern
   //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-  // with the \s of Python's regex module, and the ids of single bytes: ! to ~ are 0 to 93, ¡ to ¬ 94 to
-  // 105, ® to ÿ 106 to 187; after them come 0 to space as 188 to 220, and DEL to 0xA0 as 221 to 254.
+  // with the \s of Python's regex module, and from the ids of single bytes: ! to ~ are 0 to 93, ¡ to ¬ 94 to 105,
+  // ® to ÿ 106 to 187, NUL to space 188 to 220, and DEL to 0xA0 221 to 254.
   // 'a' is 64, 'b' 65, a space 220, ' b' 275; U+0085 is C2 85, that is 126 227.
   test.each<[string, string, number[]]>([
     ['U+0085 (white space) between letters', 'a\u0085\u0085b', [64, 126, 227, 126, 227, 65]],
-    // \s+(?!\S) takes the space, \s+ takes U+0085. Were it a symbol, ` ?[^\s\p{L}\p{N}]+` would take both,
-    // and the space and C2 would be the token 1587.
+    // \s+(?!\S) matches the space, \s+ matches U+0085. If U+0085 were a symbol, ` ?[^\s\p{L}\p{N}]+` would match both,
+    // and the space and C2 would become the token 1587.
     ['U+0085 after a space', 'a \u0085b', [64, 220, 126, 227, 65]],
-    // The run of three is cut before its last: a space, which goes with the letter.
+    // The run of three is split before its last character, a space, which joins the letter.
     ['U+0085 before a space', 'a\u0085\u0085 b', [64, 126, 227, 126, 227, 275]],
-    // U+FEFF is EF BB BF, and no white space: with the space before it, it is one word, and ' ï', 27332,
-    // is a token. 171 119 123 are EF, BB and BF.
+    // U+FEFF is EF BB BF and not white space: it forms one word with the space before it. 27332 is ' ' + EF; 171, 119
+    // and 123 are EF, BB and BF.
     ['U+FEFF (a symbol) between letters', 'a\uFEFFb', [64, 171, 119, 123, 65]],
     ['U+FEFF after a space', ' \uFEFF', [27332, 119, 123]],
     ['U+FEFF after a space and before a letter', 'a \uFEFFb', [64, 27332, 119, 123, 65]],
     ['U+FEFF at the start', '\uFEFFa', [171, 119, 123, 64]],
-    // The information separators U+001C to U+001F are white space to str.isspace() only; to the pattern
-    // they are symbols. 216 and 217 are 1C and 1D.
+    // The information separators U+001C to U+001F are white space for str.isspace() but symbols for the pattern.
+    // 216 and 217 are 1C and 1D.
     ['U+001C after a space', 'a \u001c\u001db', [64, 220, 216, 217, 65]],
     ['U+00A0 after a space', 'a \u00a0b', [64, 220, 1849, 65]],
   ])('%s', (_, text, ids) => {
@@ -71,14 +71,14 @@ describe('white space is what it is in Python', () => {
 });
 
 describe('any text', () => {
-  // All of Unicode but the surrogates, with those that are cut in special ways coming often.
+  // All of Unicode except surrogates. Characters with special rules for splitting are frequent.
   const character = fc.oneof(
     fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }).filter((text) => isWellFormed(text)),
     fc.constantFrom(...' \n\t\u0085\u00a0\ufeff\u200b\u2003\u3000\'"stmdlvre019Éä漢字😀🏽'),
   );
   const text = fc.array(character, { maxLength: 60 }).map((parts) => parts.join(''));
 
-  test('comes back from its tokens as it was', () => {
+  test('survives a round trip', () => {
     fc.assert(
       fc.property(text, (original) => {
         fc.pre(isWellFormed(original));
@@ -93,7 +93,7 @@ describe('any text', () => {
     );
   });
 
-  test('with lone surrogates comes back with U+FFFD in their places', () => {
+  test('with lone surrogates comes back with U+FFFD in their place', () => {
     const surrogate = fc
       .integer({ min: 0xd800, max: 0xdfff })
       .map((unit) => String.fromCharCode(unit));
@@ -110,7 +110,7 @@ describe('any text', () => {
     expect(tokenizer.decode(tokenizer.encode('a\ud83db\ude00'))).toBe('a\ufffdb\ufffd');
   });
 
-  test('streamed token by token never shows part of a character', () => {
+  test('streamed token by token never contains part of a character', () => {
     fc.assert(
       fc.property(text, (original) => {
         fc.pre(isWellFormed(original));
@@ -120,7 +120,7 @@ describe('any text', () => {
           const part = decoder.write(id);
           expect(isWellFormed(part)).toBe(true);
           streamed += part;
-          // What has come is the beginning of the text: no U+FFFD that is not its own.
+          // The output so far is a prefix of the text, without additional U+FFFD.
           expect(original.startsWith(streamed)).toBe(true);
         }
         expect(decoder.end()).toBe('');
@@ -130,21 +130,21 @@ describe('any text', () => {
     );
   });
 
-  test('of one long word comes back', () => {
+  test('of one long word survives a round trip', () => {
     const long = 'abc'.repeat(3000);
     expect(tokenizer.decode(tokenizer.encode(long))).toBe(long);
   });
 });
 
 describe('a stream of tokens', () => {
-  test('holds the bytes of an emoji back until it is whole', () => {
-    // 🦙 is F0 9F A6 99: ' ' + F0 9F is the token 12520, the other bytes are 99 and 247.
+  test('holds back the bytes of an emoji until it is complete', () => {
+    // 🦙 is F0 9F A6 99: the token 12520 is ' ' + F0 9F, 99 is A6 and 247 is 99.
     const decoder = new TextStreamDecoder(tokenizer);
     expect([12520, 99, 247].map((id) => decoder.write(id))).toEqual([' ', '', '🦙']);
     expect(decoder.end()).toBe('');
   });
 
-  test('ends an unfinished character with U+FFFD', () => {
+  test('replaces an incomplete character at its end with U+FFFD', () => {
     const decoder = new TextStreamDecoder(tokenizer);
     expect(decoder.write(12520)).toBe(' ');
     expect(decoder.write(99)).toBe('');
@@ -152,7 +152,7 @@ describe('a stream of tokens', () => {
     expect(tokenizer.decode([12520, 99])).toBe(' \ufffd');
   });
 
-  test('replaces bytes that cannot go on to a character, and goes on', () => {
+  test('replaces invalid bytes and continues', () => {
     const decoder = new TextStreamDecoder(tokenizer);
     expect([12520, 64, 247, 65].map((id) => decoder.write(id))).toEqual([
       ' ',
@@ -162,7 +162,7 @@ describe('a stream of tokens', () => {
     ]);
   });
 
-  test('keeps a byte-order mark, which is a character here', () => {
+  test('keeps a byte order mark, which is an ordinary character here', () => {
     expect(tokenizer.decode([171, 119, 123, 64])).toBe('\ufeffa');
   });
 });
@@ -191,30 +191,30 @@ describe('<|endoftext|>', () => {
       ]);
       expect(ids(`${endOfText}b`)).toEqual([50256, 65]);
       expect(ids('<|endoftext|')).toEqual([27, 91, 437, 1659, 5239, 91]);
-      // What stands before it is a text of its own: its last space is not held back for a next word.
+      // The text before it is encoded separately: its last space does not join a next word.
       expect(ids(`a  ${endOfText}`)).toEqual([...encode('a  '), 50256]);
     },
   );
 
-  test('is written out when it is decoded', () => {
+  test('is decoded to its name', () => {
     expect(tokenizer.decode([64, 50256, 65])).toBe(`a${endOfText}b`);
   });
 });
 
 describe('a single token', () => {
-  test('is its bytes, whole characters or not', () => {
+  test('decodes to its bytes, which may be part of a character', () => {
     expect(Buffer.from(tokenizer.decodeToken(15496)).toString()).toBe('Hello');
     expect([...tokenizer.decodeToken(247)]).toEqual([0x99]);
     expect([...tokenizer.decodeToken(220)]).toEqual([0x20]);
     expect(Buffer.from(tokenizer.decodeToken(50256)).toString()).toBe('<|endoftext|>');
   });
 
-  test('is a copy', () => {
+  test('is returned as a copy', () => {
     tokenizer.decodeToken(15496).fill(0);
     expect(tokenizer.decode([15496])).toBe('Hello');
   });
 
-  test('must be one of the vocabulary’s', async () => {
+  test('must be in the vocabulary', async () => {
     expect(tokenizer.vocabSize).toBe(50257);
     for (const id of [-1, 50257, 1.5, Number.NaN]) {
       await failure('TOKEN_OUT_OF_RANGE', () => tokenizer.decodeToken(id));
@@ -222,7 +222,7 @@ describe('a single token', () => {
     }
   });
 
-  test('every one decodes to the bytes of its rank, and every word that is a token is one', () => {
+  test('decodes to the bytes of its rank, and words that are tokens encode to one', () => {
     const ranks = rankedTokens();
     expect(ranks).toHaveLength(50256);
     for (const [id, bytes] of ranks.entries()) {
@@ -240,13 +240,13 @@ describe('a single token', () => {
 
 describe('long words', () => {
   const ranks = new Map(rankedTokens().map((bytes, rank) => [bytes.toString('latin1'), rank]));
-  // gpt-tokenizer's own merging, which is quadratic, as the other implementation.
+  // gpt-tokenizer's quadratic merging, as the reference implementation.
   const core = new BytePairEncodingCore({
     bytePairRankDecoder: r50kBase,
     tokenSplitRegex: /[\s\S]+/gu,
   });
 
-  test('are merged as gpt-tokenizer merges them', () => {
+  test('are merged as by gpt-tokenizer', () => {
     const letters = fc.constantFrom(
       'a',
       'e',
@@ -270,7 +270,7 @@ describe('long words', () => {
     );
   });
 
-  test('leave the words around them as they are', () => {
+  test('do not affect the words around them', () => {
     const long = 'abcdefgh'.repeat(100);
     for (const [before, after] of [
       ['\t\t', '\t\tx'],
@@ -299,9 +299,9 @@ describe('long words', () => {
   });
 });
 
-// The SHA-256 sums of encoder.json and vocab.bpe, as https://github.com/openai/tiktoken has them in
+// The SHA-256 sums of encoder.json and vocab.bpe are from https://github.com/openai/tiktoken,
 // tiktoken_ext/openai_public.py.
-describe('the vocabulary files made from the ranks are OpenAI’s, byte for byte:', () => {
+describe('the vocabulary files derived from the ranks equal OpenAI’s:', () => {
   const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
   test('encoder.json', () => {
@@ -328,8 +328,8 @@ describe('the vocabulary in a model’s file', () => {
   let reported: NativeVocabulary | undefined;
   let path: string;
 
-  // FNV-1a of 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/) over the tokens as GGUF spells them,
-  // each with a zero byte after it.
+  // 64-bit FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/) over the tokens as GGUF spells them, each followed by a
+  // zero byte.
   const expected = (() => {
     let hash = 0xcbf29ce484222325n;
     for (const token of spelledTokens()) {
@@ -363,11 +363,11 @@ describe('the vocabulary in a model’s file', () => {
     expect(model.tokenizer.vocabSize).toBe(50257);
   });
 
-  test('has the fingerprint that a fresh computation gives', () => {
+  test('has the fingerprint of GPT-2’s tokens', () => {
     expect(reported).toEqual(gpt2);
   });
 
-  test('is known by that fingerprint and no other', async () => {
+  test('is recognised by that fingerprint only', async () => {
     const known = tokenizerFor(50257, gpt2);
     expect([...known.encode('Hello world')]).toEqual([15496, 995]);
     const other = tokenizerFor(50257, { ...gpt2, fingerprint: '0123456789abcdef' });
@@ -375,7 +375,7 @@ describe('the vocabulary in a model’s file', () => {
     expect(error.message).toContain('50257 tokens is not GPT-2');
   });
 
-  test('is not GPT-2’s if it makes longer tokens of them', async () => {
+  test('is not GPT-2’s if it has more merges', async () => {
     const longer = tokenizerFor(50257, { ...gpt2, mergeCount: 50001 });
     const { message } = await failure('TOKENIZER_MISSING', () => longer.encode('Hello'));
     expect(message).toContain('50001 merges');
@@ -383,14 +383,14 @@ describe('the vocabulary in a model’s file', () => {
     expect([...unsaid.encode('Hello world')]).toEqual([15496, 995]);
   });
 
-  test('gives the model its tokenizer', async () => {
+  test('determines the model’s tokenizer', async () => {
     await using model = await loadModel(path, { cacheDir, threads: 1 });
     expect([...model.tokenizer.encode('Hello world')]).toEqual([15496, 995]);
     expect(model.tokenizer.decode([15496, 995])).toBe('Hello world');
     expect(model.tokenizer.endOfText).toBe(50256);
   });
 
-  test('may be padded to a larger embedding: the padding has no text', async () => {
+  test('may be padded to a larger embedding with ids that have no text', async () => {
     const padded = tokenizerFor(50304, gpt2);
     expect(padded.vocabSize).toBe(50304);
     expect(padded.endOfText).toBe(50256);
@@ -401,7 +401,7 @@ describe('the vocabulary in a model’s file', () => {
     expect(() => tooSmall.encode('Hello')).toThrow('not GPT-2');
   });
 
-  test('that is absent leaves a tokenizer that says so', async () => {
+  test('may be missing, and the tokenizer says so', async () => {
     const folder = changedFixture(join(cacheDir, 'without'), 'odd-heads', {});
     await using model = await loadModel(folder, { cacheDir, threads: 1 });
     expect(model.tokenizer.vocabSize).toBe(97);

@@ -1,4 +1,4 @@
-// The package in worker threads: they share a file's memory, and one that is ended takes nothing with it.
+// The package in worker threads: they share the memory of a file, and terminating one does not affect the others.
 
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -14,42 +14,42 @@ const args = { file, folder: fixtureFolder('wide'), loading, entry: packageEntry
 
 beforeAll(() => convert(fixtureFolder('wide'), file));
 
-/** Starts workers: `start(body)` runs it with `gpt2`, `args` and `tell(message)` in a thread of its own. */
+/** Defines `start(body)`, which runs a script in a worker with `gpt2`, `args` and `post(message)`. */
 const startWorkers = `
   const { Worker } = require('node:worker_threads');
   const start = (body) => new Worker(\`
     const { parentPort, workerData: args } = require('node:worker_threads');
     const gpt2 = require(args.entry);
-    const tell = (message) => parentPort.postMessage(message);
+    const post = (message) => parentPort.postMessage(message);
     (async () => { \${body} })();\`, { eval: true, workerData: args });
-  const heard = (worker) => new Promise((resolve, reject) => {
+  const nextMessage = (worker) => new Promise((resolve, reject) => {
     worker.once('message', resolve).once('error', reject);
   });
   const ended = (worker) => new Promise((resolve) => worker.once('exit', resolve));
 `;
 
 describe('workers', () => {
-  test('that open one file at once all have the same model', async () => {
+  test('that open one file concurrently give the same results', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `${startWorkers}
        const body = \`const model = await gpt2.loadModel(args.file, args.loading);
          const { tokens } = await model.generate([1, 2], { maxTokens: 20, temperature: 0 });
-         tell(tokens.join());\`;
+         post(tokens.join());\`;
        const model = await gpt2.loadModel(args.file, args.loading);
        const { tokens } = await model.generate([1, 2], { maxTokens: 20, temperature: 0 });
-       const all = await Promise.all([1, 2, 3, 4, 5, 6].map(() => heard(start(body))));
+       const all = await Promise.all([1, 2, 3, 4, 5, 6].map(() => nextMessage(start(body))));
        console.log(all.length, new Set([tokens.join(), ...all]).size);`,
       args,
     );
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: '6 1\n', stderr: '', exitCode: 0 });
   });
 
-  test('that convert one folder at once all succeed', async () => {
+  test('that convert one folder concurrently all succeed', async () => {
     const { stdout, stderr } = await runNode(
       `${startWorkers}
        const body = \`const model = await gpt2.loadModel(args.folder, { cacheDir: args.fresh, threads: 1 });
-         tell(model.config.layerCount);\`;
-       const all = await Promise.all([1, 2, 3, 4].map(() => heard(start(body))));
+         post(model.config.layerCount);\`;
+       const all = await Promise.all([1, 2, 3, 4].map(() => nextMessage(start(body))));
        console.log(all.join(), require('node:fs').readdirSync(args.fresh).length);`,
       { ...args, fresh: join(cacheDir, 'fresh') },
     );
@@ -61,9 +61,9 @@ describe('workers', () => {
       `${startWorkers}
        const body = \`const model = await gpt2.loadModel(args.file, args.loading);
          await model.logits([1, 2, 3]);
-         tell('loaded');
+         post('loaded');
          setInterval(() => model, 1000);\`;
-       await Promise.all([1, 2, 3].map(() => heard(start(body))));
+       await Promise.all([1, 2, 3].map(() => nextMessage(start(body))));
        const maps = require('node:fs').readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
        const ours = maps.filter((map) => map.includes('model.gguf'));
        const sum = (key) => ours.reduce((total, map) => total + Number(new RegExp(key + ':\\\\s+(\\\\d+)').exec(map)[1]), 0);
@@ -75,32 +75,32 @@ describe('workers', () => {
     expect(JSON.parse(stdout)).toEqual({ maps: 3, rss: true, anonymous: 0 });
   });
 
-  test('that are terminated in the middle of their work leave the others at theirs', async () => {
+  test('that are terminated during work do not affect the others', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `${startWorkers}
        const forever = \`const model = await gpt2.loadModel(args.file, args.loading);
-         tell('at work');
+         post('at work');
          for (;;) await Promise.all([model.generate([1], { maxTokens: 80 }), model.logits([1, 2])]);\`;
        const steady = start(\`const model = await gpt2.loadModel(args.file, args.loading);
          const texts = new Set();
          let stop = false;
          parentPort.once('message', () => { stop = true; });
-         tell('at work');
+         post('at work');
          while (!stop) texts.add((await model.generate([1], { maxTokens: 20, seed: 1 })).tokens.join());
-         tell(texts.size);\`);
-       await heard(steady);
+         post(texts.size);\`);
+       await nextMessage(steady);
        const times = [];
        for (const delay of [0, 0, 1, 2, 3, 5, 7, 11, 20, 50]) {
          const worker = start(forever);
-         await heard(worker);
+         await nextMessage(worker);
          await new Promise((resolve) => setTimeout(resolve, delay));
          const before = performance.now();
          await worker.terminate();
          times.push(performance.now() - before);
        }
-       // The median: on a machine with other work, one may wait for a processor.
+       // The median, since a busy machine may delay single calls.
        if (times.sort((a, b) => a - b)[5] > 200) console.log('terminate took', times);
-       const texts = heard(steady);
+       const texts = nextMessage(steady);
        steady.postMessage('stop');
        console.log('texts', await texts);`,
       args,
@@ -108,24 +108,24 @@ describe('workers', () => {
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'texts 1\n', stderr: '', exitCode: 0 });
   });
 
-  test('that are terminated while they load or convert leave nothing half done', async () => {
+  test('that are terminated during loading or conversion leave no partial files', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `${startWorkers}
        const { readdirSync } = require('node:fs');
-       const body = \`tell('at work');
+       const body = \`post('at work');
          for (let i = 0; ; i++) {
            await gpt2.convert(args.folder, args.target + i);
            await (await gpt2.loadModel(args.target + i, { threads: 1, mmap: false })).dispose();
-           tell('done');
+           post('done');
          }\`;
        for (const delay of [0, 1, 2, 4, 8, 16, 32, 64]) {
          const worker = start(body);
-         await heard(worker);
+         await nextMessage(worker);
          await new Promise((resolve) => setTimeout(resolve, delay));
          await worker.terminate();
        }
        const last = start(body);
-       console.log(await heard(last), await heard(last));
+       console.log(await nextMessage(last), await nextMessage(last));
        await last.terminate();
        const { dirname } = require('node:path');
        console.log(readdirSync(dirname(args.target)).filter((name) => name.endsWith('.tmp')));`,
@@ -138,7 +138,7 @@ describe('workers', () => {
     });
   });
 
-  test('that exit by themselves in the middle of their work end with their status', async () => {
+  test('that exit during work end with their own status', async () => {
     const { stdout, stderr, exitCode } = await runNode(
       `${startWorkers}
        const begin = \`const model = await gpt2.loadModel(args.file, args.loading);

@@ -71,8 +71,8 @@ export class AddedTokens {
 }
 
 /**
- * As in llama.cpp, the text of a normal token spells bytes and the text of all others is plain. If a normal token's text
- * is not a spelling of bytes, the program that wrote the file did not distinguish the two, and the text is plain.
+ * As in llama.cpp, the text of a normal token spells bytes and the text of all others is plain. A normal token whose
+ * text is no spelling of bytes comes from a program that did not distinguish the two: its text is plain as well.
  */
 function bytesOf(text: string, kind: number | undefined): Uint8Array {
   const spelled = kind === tokenKinds.normal ? spelledBytes(text) : undefined;

@@ -2,8 +2,8 @@ import { forEachInTurns } from '../event-loop.js';
 import { spellBytes } from './byte-spelling.js';
 
 /**
- * Derives GPT-2's vocabulary from gpt-tokenizer's ranks, which are the ids: the 50,256 text tokens by id, as files spell
- * them, and the merges that form them, as `left right` in the order in which they were learnt.
+ * Derives GPT-2's vocabulary from gpt-tokenizer's ranks, which are the ids: the 50,256 text tokens by id, as spelt in
+ * files, and the merges that form them, as `left right` in the order in which they were learnt.
  */
 export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] }> {
   const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default as (string | number[])[];
