@@ -13,7 +13,7 @@ import {
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
 import { Gpt2Error } from './errors.js';
-import { sizeWithParts } from './gguf/model-size.js';
+import { sizeWithParts } from './gguf/gguf-parts.js';
 import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { Model } from './model.js';
 import { findModel } from './model-source.js';

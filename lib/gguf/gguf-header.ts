@@ -26,13 +26,13 @@ export interface GgufTensor {
   shape: readonly number[];
 }
 
-/** Keys and values as they stand in a file. */
+/** The encoded keys and values of a GGUF file. */
 export interface EncodedMetadata {
   count: number;
   bytes: Uint8Array;
 }
 
-/** A vocabulary takes tens of milliseconds, so the event loop gets turns in between. */
+/** Encodes metadata. A vocabulary takes tens of milliseconds, so the event loop gets turns in between. */
 export async function encodeMetadata(
   metadata: ReadonlyMap<string, GgufValue>,
 ): Promise<EncodedMetadata> {
@@ -44,7 +44,7 @@ export async function encodeMetadata(
   return { count: metadata.size, bytes: bytes.toBytes() };
 }
 
-/** A GGUF file up to the first tensor. The tensors follow in this order, each padded to 32 bytes. */
+/** Encodes a GGUF file up to the first tensor. The tensors follow in the same order, each padded to 32 bytes. */
 export function ggufHeader(metadata: EncodedMetadata, tensors: readonly GgufTensor[]): Uint8Array {
   const bytes = new ByteList();
   bytes.text('GGUF');
@@ -140,7 +140,7 @@ class ByteList {
     return this.#bytes.subarray(0, this.length);
   }
 
-  /** Where the next `count` bytes go; the buffer may be another one afterwards. */
+  /** Reserves the next `count` bytes and returns their offset. This may replace the buffer. */
   #claim(count: number): number {
     const start = this.length;
     this.length += count;

@@ -1,7 +1,12 @@
-// model-00001-of-00003.gguf, as llama.cpp's gguf-split calls the first part of three.
+import { stat } from 'node:fs/promises';
+
+// llama.cpp's gguf-split names the first of three parts model-00001-of-00003.gguf.
 const partName = /-\d{5}-of-(\d{5})\.gguf$/;
 
-/** The names of all parts of the GGUF file that a part's name belongs to; a file that is not split is its own. */
+/**
+ * Yields the names of all parts of a split GGUF file, given the name of one of them. A file that is not split is its
+ * only part.
+ */
 export function* ggufParts(name: string): Generator<string, void, undefined> {
   const count = partName.exec(name)?.[1];
   if (count === undefined) {
@@ -13,7 +18,24 @@ export function* ggufParts(name: string): Generator<string, void, undefined> {
   }
 }
 
-/** The name that a GGUF file had before it was split. */
+/** The name of a GGUF file before it was split. */
 export function wholeName(name: string): string {
   return name.replace(partName, '.gguf');
+}
+
+/**
+ * The number of bytes of a model: of the file, and of the other parts if it is the first part of a split one.
+ *
+ * @param size the size of the file itself
+ */
+export async function sizeWithParts(path: string, size: number): Promise<number> {
+  const [first, ...others] = ggufParts(path);
+  if (path !== first) return size;
+  let sum = size;
+  for (const part of others) {
+    const found = await stat(part).catch(() => undefined);
+    if (!found) break; // loading reports the missing part
+    sum += found.size;
+  }
+  return sum;
 }

@@ -25,11 +25,11 @@ export interface Hyperparameters extends ModelSizes {
 
 /** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
 export interface Vocabulary {
-  /** by id */
+  /** By id. */
   tokens: string[];
-  /** GGUF's token types, by id */
+  /** GGUF's token types (`tokenizer.ggml.token_type`), by id. */
   kinds: number[];
-  /** `left right`, in the order in which they were learnt */
+  /** Pairs `left right`, by rank. */
   merges: string[];
 }
 
@@ -38,23 +38,23 @@ export interface ModelDescription {
   name: string;
   config: Hyperparameters;
   vocabulary: Vocabulary | undefined;
-  /** GGUF names of biases that the model does not have. */
+  /** The GGUF names of the biases that the model does not have. */
   absentBiases: readonly string[];
-  /** recorded only: nothing is dropped at inference */
+  /** Recorded only. Inference drops nothing. */
   dropRate?: number;
-  /** the type that was asked for; undefined: the checkpoint's own */
+  /** The requested type of the weights. Default: the checkpoint's own. */
   wanted?: WeightType;
 }
 
 /** A tensor of the file to be written. */
 export interface PlannedTensor extends GgufTensor {
-  /** where its numbers come from */
+  /** The source of its elements. */
   numbers: Omit<NativeTensor, 'name' | 'type'>;
-  /** bytes that are read or drawn for it */
+  /** The number of bytes that are read or drawn for it, for the progress. */
   sourceBytes: number;
 }
 
-/** How a file is written. */
+/** Options of writing a file. */
 export interface WriteOptions {
   /** Threads that encode. Default: the physical cores that the process may use. */
   threads?: number;
@@ -62,7 +62,7 @@ export interface WriteOptions {
   onProgress?: (progress: LoadProgress) => void;
 }
 
-/** Writes a model as a GGUF file. The engine reads or draws, encodes and writes the numbers. */
+/** Writes a model as a GGUF file. The engine reads or draws the weights, encodes and writes them. */
 export async function writeModelFile(
   target: string,
   description: ModelDescription,
@@ -82,7 +82,7 @@ export async function writeTensors(
 ): Promise<void> {
   const total = tensors.reduce((sum, { sourceBytes }) => sum + sourceBytes, 0);
   const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
-  // An error that the listener throws stops the conversion and is what it rejects with.
+  // An error of the onProgress callback stops the conversion, which rejects with it.
   using stop = new LinkedSignal(signal);
   const failures: unknown[] = [];
   report(0);
@@ -103,10 +103,10 @@ export async function writeTensors(
       cancellation,
     ),
   );
-  if (failures.length > 0) throw failures[0]; // it came with the last report: the file is whole and stays
+  if (failures.length > 0) throw failures[0]; // thrown at the last report: the file is complete and stays
 }
 
-/** The type of a matrix in a model of `layerCount` layers of which the matrices are to be in `type`. */
+/** The type of a matrix in a model of the weight type `type` with `layerCount` layers. */
 export function matrixType(
   name: string,
   rowLength: number,
@@ -115,14 +115,14 @@ export function matrixType(
 ): TensorType {
   if (!isQuantized(type)) return type as TensorType;
   const { module, layer } = tensorRole(name) ?? {};
-  // One row per position: little to save, and every token adds its error. llama.cpp keeps it too.
+  // One row per position: quantising it saves little and adds an error to every token. llama.cpp keeps it too.
   if (module?.role === 'positionEmbedding') return 'f16';
-  // 4 bits for the embedding, which is the head as well, ruin small models.
+  // The embedding is also the head. 4 bits for it ruin small models.
   if (module?.kind === 'table' && /^q[45]/.test(type)) return fittingType('q8_0', rowLength);
   return fittingType(mixedType(module?.role, layer, type, layerCount), rowLength);
 }
 
-/** llama.cpp's mixtures (src/llama-quant.cpp): finer types where an error does most harm. */
+/** llama.cpp's mixtures (src/llama-quant.cpp): finer types for the matrices that are most sensitive to rounding. */
 function mixedType(
   role: ModuleRole | undefined,
   layer: number | undefined,
@@ -141,7 +141,7 @@ function getsMoreBits(layer: number, layerCount: number): boolean {
   return layer < eighth || layer >= Math.floor((7 * layerCount) / 8) || (layer - eighth) % 3 === 2;
 }
 
-/** A vector of one number, which all vectors that nobody has trained are. */
+/** Plans a vector whose elements are all equal, as in an untrained model. */
 export function equalNumbers(name: string, value: number, count: number): PlannedTensor {
   return {
     name,
@@ -176,8 +176,8 @@ function metadataOf(
     value: config.layerNormEpsilon,
   });
   if (absentBiases.length > 0) {
-    // llama.cpp's loader wants every bias, so zeros are written; this engine reads the names and leaves
-    // them out.
+    // llama.cpp's loader requires every bias, so the file has zeros for them. This engine reads the names and skips
+    // these biases.
     metadata.set('gpt2_native.absent_biases', {
       type: 'strings',
       value: absentBiases,
@@ -217,7 +217,7 @@ function describeVocabulary(
       value: config.vocabSize,
     });
   }
-  // llama.cpp takes a missing id for 11, which is a comma.
+  // Without the key, llama.cpp uses the id 11, which is a comma.
   const named = vocabulary?.tokens.indexOf('<|endoftext|>') ?? -1;
   const endOfText = named >= 0 ? named : config.endOfText;
   if (endOfText !== undefined && endOfText >= 0 && endOfText < config.vocabSize) {
@@ -232,7 +232,7 @@ function describeVocabulary(
   }
 }
 
-/** What the file calls itself: the mixture that was asked for, or the type of most bytes. */
+/** The value of general.file_type: the requested mixture, or the type of most bytes. */
 export function fileTypeNumber(
   tensors: readonly GgufTensor[],
   wanted: WeightType | undefined,

@@ -1,22 +1,22 @@
 import { addon } from '../native/addon.js';
 import type { Gpt2Module, ModelSize, ModuleRole } from '../native/types.js';
 
-/** The sizes that decide which tensors a GPT-2 has. */
+/** The sizes that determine the tensors of a GPT-2 and their shapes. */
 export interface ModelSizes extends Record<ModelSize, number> {
   layerCount: number;
 }
 
-/** What a tensor is for. */
+/** The module, layer and parameter of a tensor. */
 export interface TensorRole {
   module: Gpt2Module;
-  /** undefined outside the layers */
+  /** The index of the layer. Undefined outside the layers. */
   layer: number | undefined;
   parameter: 'weight' | 'bias';
 }
 
-/** A matrix of `rows` rows, or a vector, of `rowLength` numbers. */
+/** A matrix with `rows` rows of `rowLength` elements, or a vector with `rowLength` elements. */
 export interface ModelTensor extends TensorRole {
-  /** in GGUF */
+  /** The name in GGUF. */
   name: string;
   rowLength: number;
   rows: number;
@@ -24,7 +24,7 @@ export interface ModelTensor extends TensorRole {
 }
 
 /**
- * All tensors that a GPT-2 can have, from input to output. One after the other, since a config may claim
+ * Yields all tensors that a GPT-2 can have, from input to output. This is a generator because a config may claim
  * millions of layers.
  */
 export function* modelTensors(sizes: ModelSizes): Generator<ModelTensor, void, void> {
@@ -39,7 +39,7 @@ export function* modelTensors(sizes: ModelSizes): Generator<ModelTensor, void, v
   }
 }
 
-/** The tensors of a GPT-2 whose head is its token embedding. */
+/** Yields the tensors of a GPT-2 whose head is the token embedding. */
 export function* tiedModelTensors(sizes: ModelSizes): Generator<ModelTensor, void, void> {
   for (const tensor of modelTensors(sizes)) {
     if (tensor.module.role !== 'head') yield tensor;
@@ -65,7 +65,7 @@ function tensorsOf(
   return module.kind === 'table' ? [weight] : [weight, tensor('bias', true)];
 }
 
-/** What a tensor of this name in GGUF is for; undefined if it is not part of a GPT-2. */
+/** Parses the name of a tensor in GGUF. Returns undefined if it is not part of a GPT-2. */
 export function tensorRole(name: string): TensorRole | undefined {
   const parts = name.split('.');
   const parameter = parts.pop();
@@ -80,7 +80,7 @@ export function tensorRole(name: string): TensorRole | undefined {
   return undefined;
 }
 
-/** The name in GGUF of the weight of a module outside the layers. */
+/** The GGUF name of the weight of a module outside the layers. */
 export function weightName(role: ModuleRole): string {
   const module = addon().gpt2Modules.find((each) => each.role === role);
   return `${module?.name}.weight`;

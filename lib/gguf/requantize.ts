@@ -16,12 +16,14 @@ import {
 import { tensorRole } from './model-tensors.js';
 import { isQuantized, type WeightType } from './tensor-types.js';
 
-// Behind "GGUF", the version and the two counts.
+// The size of "GGUF", the version and the two counts.
 const metadataStart = 24;
 
 /**
- * Writes a GGUF file of GPT-2, or one that is split, as a single file of another type. All else that it says
- * stays as it is.
+ * Writes a GGUF file of a GPT-2, which may be split, as a single file with another weight type. All other metadata is
+ * kept.
+ *
+ * @throws UNSUPPORTED_MODEL, INVALID_FILE, FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE
  */
 export async function requantize(
   source: string,
@@ -82,27 +84,26 @@ function planTensor(
 }
 
 const uint32Type = 4;
-// A vocabulary of 50,257 tokens takes two megabytes.
-const mostMetadata = 100_000_000;
+// A vocabulary of 50,257 tokens takes 2 MB.
+const maxMetadataBytes = 100_000_000;
 
-/** Whether what a file says is not true of the one that is made of it. */
+/** Whether a key of the source does not apply to the file that is written. */
 function isOutOfDate(key: string, changes: ReadonlyMap<string, number>): boolean {
   const version = 'general.quantization_version';
   return key.startsWith('split.') || (key === version && !changes.has(version));
 }
 
-/**
- * The metadata of a file with some whole numbers changed in place, or added, and without what is out of
- * date.
- */
+/** Copies the metadata of a file, changes or adds some whole numbers and drops the keys that no longer apply. */
 async function changedMetadata(
   file: InputFile,
   metadata: GgufDescription['metadata'],
   changes: ReadonlyMap<string, number>,
 ): Promise<EncodedMetadata> {
   const byteSize = metadata.at(-1)?.[2] ?? metadataStart;
-  if (byteSize > mostMetadata) {
-    throw file.invalid(`expected at most ${mostMetadata} bytes of metadata but found ${byteSize}`);
+  if (byteSize > maxMetadataBytes) {
+    throw file.invalid(
+      `expected at most ${maxMetadataBytes} bytes of metadata but found ${byteSize}`,
+    );
   }
   const bytes = await file.read(0, byteSize);
   const kept: Buffer[] = [];

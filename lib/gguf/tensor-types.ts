@@ -24,7 +24,7 @@ export const weightTypes = [
   'q4_k_m',
 ] as const satisfies readonly (TensorType | 'q5_k_m' | 'q4_k_m')[];
 
-/** What a file of mostly this type calls itself in `general.file_type` (llama.cpp's numbers). */
+/** The values of `general.file_type` (llama.cpp's numbers). */
 export const fileTypeNumbers: Record<WeightType, number> = {
   f32: 0,
   f16: 1,
@@ -41,7 +41,7 @@ export const fileTypeNumbers: Record<WeightType, number> = {
   q4_k_m: 15,
 };
 
-/** The numbers by which GGUF and ggml know the types. */
+/** The numbers of the types in GGUF and ggml. */
 export const ggmlTypeNumbers: Record<TensorType, number> = {
   f32: 0,
   f16: 1,
@@ -60,15 +60,15 @@ export function isQuantized(type: WeightType): boolean {
   return type.startsWith('q');
 }
 
-/** Bytes of `rows` rows of `rowLength` elements each. */
+/** The number of bytes of `rows` rows of `rowLength` elements each. */
 export function byteSize(type: TensorType, rowLength: number, rows: number): number {
   const [elements, bytes] = addon().blockSize(type);
   return (rowLength / elements) * bytes * rows;
 }
 
 /**
- * The type for a matrix when the model is wanted in `type`: that one if the rows are a multiple of its
- * block, else the next that fits. K-quants come in blocks of 256, the others of 32.
+ * Returns `type` if rows of this length consist of whole blocks, otherwise the next type that fits. K-quants have
+ * blocks of 256 elements, the other quantised types of 32.
  */
 export function fittingType(type: TensorType, rowLength: number): TensorType {
   const fallback: Partial<Record<TensorType, TensorType>> = {
