@@ -131,8 +131,9 @@ double cgroupCpuLimit(const std::string& root, const std::string& membershipFile
 int physicalCpuCount() {
   int count = coreCount();
   if (count == 0) count = static_cast<int>(std::thread::hardware_concurrency());
-  if (const double limit = cgroupLimit(); limit > 0) {
-    count = std::min(count, static_cast<int>(std::ceil(limit)));
+  // Compared first, since a quota may exceed an int.
+  if (const double limit = cgroupLimit(); limit > 0 && limit < count) {
+    count = static_cast<int>(std::ceil(limit));
   }
   return std::max(count, 1);
 }

@@ -15,6 +15,10 @@ namespace gpt2 {
 
 namespace {
 
+std::string shapeText(int64_t rows, int64_t columns) {
+  return std::to_string(rows) + " × " + std::to_string(columns) + " numbers";
+}
+
 // Throws unless the source's bytes, its shape and the target type fit each other.
 void check(const SourceTensor& source, ggml_type type) {
   if (!canWiden(source.type)) {
@@ -25,18 +29,12 @@ void check(const SourceTensor& source, ggml_type type) {
     throw Error(code::kUnsupportedModel,
                 "a matrix of the type " + typeName(source.type) + " that is to be transposed");
   }
-  // So that the product of two extents cannot overflow.
-  constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
-  const bool isSized = source.rows >= 1 && source.rows <= kMaxExtent && source.columns >= 1 &&
-                       source.columns <= kMaxExtent;
-  const bool fits = isSized && sourceBlock > 0 && source.columns % sourceBlock == 0 &&
-                    source.byteSize == ggml_row_size(source.type, source.columns) *
-                                           static_cast<size_t>(source.rows);
-  if (!fits) {
-    throw Error(code::kInvalidArgument, "Expected the bytes of " + std::to_string(source.rows) +
-                                            " × " + std::to_string(source.columns) +
-                                            " numbers but received " +
-                                            std::to_string(source.byteSize) + " bytes");
+  checkShape(source.rows, source.columns, source.type);
+  const size_t rowBytes = ggml_row_size(source.type, source.columns);
+  if (source.byteSize != rowBytes * static_cast<size_t>(source.rows)) {
+    throw Error(code::kInvalidArgument,
+                "Expected the bytes of " + shapeText(source.rows, source.columns) +
+                    " but received " + std::to_string(source.byteSize) + " bytes");
   }
   const int64_t block = ggml_blck_size(type);
   const int64_t rowLength = source.transpose ? source.rows : source.columns;
@@ -148,6 +146,15 @@ class EncodeStep final : public Step {
 };
 
 }  // namespace
+
+void checkShape(int64_t rows, int64_t columns, ggml_type type) {
+  constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+  const int64_t block = ggml_blck_size(type);
+  const bool isSized = rows >= 1 && rows <= kMaxExtent && columns >= 1 && columns <= kMaxExtent;
+  if (isSized && block > 0 && columns % block == 0) return;
+  throw Error(code::kInvalidArgument, "Expected rows of whole blocks of " + typeName(type) +
+                                          " but received " + shapeText(rows, columns));
+}
 
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type, ThreadPool& pool,
                                   const CancelFlag* cancelled) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kDefaultAlignment = 32;
 
-// Bytes of one element; 0 for strings and arrays, whose size is in the file, and for unknown types.
+// Bytes of one element; 0 for strings and arrays, whose size is in the file.
 size_t elementSize(GgufType type) {
   switch (type) {
     case GgufType::kUint8:
@@ -116,6 +116,25 @@ class GgufFile::Reader {
     return load<T>(skip(sizeof(T), what));
   }
 
+  GgufType type(const std::string& what) {
+    const auto number = this->number<uint32_t>(what.c_str());
+    if (number > static_cast<uint32_t>(GgufType::kFloat64)) rejectType(what, number);
+    return static_cast<GgufType>(number);
+  }
+
+  ggml_type tensorType(const std::string& what) {
+    const auto number = this->number<uint32_t>(what.c_str());
+    if (number >= GGML_TYPE_COUNT) rejectType(what, number);
+    const auto type = static_cast<ggml_type>(number);
+    // Numbers of types that ggml has dropped have no block.
+    if (ggml_blck_size(type) == 0 || ggml_type_size(type) == 0) rejectType(what, number);
+    return type;
+  }
+
+  [[noreturn]] void rejectType(const std::string& what, uint32_t type) const {
+    file_.reject(what + " has the unknown type " + std::to_string(type));
+  }
+
   std::string_view string(const char* what) {
     const auto length = number<uint64_t>(what);
     return {reinterpret_cast<const char*>(skip(length, what)), length};
@@ -150,11 +169,11 @@ void GgufFile::readMetadata(Reader& reader, uint64_t count) {
     std::string key(reader.string("a metadata key"));
     const std::string what = "the metadata value \"" + key + "\"";
     MetadataValue value{};
-    value.type = static_cast<GgufType>(reader.number<uint32_t>(what.c_str()));
+    value.type = reader.type(what);
     value.count = 1;
     value.isArray = value.type == GgufType::kArray;
     if (value.isArray) {
-      value.type = static_cast<GgufType>(reader.number<uint32_t>(what.c_str()));
+      value.type = reader.type(what);
       value.count = reader.number<uint64_t>(what.c_str());
     }
     value.data = reader.position();
@@ -162,9 +181,7 @@ void GgufFile::readMetadata(Reader& reader, uint64_t count) {
       for (uint64_t n = 0; n < value.count; ++n) reader.string(what.c_str());
     } else {
       const size_t size = elementSize(value.type);
-      if (size == 0) {
-        reject(what + " has the unknown type " + std::to_string(static_cast<uint32_t>(value.type)));
-      }
+      if (size == 0) reader.rejectType(what, static_cast<uint32_t>(value.type));
       if (value.count > bytes_.size() / size) {
         reject(what + " claims " + std::to_string(value.count) + " elements");
       }
@@ -218,12 +235,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
       elementCount *= extent;
     }
 
-    const auto type = reader.number<uint32_t>(what.c_str());
-    tensor.type = static_cast<ggml_type>(type);
-    if (type >= GGML_TYPE_COUNT || ggml_blck_size(tensor.type) == 0 ||
-        ggml_type_size(tensor.type) == 0) {
-      reject(what + " has the unknown type " + std::to_string(type));
-    }
+    tensor.type = reader.tensorType(what);
     if (tensor.shape[0] % ggml_blck_size(tensor.type) != 0) {
       reject(what + " of shape " + shapeText(tensor) + " is of type " +
              ggml_type_name(tensor.type) + ", whose rows are multiples of " +

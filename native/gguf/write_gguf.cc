@@ -91,6 +91,7 @@ class TensorWriter {
 
 // A part that is transposed is read whole.
 void TensorWriter::writePart(const TensorPart& part, ggml_type type) {
+  checkShape(part.rows, part.columns, part.type);
   const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
   // Numbers of less than a byte take more in f32.
   const uint64_t rowLimit = std::max(rowBytes, static_cast<uint64_t>(part.columns));
@@ -132,6 +133,7 @@ void TensorWriter::writeParts(const std::vector<TensorPart>& parts, const Tensor
 }
 
 void TensorWriter::writeDrawn(const DrawnNumbers& drawn, ggml_type type) {
+  checkShape(drawn.rows, drawn.columns, GGML_TYPE_F32);
   const uint64_t rowBytes = static_cast<uint64_t>(drawn.columns) * sizeof(float);
   const int64_t step =
       std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, drawn.rows);

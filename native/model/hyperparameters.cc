@@ -1,6 +1,5 @@
 #include "model/hyperparameters.h"
 
-#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -67,8 +66,9 @@ Hyperparameters Hyperparameters::read(const ModelFiles& files) {
   const MetadataValue* epsilon = file.find("gpt2.attention.layer_norm_epsilon");
   const auto number = epsilon == nullptr ? std::nullopt : epsilon->number();
   if (!number) file.reject("the metadata value \"gpt2.attention.layer_norm_epsilon\" is missing");
-  h.layerNormEpsilon = static_cast<float>(*number);
-  if (!std::isfinite(h.layerNormEpsilon) || h.layerNormEpsilon <= 0) {
+  const bool fits = *number > 0 && *number <= std::numeric_limits<float>::max();
+  h.layerNormEpsilon = fits ? static_cast<float>(*number) : 0;
+  if (h.layerNormEpsilon == 0) {  // or rounded to 0
     file.reject("gpt2.attention.layer_norm_epsilon is not a positive number");
   }
 

@@ -477,6 +477,24 @@ TEST(rowsThatAreNoWholeBlocksAreNamed) {
   CHECK_EQUAL(conversion.result().size(), 48U * 34);
 }
 
+TEST(shapesThatNoMatrixHasAreRefused) {
+  Conversion conversion(std::string(1024, '\0'));
+  constexpr int64_t kHuge = int64_t{1} << 32U;
+  const std::pair<int64_t, int64_t> shapes[] = {{0, 32},     {32, 0},     {-1, 32},      {32, -1},
+                                                {kHuge, 32}, {32, kHuge}, {kHuge, kHuge}};
+  for (const auto& [rows, columns] : shapes) {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q8_0}) {
+      conversion.refusal(code::kInvalidArgument,
+                         {conversion.tensor(type, GGML_TYPE_F32, rows, columns)});
+      conversion.refusal(code::kInvalidArgument, {conversion.tensor(type, type, rows, columns)});
+    }
+    conversion.refusal(code::kInvalidArgument,
+                       {{"w", GGML_TYPE_F32, gpt2::DrawnNumbers{1, 1, 1, rows, columns}}});
+  }
+  conversion.refusal(code::kInvalidArgument,
+                     {conversion.tensor(GGML_TYPE_Q8_0, GGML_TYPE_Q8_0, 1, 33)});
+}
+
 TEST(aPathThatCannotBeWrittenIsAnError) {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& path) {
