@@ -38,9 +38,9 @@ constexpr int kLanes = 4;
 constexpr int kRegisters = 16;
 #endif
 
-typedef float Floats __attribute__((vector_size(kLanes * 4)));
-typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
-typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+using Floats = float __attribute__((vector_size(kLanes * 4)));
+using Ints = int32_t __attribute__((vector_size(kLanes * 4)));
+using Bits = uint32_t __attribute__((vector_size(kLanes * 4)));
 
 inline Floats load(const float* from) {
   Floats value;
@@ -133,7 +133,7 @@ inline Floats broadcastF16(uint16_t half) {
 
 // bfloat16: the upper half of a float.
 inline Floats loadBf16(const uint16_t* from) {
-  typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+  using Halves = uint16_t __attribute__((vector_size(kLanes * 2)));
   Halves halves;
   std::memcpy(&halves, from, sizeof halves);
   return reinterpret_cast<Floats>(__builtin_convertvector(halves, Bits) << 16U);
@@ -173,8 +173,9 @@ inline __attribute__((always_inline)) void transpose(Floats (&rows)[kLanes]) {
     Floats next[kLanes];
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes / 2; ++i) {
-      next[2 * i] = detail::interleave<0>(rows[i], rows[i + kLanes / 2]);
-      next[2 * i + 1] = detail::interleave<kLanes / 2>(rows[i], rows[i + kLanes / 2]);
+      const int to = 2 * i;
+      next[to] = detail::interleave<0>(rows[i], rows[i + kLanes / 2]);
+      next[to + 1] = detail::interleave<kLanes / 2>(rows[i], rows[i + kLanes / 2]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
@@ -213,7 +214,8 @@ inline Floats exp(Floats x) {
   y = fma(y, r, broadcast(1));
   // In two steps, because 2^128 is not a float. If n is out of range, the result is replaced below.
   const Floats clamped = n > 128.0F ? broadcast(128) : n < -126.0F ? broadcast(-126) : n;
-  const Ints whole = __builtin_convertvector(clamped == clamped ? clamped : Floats{}, Ints);
+  const auto isNumber = clamped == clamped;  // NOLINT(misc-redundant-expression): false for NaN
+  const Ints whole = __builtin_convertvector(isNumber ? clamped : Floats{}, Ints);
   const Ints half = whole >> 1;
   const auto powerOfTwo = [](Ints exponent) {
     return reinterpret_cast<Floats>((exponent + 127) << 23);
