@@ -33,5 +33,10 @@ export async function buildEngine(folder, definitions, target = 'all') {
     ...definitions,
     `-DGGML_SOURCE_DIR=${await vendorGgml()}`,
   );
-  run('cmake', '--build', folder, '--target', target, '--parallel', String(availableParallelism()));
+  // The configuration matters to generators that have several, such as Visual Studio's.
+  const parallel = String(availableParallelism());
+  run(
+    'cmake',
+    ...['--build', folder, '--config', 'Release', '--target', target, '--parallel', parallel],
+  );
 }

@@ -23,7 +23,7 @@ await buildEngine(build, [
 const { status, error } = spawnSync(
   'ctest',
   [
-    ...['--test-dir', build, '--output-on-failure'],
+    ...['--test-dir', build, '--build-config', 'Release', '--output-on-failure'],
     ...(sanitize ? ['--parallel', String(availableParallelism())] : []),
   ],
   { stdio: 'inherit' },
