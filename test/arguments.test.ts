@@ -378,7 +378,7 @@ describe('a device', () => {
       const { message } = await failure('DEVICE_UNAVAILABLE', () =>
         loadModel(folder, { ...loading, device }),
       );
-      expect(message).toMatch(/^Expected a device that is there \(cpu.*\) but received "\w+"$/);
+      expect(message).toMatch(/^Expected an available device \(cpu.*\) but received "\w+"$/);
     }
   });
 

@@ -6,10 +6,10 @@
 
 namespace gpt2 {
 
-// Set by another thread to stop the work that was given it.
+// Set by one thread to stop the work of another.
 using CancelFlag = std::atomic<bool>;
 
-// Throws ABORTED if the flag is there and set.
+// Throws ABORTED if the flag is set; null counts as not set.
 inline void throwIfCancelled(const CancelFlag* cancelled) {
   if (cancelled != nullptr && *cancelled) throw Error(code::kAborted, "the work was stopped");
 }

@@ -12,9 +12,9 @@ namespace gpt2 {
 
 namespace {
 
-constexpr size_t kAlignment = 64;  // bytes: a vector of AVX-512, a line of the cache
+constexpr size_t kAlignment = 64;  // bytes: an AVX-512 vector or a cache line
 
-// How long a thread that waits keeps its processor. Waking one that sleeps takes about as long.
+// How long a waiting thread spins before it sleeps. Waking a sleeping thread takes about as long.
 constexpr std::chrono::microseconds kSpinTime{20};
 
 void pause() noexcept {
@@ -30,16 +30,16 @@ void pause() noexcept {
 void Scratch::reserve(size_t floats) {
   constexpr size_t kPadding = kAlignment / sizeof(float);
   if (memory_.size() >= floats + kPadding) return;
-  // Half as much again: attention wants some more with every token.
+  // Half as much again, because attention needs a little more with every token.
   std::vector<float> memory(floats + floats / 2 + kPadding);
   memory_ = std::move(memory);
   const auto address = reinterpret_cast<uintptr_t>(memory_.data());
   aligned_ = memory_.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(float);
 }
 
-// What has become of the steps of one call of run(). A thread that the system woke late may still
-// look at it when the call has returned, and finds no chunk left; the steps themselves are gone.
-struct ThreadPool::Pass {
+// The progress of one call of run(). A thread that wakes up late may still access it after the call
+// has returned and the steps are gone; it finds no chunk left.
+struct ThreadPool::Job {
   struct Progress {
     alignas(kAlignment) std::atomic<int> taken{0};
     int chunks = 0;
@@ -47,10 +47,11 @@ struct ThreadPool::Pass {
     alignas(kAlignment) std::atomic<int> done{0};
   };
 
-  explicit Pass(size_t steps) : progress(steps) {}
+  explicit Job(size_t steps) : progress(steps) {}
 
   std::vector<Progress> progress;
-  const CancelFlag* cancelled = nullptr;  // of the call; not looked at without a chunk in hand
+  const CancelFlag* cancelled =
+      nullptr;  // may dangle after run(), but is read only with a chunk in hand
 };
 
 ThreadPool::ThreadPool(int threads) : scratch_(static_cast<size_t>(std::max(threads, 1))) {
@@ -60,9 +61,8 @@ ThreadPool::ThreadPool(int threads) : scratch_(static_cast<size_t>(std::max(thre
     }
   } catch (const std::exception&) {
     join();
-    throw Error(
-        code::kOutOfMemory,
-        std::to_string(threads) + " threads cannot be started: the system does not grant as many");
+    throw Error(code::kOutOfMemory,
+                "the system cannot start " + std::to_string(threads) + " threads");
   }
 }
 
@@ -81,51 +81,51 @@ size_t ThreadPool::byteSize() const noexcept {
 }
 
 void ThreadPool::run(const std::vector<const Step*>& steps, const CancelFlag* cancelled) {
-  auto pass = std::make_shared<Pass>(steps.size());
-  pass->cancelled = cancelled;
+  auto job = std::make_shared<Job>(steps.size());
+  job->cancelled = cancelled;
   size_t floats = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    pass->progress[i].step = steps[i];
-    pass->progress[i].chunks = steps[i]->chunks();
+    job->progress[i].step = steps[i];
+    job->progress[i].chunks = steps[i]->chunks();
     floats = std::max(floats, steps[i]->scratch());
   }
   for (Scratch& scratch : scratch_) scratch.reserve(floats);
   if (!threads_.empty()) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      pass_ = pass;
+      job_ = job;
     }
-    passCount_.fetch_add(1);
+    jobCount_.fetch_add(1);
     wake();
   }
-  takePart(*pass, 0);
+  runChunks(*job, 0);
   throwIfCancelled(cancelled);
 }
 
 void ThreadPool::work(size_t thread) {
   for (uint64_t seen = 0;;) {
-    await([&] { return ending_.load() || passCount_.load() != seen; });
+    await([&] { return ending_.load() || jobCount_.load() != seen; });
     if (ending_.load()) return;
-    std::shared_ptr<Pass> pass;
+    std::shared_ptr<Job> job;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      pass = pass_;
-      seen = passCount_.load();
+      job = job_;
+      seen = jobCount_.load();
     }
-    takePart(*pass, thread);
+    runChunks(*job, thread);
   }
 }
 
-void ThreadPool::takePart(Pass& pass, size_t thread) {
+void ThreadPool::runChunks(Job& job, size_t thread) {
   using Clock = std::chrono::steady_clock;
   const bool isObserved = thread == 0 && observer_;
-  for (Pass::Progress& progress : pass.progress) {
+  for (Job::Progress& progress : job.progress) {
     const Clock::time_point start = isObserved ? Clock::now() : Clock::time_point();
     for (;;) {
       const int chunk = progress.taken.fetch_add(1);
       if (chunk >= progress.chunks) break;
-      // Cancelled, the remaining chunks are counted as done.
-      const bool cancelled = pass.cancelled != nullptr && pass.cancelled->load();
+      // After a cancellation the remaining chunks are skipped and counted as done.
+      const bool cancelled = job.cancelled != nullptr && job.cancelled->load();
       if (!cancelled) progress.step->run(chunk, scratch_[thread].data());
       if (progress.done.fetch_add(1) + 1 == progress.chunks) wake();
     }
@@ -139,14 +139,15 @@ void ThreadPool::await(const Condition& condition) {
   if (condition()) return;
   const auto end = std::chrono::steady_clock::now() + kSpinTime;
   do {
-    constexpr int kPausesPerLook = 16;
-    for (int i = 0; i < kPausesPerLook; ++i) {
+    constexpr int kPausesPerClockRead = 16;
+    for (int i = 0; i < kPausesPerClockRead; ++i) {
       pause();
       if (condition()) return;
     }
   } while (std::chrono::steady_clock::now() < end);
   std::unique_lock<std::mutex> lock(mutex_);
-  // Counted before the condition is looked at again: who makes it true looks at the count after.
+  // The count rises before the condition is checked again. wake() reads the count after the
+  // condition has changed, so one of the two sees the other's write.
   sleeping_.fetch_add(1);
   changed_.wait(lock, condition);
   sleeping_.fetch_sub(1);
@@ -154,7 +155,7 @@ void ThreadPool::await(const Condition& condition) {
 
 void ThreadPool::wake() {
   if (sleeping_.load() == 0) return;
-  // Whoever has counted itself holds the mutex until it sleeps.
+  // A thread that has raised the count holds the mutex until it sleeps.
   { const std::lock_guard<std::mutex> lock(mutex_); }
   changed_.notify_all();
 }

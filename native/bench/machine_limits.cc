@@ -1,11 +1,11 @@
-// What the machine can do at most, for comparison: reading memory, multiplying and adding in f32
-// and in int8.
+// Measures the limits of the machine, to compare the engine with: the rates of reading memory and
+// of multiply-adds in f32 and int8.
 //
 //   machine_limits <bytes> <threads>
 //
-// prints JSON: GB/s over a buffer of so many bytes, and 10^9 operations per second (a
-// multiplication and an addition are two); null where the instruction set has no product of bytes.
-// The best of several runs.
+// Prints JSON: GB/s of reading a buffer of `bytes` bytes, and 10^9 operations per second, where a
+// multiply-add counts as two; int8 is null if the instruction set has no dot product of bytes. All
+// are the best of several runs.
 
 #include <algorithm>
 #include <atomic>
@@ -26,7 +26,7 @@ namespace {
 
 constexpr int kRuns = 7;
 
-// The shortest time of `work(thread)` on all threads together, in seconds.
+// Runs work(thread) on all threads at once, several times. Returns the shortest time in seconds.
 double shortestTime(int threads, const std::function<void(int)>& work) {
   double shortest = 1e30;
   for (int run = 0; run < kRuns; ++run) {
@@ -54,7 +54,7 @@ double shortestTime(int threads, const std::function<void(int)>& work) {
   return shortest;
 }
 
-std::atomic<float> keep;  // so that nothing is left out as unused
+std::atomic<float> keep;  // prevents the compiler from removing the work
 
 double readRate(size_t bytes, int threads) {
   const size_t count = bytes / sizeof(float) / static_cast<size_t>(threads) /
@@ -75,7 +75,7 @@ double readRate(size_t bytes, int threads) {
   return static_cast<double>(buffer.size() * sizeof(float)) / seconds / 1e9;
 }
 
-constexpr int kChains = 12;  // independent ones: latency times throughput, and some more
+constexpr int kChains = 12;  // independent, at least latency × throughput of a multiply-add
 constexpr int64_t kSteps = 4'000'000;
 
 double multiplyAddRate(int threads) {

@@ -1,9 +1,9 @@
-// Where the time goes, by operator: a prompt, then single tokens after it, or those of several
-// continuations of the prompt side by side, drawn at temperature 1.
+// Prints the time that each operator takes: for a prompt, then for decoding single tokens after it,
+// or for decoding several continuations of the prompt together, sampled at temperature 1.
 //
 //   operator_times <model.gguf> <threads> <tokens of the prompt> <tokens after it> [continuations]
 //
-// Times are of the thread that leads; what it waits for the others is in them.
+// Times are measured on the thread that calls ThreadPool::run() and include its waiting for others.
 
 #include <algorithm>
 #include <chrono>
@@ -46,18 +46,18 @@ class Times {
                   total.milliseconds / passes, 100 * total.milliseconds / milliseconds,
                   total.steps / passes);
     }
-    std::printf("  %-24s %8.3f ms %5.1f %%\n", "all else", (milliseconds - inside) / passes,
+    std::printf("  %-24s %8.3f ms %5.1f %%\n", "other", (milliseconds - inside) / passes,
                 100 * (milliseconds - inside) / milliseconds);
     totals_.clear();
   }
 
-  void forget() { totals_.clear(); }
+  void clear() { totals_.clear(); }
 
  private:
   std::map<std::string, Total> totals_;
 };
 
-// Milliseconds.
+// Returns milliseconds.
 double evaluate(gpt2::Model& model, const std::shared_ptr<gpt2::Session>& session,
                 const std::vector<uint32_t>& tokens) {
   const auto start = std::chrono::steady_clock::now();
@@ -85,12 +85,12 @@ void continueTogether(gpt2::Model& model, Times& times, const std::vector<uint32
     owners.back()->begin();
     requests.push_back(owners.back().get());
   }
-  times.forget();
+  times.clear();
   const auto start = std::chrono::steady_clock::now();
   int passes = 0;
   for (; passes < tokens && !requests.empty(); ++passes) {
     evaluate(model, requests, nullptr);
-    // Those that have drawn the end of text, or whose context is full.
+    // A request is finished after the end of text, or when its context is full.
     requests.erase(
         std::remove_if(requests.begin(), requests.end(),
                        [](const gpt2::Request* request) { return request->isFinished(); }),
@@ -110,10 +110,10 @@ int whole(const char* text) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  constexpr int kArguments = 5;  // and one that may be left out
+  constexpr int kArguments = 5;  // and an optional one
   if (count != kArguments && count != kArguments + 1) {
     static_cast<void>(std::fputs(
-        "operator_times <model.gguf> <threads> <prompt> <after> [continuations]\n", stderr));
+        "usage: operator_times <model.gguf> <threads> <prompt> <after> [continuations]\n", stderr));
     return 2;
   }
   gpt2::ModelOptions options;
@@ -124,8 +124,8 @@ int main(int count, char** arguments) {
   for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<uint32_t>(i * 97 % 50000);
 
   Times times(model);
-  evaluate(model, model.createSession(), prompt);  // to warm up
-  times.forget();
+  evaluate(model, model.createSession(), prompt);  // warms up caches and memory
+  times.clear();
   const std::shared_ptr<gpt2::Session> session = model.createSession();
   times.print("prompt", evaluate(model, session, prompt), 1);
 

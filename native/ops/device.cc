@@ -13,7 +13,7 @@ namespace gpt2 {
 
 namespace {
 
-// The name in our API of the backend that a ggml device belongs to.
+// Our API's name for the backend of a ggml device.
 std::string backendName(ggml_backend_dev_t device) {
   std::string name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
   std::transform(name.begin(), name.end(), name.begin(),
@@ -30,9 +30,10 @@ bool isCancelled(void* flag) {
   return static_cast<const CancelFlag*>(flag)->load(std::memory_order_relaxed);
 }
 
-// Room for the small requests of ggml's allocators and buffers, which it cannot do without.
+// An upper bound for the small allocations of ggml's allocators and buffers. ggml ends the process
+// if one of them fails.
 constexpr size_t kAllocatorBytes = size_t{64} << 10;
-constexpr size_t kBytesPerNode = 1024;  // of a graph, in an allocator
+constexpr size_t kBytesPerNode = 1024;  // that an allocator needs for a graph
 
 }  // namespace
 
@@ -52,7 +53,7 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
       std::string list;
       for (const std::string& device : available()) list += (list.empty() ? "" : ", ") + device;
       throw Error(code::kDeviceUnavailable,
-                  "Expected a device that is there (" + list + ") but received \"" + name_ + "\"");
+                  "Expected an available device (" + list + ") but received \"" + name_ + "\"");
     }
     name_ = "cpu";
   }
@@ -96,18 +97,19 @@ void Device::allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const {
   try {
     if (ggml_gallocr_alloc_graph(allocator.get(), graph)) return;
   } catch (const std::bad_alloc&) {
-    // Thrown through ggml's C code, which now holds a buffer that is gone and would free it again.
+    // The exception passed through ggml's C code, which now holds a freed buffer and would free it
+    // again.
     static_cast<void>(allocator.release());
     allocator = makeAllocator();
     throw;
   }
-  // What failed to get its memory believes from now on that it has it.
+  // After a failure ggml's allocator behaves as if it had the memory.
   allocator = makeAllocator();
   throw Error(code::kOutOfMemory, "no memory for the activations");
 }
 
 void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
-  requireMemory(kAllocatorBytes);  // ggml makes and frees a context every time
+  requireMemory(kAllocatorBytes);  // ggml creates and frees a context every time
   ggml_status status = GGML_STATUS_SUCCESS;
   if (isCpu()) {
     ggml_cplan plan = ggml_graph_plan(graph, 1, nullptr);
@@ -131,12 +133,12 @@ void Device::compute(ggml_cgraph* graph, const CancelFlag* cancelled) {
   }
 }
 
-// A GPU backend ends the process at an operation it does not have.
+// A GPU backend ends the process if it lacks an operation.
 void Device::checkSupported(ggml_cgraph* graph) const {
   for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
     const ggml_tensor* node = ggml_graph_node(graph, i);
     if (ggml_backend_supports_op(backend_.get(), node)) continue;
-    throw Error(code::kDeviceUnavailable, "the device \"" + name_ + "\" has no " +
+    throw Error(code::kDeviceUnavailable, "the device \"" + name_ + "\" does not support " +
                                               ggml_op_desc(node) + " for this model's types");
   }
 }

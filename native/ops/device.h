@@ -27,33 +27,34 @@ using BackendPtr = std::unique_ptr<ggml_backend, BackendDeleter>;
 using BufferPtr = std::unique_ptr<ggml_backend_buffer, BufferDeleter>;
 using AllocatorPtr = std::unique_ptr<ggml_gallocr, AllocatorDeleter>;
 
-// Where a model computes: the CPU with a pool of threads, or a GPU that this build knows.
+// The device that a model computes on: the CPU with a thread pool, or a GPU that this build
+// supports.
 class Device {
  public:
-  // name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "metal" or "vulkan".
+  // name: "auto" (a GPU if available, else the CPU), "cpu", "cuda", "metal" or "vulkan".
   // Throws DEVICE_UNAVAILABLE or OUT_OF_MEMORY.
   Device(std::string name, int threads);
 
   const std::string& name() const noexcept { return name_; }
   int threads() const noexcept { return threads_; }
   bool isCpu() const noexcept { return threadPool_ != nullptr; }
-  // Of the CPU.
+  // Requires isCpu().
   ThreadPool& threadPool() const noexcept { return *threadPool_; }
 
-  // The names of the devices that can be asked for on this machine with this build.
+  // The names of the devices available on this machine with this build.
   static std::vector<std::string> available();
 
-  // Throws OUT_OF_MEMORY.
+  // Allocates the data of all tensors of a context. Throws OUT_OF_MEMORY.
   BufferPtr allocate(ggml_context* tensors) const;
 
-  // Memory for the graphs' own tensors, kept from graph to graph. Throws OUT_OF_MEMORY.
+  // An allocator for graphs; it keeps its memory from graph to graph. Throws OUT_OF_MEMORY.
   AllocatorPtr makeAllocator() const;
 
-  // Gives a graph's tensors their memory. Throws OUT_OF_MEMORY.
+  // Allocates the tensors of a graph. Throws OUT_OF_MEMORY.
   void allocate(AllocatorPtr& allocator, ggml_cgraph* graph) const;
 
-  // Runs a graph of ggml's own operations. Throws ABORTED when `cancelled` was set meanwhile,
-  // OUT_OF_MEMORY, and DEVICE_UNAVAILABLE for an operation that a GPU backend does not have.
+  // Runs a graph of ggml's own operations. Throws ABORTED if `cancelled` is set by the end,
+  // OUT_OF_MEMORY, and DEVICE_UNAVAILABLE if a GPU backend lacks an operation.
   void compute(ggml_cgraph* graph, const CancelFlag* cancelled);
 
  private:

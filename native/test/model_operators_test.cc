@@ -1,5 +1,5 @@
-// The two sets of operators against each other, and that with ours neither the number of tokens
-// that are evaluated together nor the number of threads changes a bit.
+// Checks that the two operator sets agree, and that the results of FusedOps are the same bits
+// however many tokens are evaluated together and however many threads there are.
 
 #include <cmath>
 #include <string>
@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kVocabulary = 61;
 
-// Heads of 3, 5, 25, 64 and 70 numbers; inner widths that are no multiple of anything.
+// Heads of size 3, 5, 25, 64 and 70; an inner width that is not a multiple of any vector length.
 std::vector<ReferenceShape> shapes() {
   std::vector<ReferenceShape> shapes{{kVocabulary, 300, 24, 8, 2},
                                      {kVocabulary, 300, 35, 7, 2},
@@ -42,9 +42,9 @@ ModelOptions optionsFor(ggml_type cacheType, OperatorSet operators, int threads 
 }
 
 ReferenceModel encoded(const ReferenceShape& shape, ggml_type type) {
-  const ReferenceModel numbers(shape);
-  ReferenceModel model = numbers;
-  for (const auto& [name, tensor] : numbers.tensors()) {
+  const ReferenceModel original(shape);
+  ReferenceModel model = original;
+  for (const auto& [name, tensor] : original.tensors()) {
     if (tensor.out != 0) gpt2::test::encodeInAnyType(model, name, type);
   }
   return model;
@@ -52,7 +52,7 @@ ReferenceModel encoded(const ReferenceShape& shape, ggml_type type) {
 
 }  // namespace
 
-TEST(bothSetsOfOperatorsAgree) {
+TEST(bothOperatorSetsAgree) {
   for (const ReferenceShape& shape : shapes()) {
     const ReferenceModel reference(shape);
     for (const ggml_type cacheType : {GGML_TYPE_F32, GGML_TYPE_F16}) {
@@ -76,7 +76,7 @@ TEST(bothSetsOfOperatorsAgree) {
   }
 }
 
-TEST(anyPiecesAndThreadsGiveTheSameBits) {
+TEST(anyBatchSizesAndThreadCountsGiveTheSameBits) {
   for (const ReferenceShape& shape : shapes()) {
     for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
       const std::string file = encoded(shape, type).file();
@@ -104,7 +104,7 @@ TEST(anyPiecesAndThreadsGiveTheSameBits) {
   }
 }
 
-TEST(someRowsAreTheSameAsThoseOfAll) {
+TEST(selectedRowsEqualThoseOfAllRows) {
   for (const ReferenceShape& shape : shapes()) {
     LoadedModel model(ReferenceModel(shape).file(),
                       optionsFor(GGML_TYPE_F32, OperatorSet::kFused, 2));
@@ -123,9 +123,8 @@ TEST(someRowsAreTheSameAsThoseOfAll) {
   }
 }
 
-// Values of a later token that overflow the cache's f16 are infinite; 0 times them would be no
-// number.
-TEST(whatIsNotFiniteDoesNotReachEarlierTokens) {
+// A later token puts infinities and NaN into the cache; 0 times either would be NaN.
+TEST(infinityAndNanDoNotReachEarlierTokens) {
   ReferenceModel reference({kVocabulary, 64, 24, 8, 1});
   const std::vector<uint32_t> tokens = randomTokens(40, kVocabulary, 5);
   const std::vector<double>& values = reference.tensor("token_embd.weight").values;
@@ -138,7 +137,7 @@ TEST(whatIsNotFiniteDoesNotReachEarlierTokens) {
   bool wasOdd = false;
   for (size_t row = 0; row < tokens.size(); ++row) {
     wasOdd = wasOdd || tokens[row] == odd;
-    // The head is tied, so one logit of every row is none.
+    // The head is tied, so the logit of the odd token itself is NaN in every row.
     const size_t column = odd == 0 ? 1 : 0;
     CHECK_EQUAL(std::isnan(logits[row * kVocabulary + column]), wasOdd);
   }

@@ -1,4 +1,4 @@
-// Threads that work through steps.
+// Checks that the pool runs every chunk once, in the order of the steps, and stops when cancelled.
 
 #include "base/thread_pool.h"
 
@@ -16,7 +16,7 @@ using gpt2::ThreadPool;
 
 namespace {
 
-// Counts how often each chunk ran, and whether all of the step before had.
+// Counts how often each chunk runs and checks that the previous step is done by then.
 class CountingStep final : public Step {
  public:
   CountingStep(int chunks, const CountingStep* before)
@@ -26,7 +26,7 @@ class CountingStep final : public Step {
   size_t scratch() const override { return 100; }
   void run(int chunk, float* scratch) const noexcept override {
     if (before_ != nullptr && before_->done_ != before_->chunks()) isWrong_ = true;
-    // Nobody else writes there meanwhile.
+    // No other thread writes to this scratch at the same time.
     for (int i = 0; i < 100; ++i) scratch[i] = static_cast<float>(chunk);
     for (int i = 0; i < 100; ++i) isWrong_ = isWrong_ || scratch[i] != static_cast<float>(chunk);
     ++counts_[static_cast<size_t>(chunk)];
@@ -46,7 +46,7 @@ class CountingStep final : public Step {
   const CountingStep* before_;
 };
 
-// Its fourth chunk cancels the pass; those after it wait for that.
+// Its fourth chunk cancels the job; later chunks wait for that.
 class CancellingStep final : public Step {
  public:
   explicit CancellingStep(CancelFlag& cancelled) : cancelled_(cancelled) {}
@@ -65,10 +65,10 @@ class CancellingStep final : public Step {
 
 }  // namespace
 
-TEST(everyChunkRunsOnceAndAfterTheStepBefore) {
+TEST(everyChunkRunsOnceAndAfterThePreviousStep) {
   for (const int threads : {1, 2, 3, 16}) {
     ThreadPool pool(threads);
-    for (int pass = 0; pass < 200; ++pass) {
+    for (int job = 0; job < 200; ++job) {
       std::vector<std::unique_ptr<CountingStep>> steps;
       std::vector<const Step*> order;
       for (const int chunks : {1, 7, 0, 64, 2, 3}) {
@@ -82,9 +82,9 @@ TEST(everyChunkRunsOnceAndAfterTheStepBefore) {
   }
 }
 
-TEST(threadsThatSleepWakeUp) {
+TEST(sleepingThreadsWakeUp) {
   ThreadPool pool(3);
-  for (int pass = 0; pass < 5; ++pass) {
+  for (int job = 0; job < 5; ++job) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const CountingStep step(50, nullptr);
     pool.run({&step}, nullptr);
@@ -92,12 +92,12 @@ TEST(threadsThatSleepWakeUp) {
   }
 }
 
-TEST(nothingToDoIsDoneAtOnce) {
+TEST(runningNoStepsReturnsAtOnce) {
   ThreadPool pool(2);
   pool.run({}, nullptr);
 }
 
-TEST(aCancelledPassStops) {
+TEST(aCancelledJobStops) {
   for (const int threads : {1, 2, 8}) {
     ThreadPool pool(threads);
     CancelFlag cancelled(false);
@@ -106,14 +106,14 @@ TEST(aCancelledPassStops) {
     CHECK_ERROR(gpt2::code::kAborted, pool.run({&first, &second}, &cancelled));
     CHECK(first.ran() <= 4 + threads);
     CHECK_EQUAL(second.ran(), 0);
-    // And goes on with the next.
+    // The pool can run the next job.
     const CountingStep next(20, nullptr);
     pool.run({&next}, nullptr);
     next.check();
   }
 }
 
-TEST(manyPoolsComeAndGo) {
+TEST(poolsCanBeCreatedAndDestroyedRepeatedly) {
   for (int i = 0; i < 100; ++i) {
     ThreadPool pool(4);
     if (i % 2 == 0) continue;
