@@ -1,4 +1,4 @@
-// The engine alone, without JavaScript: native/ as the CMake project that it is.
+// Builds the engine alone: native/ is a CMake project of its own.
 
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -8,20 +8,20 @@ import { vendorGgml } from './vendor-ggml.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Flags for builds with sanitizers: fast enough, with lines in the reports. */
+/** Flags for builds with sanitizers: some optimisation, and line numbers in the reports. */
 export const sanitizerFlags = [
   '-DCMAKE_C_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
   '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1 -DNDEBUG',
 ];
 
-/** Runs a program in the checkout; where it fails, so does this process. */
+/** Runs a program in the checkout. If it fails, this process exits with its status. */
 export function run(program, ...args) {
   const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** Builds in a folder, with definitions for CMake and, if not everything is wanted, one target. */
+/** Builds a target, by default all, in a folder with these definitions for CMake. */
 export async function buildEngine(folder, definitions, target = 'all') {
   run(
     'cmake',

@@ -1,6 +1,6 @@
-// Builds build/Release/gpt2_native.node for the machine at hand: fetches ggml if needed, then cmake-js.
+// Builds build/Release/gpt2_native.node for this machine: fetches ggml if necessary, then runs cmake-js.
 //
-// Options after `--` go to CMake as definitions:  npm run build:native -- GPT2_CUDA=ON GGML_CUDA_ARCHITECTURES=90
+// Arguments after `--` are definitions for CMake:  npm run build:native -- GPT2_CUDA=ON GGML_CUDA_ARCHITECTURES=90
 
 import { spawnSync } from 'node:child_process';
 import { copyFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { vendorGgml } from './vendor-ggml.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const ggml = await vendorGgml();
 
-// SOURCE_DATE_EPOCH makes ggml drop every SIMD flag, since it then builds for no machine in particular.
+// With SOURCE_DATE_EPOCH, ggml aims at reproducible builds and drops all SIMD flags.
 const { SOURCE_DATE_EPOCH: _, ...environment } = process.env;
 const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
 const definitions = [`GGML_SOURCE_DIR=${ggml}`, ...process.argv.slice(2)];
@@ -26,7 +26,7 @@ const { status, error } = spawnSync(
     `--parallel=${availableParallelism()}`,
     ...definitions.map((definition) => `--CD${definition}`),
   ],
-  // npm's stdout belongs to whoever ran npm (a host's --json, say): the build talks on stderr.
+  // The build writes to stderr: npm's stdout may carry results, such as those of --json.
   { cwd: root, env: environment, stdio: ['ignore', 2, 2] },
 );
 if (error) throw error;
@@ -38,7 +38,7 @@ if (status !== 0) {
   process.exit(status ?? 1);
 }
 
-// ggml is in the binary, so its licence goes where the binary goes. A checkout has it one folder up.
+// The binary contains ggml, so ggml's licence goes with it. In a checkout of llama.cpp it is one folder up.
 const licence = join(root, 'build', 'Release', 'LICENSE.ggml');
 await copyFile(join(ggml, 'LICENSE'), licence).catch(() =>
   copyFile(join(ggml, '..', 'LICENSE'), licence),

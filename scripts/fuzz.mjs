@@ -1,7 +1,7 @@
-// npm run fuzz -- 60: lets libFuzzer loose on the engine's readers, 60 seconds on each, then fast-check on
-// the library's with about as much time. What libFuzzer learns is kept in build-fuzz/corpus for the next
-// run, what it finds in build-fuzz/findings. npm run fuzz -- 0: only replays the corpora of the repository
-// and runs the properties as often as the tests do.
+// npm run fuzz -- 60: fuzzes each of the engine's readers with libFuzzer for 60 seconds, then the library's with
+// fast-check for about as long. build-fuzz/corpus keeps the new inputs for the next run, build-fuzz/findings the
+// failing ones. npm run fuzz -- 0 only replays the repository's corpora and runs the properties as often as the
+// tests do.
 
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -19,16 +19,16 @@ if (!(seconds >= 0)) {
   process.exit(2);
 }
 
-// Inputs of a few kilobytes hold whole models.
+// A whole model fits into a few kilobytes.
 const targets = [
   { name: 'gguf_file', longest: 4096, dictionary: 'gguf.dict' },
   { name: 'model', longest: 16384, dictionary: 'gguf.dict' },
   { name: 'encode_tensor', longest: 4096 },
 ];
 const limits = [
-  // No input needs a megabyte at once: who asks for eight has believed a number in the input.
+  // No input needs an allocation of a megabyte. One of eight comes from an unchecked number in the input.
   '-malloc_limit_mb=8',
-  // AddressSanitizer keeps 256 MB of what was freed; beyond that and the corpus it is a leak.
+  // AddressSanitizer keeps 256 MB of freed memory. More than that and the corpus is a leak.
   '-rss_limit_mb=1024',
   '-timeout=10',
 ];
@@ -43,7 +43,7 @@ function status(program, args, environment = {}) {
   return status ?? 1;
 }
 
-/** @returns whether the target is without a finding */
+/** @returns whether the target has no finding */
 async function fuzz({ name, longest, dictionary }) {
   const program = join(build, 'fuzz', `${name}_fuzz`);
   const seeds = join(root, 'native', 'fuzz', 'corpus', name);
@@ -61,9 +61,7 @@ async function fuzz({ name, longest, dictionary }) {
   ]);
   if (code !== 0) {
     const inputs = (await readdir(findings)).filter((file) => file.startsWith(`${name}-`));
-    console.error(
-      `fuzz: a finding in ${name}; the inputs that were found so far, to be run again:`,
-    );
+    console.error(`fuzz: a finding in ${name}. To run the failing inputs again:`);
     for (const input of inputs) console.error(`  ${program} ${join(findings, input)}`);
   }
   return code === 0;

@@ -1,11 +1,11 @@
-// GPT-2's vocabulary in the files that a Hugging Face folder has.
+// GPT-2's vocabulary, in the form of Hugging Face's files.
 
 import { createRequire } from 'node:module';
 
 const { gpt2Ranks } = createRequire(import.meta.url)('../dist/tokenizer/gpt2-ranks.js');
 const { tokens, merges } = await gpt2Ranks();
 
-/** vocab.json as an object, and the lines of merges.txt after its first. */
+/** The object of vocab.json, and the lines of merges.txt after the first. */
 export function gpt2Vocabulary() {
   const vocab = Object.fromEntries(tokens.map((token, rank) => [token, rank]));
   vocab['<|endoftext|>'] = tokens.length;

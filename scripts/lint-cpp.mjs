@@ -1,5 +1,5 @@
-// clang-format and clang-tidy over our own C++. With --fix, clang-format rewrites the files. clang's static
-// analyzer takes as long as all else together: it runs with --analyze, and then alone.
+// Runs clang-format and clang-tidy over the C++ of this repository. With --fix, clang-format rewrites the files.
+// clang's static analyzer takes as long as everything else: --analyze runs it, and nothing else.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -42,7 +42,7 @@ function run(program, args) {
 
 if (!analyze) run('clang-format', fix ? ['-i', ...files] : ['--dry-run', '--Werror', ...files]);
 if (!fix) {
-  // clang-tidy wants to know how each file is compiled, with clang's flags rather than g++'s.
+  // clang-tidy needs the compile commands, with clang's flags instead of g++'s.
   run('cmake', [
     '-S',
     '.',
@@ -55,7 +55,7 @@ if (!fix) {
     `-DCMAKE_JS_INC=${root}/node_modules/node-api-headers/include`,
     '--log-level=WARNING',
   ]);
-  // The tests and the benchmark are left to the compiler's warnings and the sanitizers: they would triple the time.
+  // Without the tests and benchmarks, which would triple the time: compiler warnings and sanitizers cover them.
   const sources = files.filter((file) => /^(?!native\/(test|fuzz|bench)\/).*\.cc$/.test(file));
   const { status, error } = spawnSync(
     'xargs',

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gpt2Vocabulary } from './gpt2-vocabulary.mjs';
 
-/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+/** Returns a generator of pseudorandom numbers from 0 to 1 (mulberry32). */
 export function seededRandom(seed) {
   let state = seed >>> 0;
   return () => {
@@ -14,12 +14,11 @@ export function seededRandom(seed) {
 }
 
 /**
- * Writes a checkpoint folder in Hugging Face's form: a GPT-2 with random weights and with GPT-2's own
- * vocabulary.
+ * Writes a checkpoint folder in Hugging Face's format: a GPT-2 with random weights and GPT-2's vocabulary.
  *
  * @param {object} shape
- * @param {boolean} [shape.saturated] Biases keep the input of every GELU so far from 0 that its output is
- *   the input or 0, whichever way GELU is computed.
+ * @param {boolean} [shape.saturated] Whether biases keep the input of every GELU so far from 0 that every form of
+ *   GELU returns the input or 0.
  */
 export async function writeRandomCheckpoint(
   folder,
@@ -49,11 +48,11 @@ export async function writeRandomCheckpoint(
   );
 }
 
-/** A tensor is [name, shape, numbers]. Scales are such that no part of the model is without effect. */
+/** Tensors as [name, shape, numbers], with scales at which every part of the model has an effect. */
 function randomTensors({ vocab_size, n_positions, n_embd: width, n_layer }, saturated, random) {
   const tensor = (name, shape, scale, mean = 0) => {
     const numbers = new Float32Array(shape.reduce((product, length) => product * length, 1));
-    // The sum of three has about the shape of a normal distribution; its deviation is a half.
+    // The sum of three is almost normally distributed, with a standard deviation of 0.5.
     for (let index = 0; index < numbers.length; index++) {
       numbers[index] = mean + scale * 2 * (random() + random() + random() - 1.5);
     }
@@ -66,7 +65,7 @@ function randomTensors({ vocab_size, n_positions, n_embd: width, n_layer }, satu
   const feedForwardUp = (name, outputs) => {
     const [weight, bias] = linear(name, width, outputs);
     const [, , numbers] = bias;
-    // Mostly the input, so that nearly every weight counts.
+    // Mostly positive, where GELU returns its input, so that nearly every weight has an effect.
     if (saturated) for (const index of numbers.keys()) numbers[index] += index % 8 ? 18 : -18;
     return [weight, bias];
   };

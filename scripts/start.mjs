@@ -1,4 +1,4 @@
-// npm start: the command with the model that comes with the package.
+// npm start: runs the command with the bundled model.
 
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -15,6 +15,6 @@ function run(...args) {
   if (status !== 0) throw new Error(`gpt2 ${args[0]} ended with ${signal ?? status}`);
 }
 
-// The model's name only where it must be said: without one, the command tells which model it is, once.
+// The first call names no model, so the command prints which one it uses. Later calls name it, so it does not.
 run('generate', prompt, '--max-tokens', '100', '--top-k', '40');
 run('logits', prompt, '--model', defaultModel);

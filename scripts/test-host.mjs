@@ -1,9 +1,9 @@
-// npm run test:host: how the library behaves as a guest, at the full 124M shape: how long it holds up the
-// host's event loop, how soon it stops, and that it does not keep a worker or a process from ending.
+// npm run test:host: the library's behaviour in its host's process, at the 124M shape: how long it delays the event
+// loop, how soon it stops, and how soon workers and processes end.
 //
-// What our code does to the host happens every time; a busy or virtual machine may stop a process for tens
-// of milliseconds at any time, and more so while it writes to a disk. So each figure is the best of up to eight
-// fresh processes, and the files are in memory where the system has a folder for that.
+// A busy or virtual machine may stop a process for tens of milliseconds at any time, more often while it writes to a
+// disk. Delays that the library causes occur in every run. So each figure is the best of up to eight processes, and
+// the files are in memory if the system has a folder for that.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -16,14 +16,14 @@ import { writeRandomCheckpoint } from './random-checkpoint.mjs';
 const entry = fileURLToPath(new URL('../dist/index.js', import.meta.url));
 const attempts = 8;
 
-// Every script has `gpt2`, `args` (file, checkpoint, target) and these, and tells() its figure.
+// Every script has `gpt2`, `args` (file, checkpoint, target) and these functions, and reports its figure.
 const prelude = `
   const gpt2 = require(args.entry);
   const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
-  const tell = (figure) => console.log('figure', figure);
+  const report = (figure) => console.log('figure', figure);
   const tokens = (count) => Uint32Array.from({ length: count }, (_, i) => (i * 7919 + 464) % 50257);
   const load = (options) => gpt2.loadModel(args.file, options);
-  // The longest time between two calls of a timer of 10 ms while \`work\` goes on.
+  // The longest time between two calls of a 10 ms timer during \`work\`.
   const longestGap = async (work) => {
     let longest = 0;
     let last = performance.now();
@@ -39,8 +39,8 @@ const prelude = `
     clearInterval(timer);
     return longest;
   };
-  // The time from an abort, a third of the way through a call, to its rejection; sooner if the call is faster
-  // than the one before.
+  // The time from an abort, after a third of a call's duration, to its rejection. If the call has ended by then, the
+  // next attempt aborts sooner.
   const abortTime = async (call) => {
     const start = performance.now();
     await call();
@@ -56,43 +56,43 @@ const prelude = `
       const rejected = await running;
       if (rejected !== undefined) return rejected - before;
     }
-    throw new Error('it is over too soon to be stopped');
+    throw new Error('Expected a call that lasts long enough to be aborted');
   };
   const inWorker = (body) => new (require('node:worker_threads').Worker)(
     'const args = require("node:worker_threads").workerData;' + args.prelude + '(async () => {' + body + '})();',
     { eval: true, workerData: args });
 `;
 
-// Milliseconds at most, and what is measured.
+// Name, limit in milliseconds, script.
 const gaps = [
-  ['convert', 50, `tell(await longestGap(() => gpt2.convert(args.checkpoint, args.target)));`],
+  ['convert', 50, `report(await longestGap(() => gpt2.convert(args.checkpoint, args.target)));`],
   [
     'convert to q8_0',
     50,
-    `tell(await longestGap(() => gpt2.convert(args.checkpoint, args.target, { type: 'q8_0' })));`,
+    `report(await longestGap(() => gpt2.convert(args.checkpoint, args.target, { type: 'q8_0' })));`,
   ],
-  ['load', 50, `tell(await longestGap(() => load()));`],
+  ['load', 50, `report(await longestGap(() => load()));`],
   [
     'load into memory, dispose',
     50,
-    `tell(await longestGap(async () => (await load({ mmap: false })).dispose()));`,
+    `report(await longestGap(async () => (await load({ mmap: false })).dispose()));`,
   ],
   [
     'evaluate 512 tokens',
     50,
-    `const model = await load(); tell(await longestGap(() => model.logits(tokens(512))));`,
+    `const model = await load(); report(await longestGap(() => model.logits(tokens(512))));`,
   ],
   [
     'all logits of 1,000 positions',
     50,
     `const model = await load();
-     tell(await longestGap(() => model.logits(tokens(1000), { positions: 'all' })));`,
+     report(await longestGap(() => model.logits(tokens(1000), { positions: 'all' })));`,
   ],
   [
     'generate 30 tokens from text',
     50,
     `const model = await load();
-     tell(await longestGap(() => model.generate('Once upon a time', { maxTokens: 30 })));`,
+     report(await longestGap(() => model.generate('Once upon a time', { maxTokens: 30 })));`,
   ],
 ].map(([name, ...rest]) => [`longest gap between two calls of a 10 ms timer: ${name}`, ...rest]);
 
@@ -100,18 +100,18 @@ const aborts = [
   [
     'conversion',
     50,
-    `tell(await abortTime((signal) => gpt2.convert(args.checkpoint, args.target, { type: 'q8_0', signal })));`,
+    `report(await abortTime((signal) => gpt2.convert(args.checkpoint, args.target, { type: 'q8_0', signal })));`,
   ],
-  ['loading', 50, `tell(await abortTime((signal) => load({ mmap: false, signal })));`],
+  ['loading', 50, `report(await abortTime((signal) => load({ mmap: false, signal })));`],
   [
     'evaluating 1,000 tokens',
     50,
-    `const model = await load(); tell(await abortTime((signal) => model.logits(tokens(1000), { signal })));`,
+    `const model = await load(); report(await abortTime((signal) => model.logits(tokens(1000), { signal })));`,
   ],
   [
     'generating',
     50,
-    `const model = await load(); tell(await abortTime((signal) => model.generate([1], { maxTokens: 60, signal })));`,
+    `const model = await load(); report(await abortTime((signal) => model.generate([1], { maxTokens: 60, signal })));`,
   ],
   [
     'evaluating, until the next call has its result',
@@ -120,7 +120,7 @@ const aborts = [
      const time = await abortTime((signal) => model.logits(tokens(1000), { signal }));
      const before = performance.now();
      await model.logits([1]);
-     tell(time + performance.now() - before);`,
+     report(time + performance.now() - before);`,
   ],
 ].map(([name, ...rest]) => [`from abort to rejection: ${name}`, ...rest]);
 
@@ -140,10 +140,10 @@ const terminates = ['evaluating', 'generating'].map((work) => [
    await new Promise((resolve) => worker.once('message', resolve));
    const before = performance.now();
    await worker.terminate();
-   tell(performance.now() - before);`,
+   report(performance.now() - before);`,
 ]);
 
-// Here the figure is the time from this line to the end of the process.
+// The figure is the time from this line to the end of the process.
 const ends = [
   ['process.exit(3)', 'process.exit(3);', { code: 3, signal: null }],
   ['SIGINT', 'process.kill(process.pid, "SIGINT");', { code: null, signal: 'SIGINT' }],
@@ -172,15 +172,15 @@ try {
   await writeRandomCheckpoint(args.checkpoint, shape);
   await run('await gpt2.convert(args.checkpoint, args.file);', args);
 
-  for (const [name, most, script, status] of [...gaps, ...aborts, ...terminates, ...ends]) {
+  for (const [name, limit, script, status] of [...gaps, ...aborts, ...terminates, ...ends]) {
     const figures = [];
     do figures.push(await measure(script, args, status));
-    while (figures.at(-1) > most && figures.length < attempts);
+    while (figures.at(-1) > limit && figures.length < attempts);
     const best = Math.min(...figures);
-    if (best <= most) passed++;
+    if (best <= limit) passed++;
     else failed++;
     console.log(
-      `${best <= most ? 'ok  ' : 'FAIL'} ${best.toFixed(0).padStart(4)} ms (at most ${most}) ${name}` +
+      `${best <= limit ? 'ok  ' : 'FAIL'} ${best.toFixed(0).padStart(4)} ms (at most ${limit}) ${name}` +
         (figures.length > 1 ? `, the best of ${figures.map((x) => x.toFixed(0)).join(', ')}` : ''),
     );
   }
@@ -200,7 +200,7 @@ async function measure(script, args, status = { code: 0, signal: null }) {
   return kind === 'ends' ? end - Number(figure) : Number(figure);
 }
 
-/** Runs a script in a process of its own. `end`: when it had ended, in milliseconds since 1970. */
+/** Runs a script in a process of its own. `end` is the time of its exit, in milliseconds since 1970. */
 function run(script, args) {
   const source = `const args = ${JSON.stringify(args)}; ${prelude} (async () => { ${script} })();`;
   return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
-// npm run test:node-versions [-- 22 24]: the package's tests under other versions of Node, each from the npm
-// package "node", kept in build-node/. Default: every version line that is supported but the one at hand.
+// npm run test:node-versions [-- 22 24]: the library's tests under other versions of Node, which the npm package
+// "node" installs into build-node/. Default: every supported version except the current one.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -8,8 +8,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [own] = process.versions.node.split('.');
-const asked = process.argv.slice(2);
-const versions = asked.length > 0 ? asked : ['20', '22', '24'].filter((version) => version !== own);
+const requested = process.argv.slice(2);
+const versions =
+  requested.length > 0 ? requested : ['20', '22', '24'].filter((version) => version !== own);
 
 function run(program, args, cwd = root) {
   const { status, error } = spawnSync(program, args, { cwd, stdio: 'inherit' });
@@ -17,7 +18,7 @@ function run(program, args, cwd = root) {
   return status;
 }
 
-/** The path of a Node binary of this version. */
+/** Installs a version of Node. Returns the path of its binary. */
 function installNode(version) {
   const folder = join(root, 'build-node', version);
   const binary = join(folder, 'node_modules', 'node', 'bin', 'node');

@@ -1,5 +1,5 @@
-// npm run test:package: packs the tarball, installs it into an empty folder, and uses it there as a user
-// would: require, import, the command.
+// npm run test:package: packs the tarball, installs it into an empty folder, and uses it there: require, import and
+// the command.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

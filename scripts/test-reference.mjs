@@ -1,6 +1,6 @@
-// npm run test:reference: the full 124M shape with random weights, held to the PyTorch reference.
+// npm run test:reference: compares the 124M shape with random weights with the PyTorch reference.
 //
-// The checkpoint (498 MB) and its logits are made on the fly, so Python with PyTorch and NumPy is needed:
+// It generates the checkpoint (498 MB) and the reference's logits, which needs Python with PyTorch and NumPy:
 // GPT2_PYTHON, or the first of python3 and /usr/bin/python3 that has them.
 
 import { spawnSync } from 'node:child_process';
@@ -15,8 +15,8 @@ const reference = fileURLToPath(new URL('reference', import.meta.url));
 const vocabSize = 50257;
 const tokenCount = 96;
 
-// Errors in standard deviations of the reference's logits. f32 is the requirement; the others are about
-// twice what was measured when the bound was set, and include what rounding the weights loses.
+// Errors in standard deviations of the reference's logits. The bound of f32 is a requirement. The others are about
+// twice the measured errors, which include the rounding of the weights.
 const bounds = [
   { type: 'f32', cacheType: 'f32', rms: 2e-6, max: 1e-4, argmax: 1 },
   { type: 'f32', cacheType: 'f16', rms: 1.1e-3, max: 7e-3, argmax: 0.97 },
@@ -53,7 +53,7 @@ function runPython(...args) {
   if (status !== 0) throw new Error(`${args[0]} failed`);
 }
 
-/** rms and largest error in standard deviations of the golden logits; share of equal argmaxes. */
+/** Returns the rms and largest error in standard deviations of the golden logits, and the share of equal argmaxes. */
 function compare(logits, golden) {
   const count = golden.length;
   const mean = golden.reduce((sum, x) => sum + x, 0) / count;

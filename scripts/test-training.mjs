@@ -1,5 +1,5 @@
-// npm run test:training: the training script takes some steps. What it wrote is the model that was trained, and
-// the library measures on it what PyTorch did.
+// npm run test:training: runs the training script for a few steps. The written checkpoint must be the trained model,
+// and the library must measure the same perplexity as PyTorch.
 
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -43,7 +43,7 @@ try {
   const measured = JSON.parse(run(process.execPath, script('measure.mjs'), output, output));
   console.log({ reference, measured });
   expect('the checkpoint is the model that was trained', reference.difference < 1e-9);
-  // A cache in f16, as for every embedding in f16.
+  // The KV cache is in f16, as for every model with an embedding in f16.
   const ratio = measured.perplexity / reference.perplexity;
   expect('the library measures what PyTorch does', Math.abs(ratio - 1) < 1e-3);
 } finally {

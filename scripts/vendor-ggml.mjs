@@ -1,11 +1,10 @@
-// Puts ggml's source into native/ggml, unmodified, at one pinned release.
+// Puts the unmodified source of a pinned release of ggml into native/ggml.
 //
-// ggml is not on npm by itself, but the package node-llama-cpp carries the complete source of the
-// llama.cpp release it was built from, as a git bundle. That one tarball is fetched through the npm
-// client (so the user's registry, proxy and cache settings apply), checked against its integrity
-// hash, and the `ggml/` tree in it against its git id. node-llama-cpp itself is never installed.
+// npm has no package of ggml, but node-llama-cpp contains the source of its llama.cpp release as a git bundle. The npm
+// client fetches that tarball, so the user's registry, proxy and cache settings apply. The tarball is checked against
+// its integrity hash, and the `ggml/` tree in it against its git id. node-llama-cpp is not installed.
 //
-// GGML_SOURCE_DIR=<folder> takes a checkout of one's own instead (see docs/building.md).
+// With GGML_SOURCE_DIR=<folder>, that folder is used instead (see docs/building.md).
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -28,12 +27,12 @@ const nativeFolder = fileURLToPath(new URL('../native', import.meta.url));
 const target = join(nativeFolder, 'ggml');
 const marker = join(target, '.vendored-tree');
 
-/** The folder that holds ggml's CMakeLists.txt; fetched and unpacked first if it is not there yet. */
+/** Returns the folder of ggml's CMakeLists.txt. Fetches and unpacks ggml first if necessary. */
 export async function vendorGgml() {
   if (process.env.GGML_SOURCE_DIR) {
     const own = resolve(process.env.GGML_SOURCE_DIR);
     await access(join(own, 'CMakeLists.txt')).catch(() => {
-      throw new Error(`GGML_SOURCE_DIR is ${own}, but there is no CMakeLists.txt in it`);
+      throw new Error(`Expected a CMakeLists.txt in GGML_SOURCE_DIR, which is ${own}`);
     });
     return own;
   }
@@ -52,7 +51,7 @@ export async function vendorGgml() {
 
 async function fetchTarball(scratch) {
   console.error(`vendor: fetching ${release.package} for the ggml source in it (36 MB) …`);
-  // npm sets npm_execpath when it runs a script; it is the only way to start npm that needs no shell on Windows.
+  // npm sets npm_execpath when it runs a script. Starting npm through it needs no shell on Windows.
   const [npm, ...first] = process.env.npm_execpath?.endsWith('.js')
     ? [process.execPath, process.env.npm_execpath]
     : ['npm'];
@@ -83,7 +82,7 @@ async function unpackTree(tarball, scratch) {
     throw new Error(`ggml's tree: expected ${release.tree} but received ${tree}`);
   }
 
-  // Unpacked beside the target and renamed, so that a broken run leaves nothing that looks complete.
+  // Unpacked beside the target and renamed, so that an interrupted run leaves nothing that looks complete.
   const unpacked = join(nativeFolder, `ggml.${process.pid}.tmp`);
   await mkdir(unpacked, { recursive: true });
   try {
@@ -99,7 +98,7 @@ async function unpackTree(tarball, scratch) {
 }
 
 function run(program, args) {
-  // From a git hook come variables that point git at the repository around us.
+  // Git hooks set variables that point git at the surrounding repository.
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_')),
   );

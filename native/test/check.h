@@ -27,7 +27,7 @@
 
 namespace gpt2::test {
 
-// A test of this program. They form a list in the order of the file.
+// A test of this program. Tests form a list in the order of the file.
 struct TestCase {
   TestCase(const char* testName, void (*test)()) noexcept : name(testName), run(test) {
     *end = this;
@@ -71,7 +71,7 @@ void checkEqual(const char* file, int line, const char* text, const Left& left,
 
 inline void checkNear(const char* file, int line, const char* text, double left, double right,
                       double tolerance) {
-  // Written so that a NaN on either side fails.
+  // Negated so that a NaN on either side fails.
   if (!(std::fabs(left - right) <= tolerance)) {
     fail(file, line,
          std::string(text) + ": " + shown(left) + " and " + shown(right) + " differ by more than " +

@@ -1,7 +1,7 @@
-// The engine with less memory than it wants, in steps from nothing to enough. ggml ends the process
-// when one of its small requests is refused; none may be reached.
+// The engine under a memory limit that rises in steps from nothing to enough. ggml ends the process
+// if one of its small allocations fails; none of them may.
 //
-// The limit counts what malloc and operator new have given out, glibc's thread stacks left out.
+// The limit counts the memory of malloc and operator new. glibc's thread stacks are not part of it.
 
 #include <cstdlib>
 #include <new>
@@ -106,16 +106,16 @@ std::vector<float> useModel(const std::string& path, bool map) {
 
 }  // namespace
 
-TEST(tooLittleMemoryIsAnErrorAndNothingElse) {
+TEST(tooLittleMemoryIsOnlyAnError) {
   const gpt2::test::TemporaryFile file(ReferenceModel({kVocabulary, 160, 24, 3, 4}).file());
   const std::string path = file.path();
   for (const bool map : {true, false}) {
-    const std::vector<float> expected = useModel(path, map);  // what lives for ever is there now
+    const std::vector<float> expected = useModel(path, map);  // allocates what is never freed
     const size_t before = used;
     peak = before;
     CHECK(useModel(path, map) == expected);
     CHECK_EQUAL(used.load(), before);
-    const size_t most = peak - before;
+    const size_t maxUsed = peak - before;
 
     size_t refused = 0;
     size_t granted = 0;
@@ -123,13 +123,13 @@ TEST(tooLittleMemoryIsAnErrorAndNothingElse) {
     for (size_t step = 0; step <= kSteps; ++step) {
       std::vector<float> logits;
       std::string error;
-      limit = before + most * step / kSteps + most * step / kSteps / 8;
+      limit = before + maxUsed * step / kSteps + maxUsed * step / kSteps / 8;
       try {
         logits = useModel(path, map);
       } catch (const gpt2::Error& refusal) {
         error = refusal.code();
       } catch (const std::bad_alloc&) {
-        error = gpt2::code::kOutOfMemory;  // as the binding tells it
+        error = gpt2::code::kOutOfMemory;  // as in the binding
       }
       limit = std::numeric_limits<size_t>::max();
       if (logits.empty()) {
@@ -147,8 +147,6 @@ TEST(tooLittleMemoryIsAnErrorAndNothingElse) {
 
 #else
 
-TEST(tooLittleMemoryIsAnErrorAndNothingElse) {
-  SKIP("needs glibc's allocator, without a sanitizer's");
-}
+TEST(tooLittleMemoryIsOnlyAnError) { SKIP("needs glibc's allocator, without a sanitizer's"); }
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "check.h"
 
-// Tests are built where they run, for this very processor.
+// The tests are built on the machine that runs them.
 TEST(nothingIsMissingHere) { CHECK_EQUAL(gpt2::missingInstructionSets(), ""); }
 
 #if defined(__linux__) && defined(__x86_64__)
@@ -20,7 +20,7 @@ namespace {
 
 using InstructionSets = std::vector<std::pair<const char*, bool>>;
 
-// The names of those that ggml was compiled for, in the order of the list.
+// Returns the names of the sets that ggml was compiled for, in the order of the list.
 std::string compiledOf(const InstructionSets& sets) {
   std::string names;
   for (const auto& [name, isCompiled] : sets) {
@@ -29,7 +29,7 @@ std::string compiledOf(const InstructionSets& sets) {
   return names;
 }
 
-// What this program prints on an emulated processor.
+// Returns the output of this program on an emulated processor.
 std::string outputOn(const std::string& processor) {
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").u8string();
   const std::string command =
@@ -74,7 +74,7 @@ TEST(allButSsse3IsMissingOnNehalem) {
                              {"AVX512-BF16", ggml_cpu_has_avx512_bf16() != 0}});
 }
 
-TEST(whatCameAfterAvx2IsMissingOnHaswell) {
+TEST(newerThanAvx2IsMissingOnHaswell) {
   checkMissingOn("Haswell", {{"AVX-VNNI", ggml_cpu_has_avx_vnni() != 0},
                              {"AVX-512", ggml_cpu_has_avx512() != 0},
                              {"AVX512-VBMI", ggml_cpu_has_avx512_vbmi() != 0},
@@ -85,6 +85,6 @@ TEST(whatCameAfterAvx2IsMissingOnHaswell) {
 #else
 
 TEST(allButSsse3IsMissingOnNehalem) { SKIP("needs Linux on x86-64"); }
-TEST(whatCameAfterAvx2IsMissingOnHaswell) { SKIP("needs Linux on x86-64"); }
+TEST(newerThanAvx2IsMissingOnHaswell) { SKIP("needs Linux on x86-64"); }
 
 #endif

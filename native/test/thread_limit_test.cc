@@ -1,5 +1,5 @@
-// Threads that the system does not grant are an error. The limit binds a user's processes, but not
-// root's: a child process becomes another user first where need be.
+// If the system refuses a thread, that is an error. The limit applies to a user's processes, but
+// not to root's: a child process of root becomes another user first.
 
 #include <algorithm>
 #include <functional>
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int kCannotLimit = 77;
 
-// The code of the error that the work ends with.
+// Returns the code of the error that the work throws.
 std::string errorOf(const std::function<void()>& work) {
   try {
     work();
@@ -34,7 +34,7 @@ std::string errorOf(const std::function<void()>& work) {
   return "no error";
 }
 
-// Becomes another user if need be, who may run so many threads and processes in all.
+// Becomes another user if it is root, and limits that user's threads and processes.
 bool limitThreads(rlim_t limit) {
   constexpr uid_t kNobody = 65534;
   if (geteuid() == 0 && setuid(kNobody) != 0) return false;
@@ -44,14 +44,14 @@ bool limitThreads(rlim_t limit) {
   return setrlimit(RLIMIT_NPROC, &limits) == 0;
 }
 
-// What throws here ends the child by a signal, too.
+// An exception ends the child by a signal, too.
 [[noreturn]] void exitWithin(rlim_t limit, const std::function<bool()>& holds) noexcept {
   if (!limitThreads(limit)) _exit(kCannotLimit);
   _exit(holds() ? 0 : 1);
 }
 
-// Checks it in a child, which has no thread but this one. Skips the test if the child cannot limit
-// itself.
+// Checks that it holds in a child, which has only this thread. Skips the test if the child cannot
+// limit itself.
 void checkWithin(rlim_t limit, const std::function<bool()>& holds) {
   std::cout.flush();
   const pid_t child = fork();
@@ -70,7 +70,7 @@ void makeWorker() { const WorkerThread worker; }
 
 }  // namespace
 
-TEST(threadsThatAreNotGrantedAreAnError) {
+TEST(refusedThreadsAreAnError) {
   checkWithin(1, [] {
     return errorOf(makeDevice) == code::kOutOfMemory && errorOf(makeWorker) == code::kOutOfMemory;
   });
@@ -82,7 +82,7 @@ TEST(tooFewThreadsAreAnError) {
   }
 }
 
-TEST(threadsThatAreGrantedAreNoError) {
+TEST(grantedThreadsAreNoError) {
   checkWithin(100000, [] {
     return errorOf(makeDevice) == "no error" && errorOf(makeWorker) == "no error";
   });
@@ -96,8 +96,8 @@ constexpr const char* kReason = "needs Linux, where RLIMIT_NPROC counts threads"
 
 }  // namespace
 
-TEST(threadsThatAreNotGrantedAreAnError) { SKIP(kReason); }
+TEST(refusedThreadsAreAnError) { SKIP(kReason); }
 TEST(tooFewThreadsAreAnError) { SKIP(kReason); }
-TEST(threadsThatAreGrantedAreNoError) { SKIP(kReason); }
+TEST(grantedThreadsAreNoError) { SKIP(kReason); }
 
 #endif
