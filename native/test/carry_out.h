@@ -11,7 +11,7 @@
 
 namespace gpt2::test {
 
-// A request alone, pass by pass, to its end.
+// Runs a single request to its end, batch by batch.
 inline void carryOut(Model& model, Request& request, const CancelFlag* cancelled = nullptr) {
   request.begin();
   while (!request.isFinished()) {
@@ -24,7 +24,7 @@ inline std::shared_ptr<Session> unowned(Session& session) {
   return {std::shared_ptr<Session>(), &session};
 }
 
-// The logits at these positions, row after row.
+// The logits at these positions: [positions, vocabulary].
 inline std::vector<float> evaluate(Model& model, Session& session, int64_t keep,
                                    const std::vector<uint32_t>& tokens,
                                    const std::vector<int64_t>& positions,

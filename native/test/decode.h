@@ -10,7 +10,7 @@
 
 namespace gpt2::test {
 
-// The numbers that a string or vector of bytes holds in a tensor type, by ggml's own decoder.
+// Decodes the elements of a tensor type from a string or vector of bytes, with ggml's decoder.
 template <typename Bytes>
 std::vector<float> decode(const Bytes& bytes, ggml_type type, size_t count) {
   CHECK_EQUAL(bytes.size(), ggml_row_size(type, static_cast<int64_t>(count)));

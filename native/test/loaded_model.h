@@ -11,7 +11,7 @@
 
 namespace gpt2::test {
 
-// Options for tests: on the CPU, whatever else the build knows.
+// Options for tests: always on the CPU, even if the build supports other devices.
 inline ModelOptions cpuOptions(int threads = 1) {
   ModelOptions options;
   options.device = "cpu";
@@ -19,7 +19,7 @@ inline ModelOptions cpuOptions(int threads = 1) {
   return options;
 }
 
-// A model opened from bytes, and the file that it maps.
+// A model opened from bytes, with the temporary file that it maps.
 class LoadedModel {
  public:
   explicit LoadedModel(const std::string& bytes, const ModelOptions& options = cpuOptions())
@@ -31,13 +31,13 @@ class LoadedModel {
     return static_cast<size_t>(model_.weights().hyperparameters().vocabSize);
   }
 
-  // The logits at these positions, row after row.
+  // The logits at these positions: [positions, vocabulary].
   std::vector<float> evaluate(Session& session, int64_t keep, const std::vector<uint32_t>& tokens,
                               const std::vector<int64_t>& positions,
                               const CancelFlag* cancelled = nullptr) {
     return test::evaluate(model_, session, keep, tokens, positions, cancelled);
   }
-  // After every one of the tokens.
+  // The logits at all positions.
   std::vector<float> evaluateAll(Session& session, int64_t keep,
                                  const std::vector<uint32_t>& tokens,
                                  const CancelFlag* cancelled = nullptr) {

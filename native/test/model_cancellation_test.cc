@@ -1,4 +1,4 @@
-// A flag that another thread sets stops the work, and leaves a session that works.
+// Cancellation by a flag that another thread sets. The session stays usable.
 
 #include <algorithm>
 #include <chrono>
@@ -25,7 +25,7 @@ using gpt2::test::ReferenceShape;
 using gpt2::test::slice;
 namespace code = gpt2::code;
 
-TEST(aFlagSetBeforehandStopsTheWork) {
+TEST(aFlagThatIsAlreadySetCancelsACall) {
   LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file(), cpuOptions(2));
   const std::vector<uint32_t> tokens = randomTokens(300, kVocabulary, 15);
   const std::vector<float> expected = model.evaluateAll(tokens);
@@ -38,8 +38,8 @@ TEST(aFlagSetBeforehandStopsTheWork) {
   CHECK(model.evaluateAll(*session, 0, tokens) == expected);
 }
 
-// Within a graph too: of a chain of nodes the last is not reached.
-TEST(aFlagSetBeforehandStopsAGraph) {
+// Cancellation also works within a graph: the last node of a chain is not computed.
+TEST(aFlagThatIsAlreadySetCancelsAGraph) {
   for (const int threads : {1, 2}) {
     gpt2::Device device("cpu", threads);
     constexpr size_t kNodes = 50;
@@ -82,9 +82,9 @@ TEST(aStoppedEvaluationGoesOnWhereItWas) {
   checkSame(model.evaluateLast(*session, 299, {tokens[299]}), expected);
 }
 
-// Set by another thread while the work goes on. The work takes a few hundred milliseconds; should
-// the machine hold the other thread up for longer than that, it is tried again.
-TEST(aFlagSetMeanwhileStopsTheWork) {
+// Another thread sets the flag during the work, which takes a few hundred milliseconds. If that
+// thread is descheduled for longer, the test tries again.
+TEST(aFlagSetDuringACallCancelsIt) {
   ReferenceShape shape{200, 1024, 192, 3, 4};
   ReferenceModel reference(shape);
   for (const int threads : {1, 2}) {
@@ -112,13 +112,14 @@ TEST(aFlagSetMeanwhileStopsTheWork) {
   }
 }
 
-// The head runs after the tokens were evaluated; who was stopped there has not heard all.
-TEST(aPassThatIsStoppedInTheHeadIsDoneAgain) {
+// The head runs after the transformer. A request that is cancelled there has not received all
+// logits.
+TEST(aBatchCancelledInTheHeadIsRepeated) {
   LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file(), cpuOptions(2));
   const std::vector<uint32_t> tokens = randomTokens(200, kVocabulary, 19);
   const std::vector<float> expected = model.evaluateAll(tokens);
 
-  // Sets its flag when it hears the first of several runs of the head.
+  // Sets its flag when it receives logits from the first of several runs of the head.
   class Stopping final : public gpt2::Request {
    public:
     Stopping(gpt2::Model& model, std::shared_ptr<gpt2::Session> session,
@@ -148,7 +149,7 @@ TEST(aPassThatIsStoppedInTheHeadIsDoneAgain) {
   CHECK(request.logits == expected);
 }
 
-TEST(aGenerationIsStoppedBetweenTokens) {
+TEST(aGenerationIsCancelledBetweenTokens) {
   LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}, 3).file());
   const std::vector<uint32_t> prompt = randomTokens(20, kVocabulary, 18);
   const std::vector<uint32_t> expected =

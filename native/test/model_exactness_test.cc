@@ -1,4 +1,4 @@
-// The engine's logits against those of the reference model, for f32 weights.
+// Compares the engine's logits with those of the reference model, for f32 weights.
 
 #include <algorithm>
 #include <set>
@@ -23,8 +23,8 @@ using gpt2::test::ReferenceShape;
 
 namespace {
 
-// In standard deviations of a row of logits; what f32 arithmetic costs at these sizes is a quarter
-// of it or less.
+// In standard deviations of a row of logits. The rounding errors of f32 at these sizes are at most
+// a quarter of it.
 constexpr double kTolerance = 1e-5;
 
 void checkRow(const float* logits, const std::vector<double>& expected) {
@@ -49,19 +49,19 @@ void checkExact(const ReferenceModel& reference, size_t length) {
 
 }  // namespace
 
-TEST(headsOfThreeNumbers) { checkExact(ReferenceModel({61, 48, 24, 8, 2}), 48); }
+TEST(headSizeThree) { checkExact(ReferenceModel({61, 48, 24, 8, 2}), 48); }
 
-TEST(anOddWidthInSevenHeads) { checkExact(ReferenceModel({83, 40, 35, 7, 3}), 40); }
+TEST(anOddWidthWithSevenHeads) { checkExact(ReferenceModel({83, 40, 35, 7, 3}), 40); }
 
 TEST(oneHead) { checkExact(ReferenceModel({61, 33, 20, 1, 2}), 33); }
 
-TEST(headsOfOneNumber) { checkExact(ReferenceModel({61, 33, 6, 6, 2}), 33); }
+TEST(headSizeOne) { checkExact(ReferenceModel({61, 33, 6, 6, 2}), 33); }
 
 TEST(aWidthOfOne) { checkExact(ReferenceModel({5, 8, 1, 1, 1}), 8); }
 
-TEST(theShapeOfAHeadOfGpt2) { checkExact(ReferenceModel({500, 64, 192, 3, 4}), 50); }
+TEST(headSize64AsInGpt2) { checkExact(ReferenceModel({500, 64, 192, 3, 4}), 50); }
 
-TEST(everyLengthUpToThePadding) {
+TEST(everyPromptLengthUpTo70) {
   const ReferenceModel reference({61, 70, 24, 8, 1});
   LoadedModel model(reference.file());
   for (size_t length = 1; length <= 70; ++length) {
@@ -69,7 +69,7 @@ TEST(everyLengthUpToThePadding) {
   }
 }
 
-TEST(anOwnHead) {
+TEST(anUntiedHead) {
   ReferenceShape shape;
   shape.ownHead = true;
   const ReferenceModel reference(shape);
@@ -82,13 +82,13 @@ TEST(aTiedHead) {
   const ReferenceModel reference({});
   LoadedModel model(reference.file());
   CHECK(model->weights().headIsTied());
-  // Embeddings, two layers and the last norm.
+  // Embeddings, two layers and the final norm.
   constexpr int64_t kWidth = 24;
   constexpr int64_t kLayer = 12 * kWidth * kWidth + 13 * kWidth;
   CHECK_EQUAL(model->weights().parameterCount(), (61 + 48) * kWidth + 2 * kLayer + 2 * kWidth);
 }
 
-TEST(anInnerLengthOfItsOwn) {
+TEST(anInnerLengthOtherThanFourTimesTheWidth) {
   ReferenceShape shape;
   shape.inner = 50;
   checkExact(ReferenceModel(shape), 30);
@@ -102,7 +102,7 @@ TEST(anotherEpsilon) {
   checkExact(ReferenceModel(shape), 30);
 }
 
-// x³ in the activation's formula must not overflow, nor its quotient become 0/0.
+// x³ in the formula of GELU must not overflow, and its quotient must not become 0/0.
 TEST(activationsFarFromZero) {
   ReferenceModel reference({});
   for (const char* name : {"blk.0.ffn_up.bias", "blk.1.ffn_up.bias"}) {
@@ -114,7 +114,7 @@ TEST(activationsFarFromZero) {
   checkExact(reference, 30);
 }
 
-TEST(biasesThatAreNotThere) {
+TEST(missingBiases) {
   ReferenceModel all({});
   for (const std::string part :
        {"attn_norm", "attn_qkv", "attn_output", "ffn_norm", "ffn_up", "ffn_down"}) {
@@ -131,8 +131,8 @@ TEST(biasesThatAreNotThere) {
   checkExact(model, all, randomTokens(30, 61, 3));
 }
 
-// The converter writes a bias that the checkpoint lacks as zeros and lists it.
-TEST(biasesThatAreListedAsAbsent) {
+// The converter writes zeros for a bias that the checkpoint lacks, and lists it in the metadata.
+TEST(zeroBiasesListedAsAbsent) {
   ReferenceModel reference({});
   const std::vector<std::string> absent{"blk.0.attn_qkv.bias", "blk.0.attn_output.bias",
                                         "blk.1.ffn_norm.bias", "blk.1.ffn_up.bias",
@@ -155,7 +155,7 @@ TEST(biasesThatAreListedAsAbsent) {
   checkExact(unlisted, reference, tokens);
 }
 
-TEST(severalSlicesAndPassesOfTheHead) {
+TEST(severalBatchesAndRunsOfTheHead) {
   const ReferenceModel reference({37, 2 * ForwardPass::kMaxBatchTokens + 60, 24, 8, 2});
   LoadedModel model(reference.file());
   for (const int64_t length :
@@ -165,7 +165,7 @@ TEST(severalSlicesAndPassesOfTheHead) {
   }
 }
 
-TEST(positionsInAnyOrderAndMoreThanOnce) {
+TEST(positionsInAnyOrderWithDuplicates) {
   const ReferenceModel reference({37, 600, 24, 8, 2});
   LoadedModel model(reference.file());
   const std::vector<uint32_t> tokens = randomTokens(560, 37, 4);
@@ -173,14 +173,14 @@ TEST(positionsInAnyOrderAndMoreThanOnce) {
   std::vector<int64_t> positions{559, 0,   255, 256, 257, 0,   511, 512,
                                  1,   559, 100, 300, 255, 513, 0,   44};
   for (int64_t i = 0; i < 150; ++i)
-    positions.push_back(i * 211 % 560);  // above kMaxHeadRows in all
+    positions.push_back(i * 211 % 560);  // more than kMaxHeadRows in total
   const std::vector<float> logits = model.evaluate(*model->createSession(), 0, tokens, positions);
   for (size_t i = 0; i < positions.size(); ++i) {
     checkRow(logits.data() + i * 37, expected[static_cast<size_t>(positions[i])]);
   }
 }
 
-TEST(noPositionsAtAll) {
+TEST(noPositions) {
   const ReferenceModel reference({});
   LoadedModel model(reference.file());
   const auto session = model->createSession();
@@ -193,7 +193,7 @@ TEST(noPositionsAtAll) {
   checkRow(logits.data(), reference.logits(whole).back());
 }
 
-// The order of a sum must not depend on how the work is shared out.
+// The order of additions must not depend on the distribution of work.
 TEST(anyNumberOfThreadsGivesTheSameBits) {
   for (const size_t width : {24U, 96U}) {
     const ReferenceModel reference({211, 40, width, 8, 1});
@@ -223,7 +223,7 @@ TEST(aFileInMemoryGivesTheSameBits) {
   CHECK(copied->anonymousBytes() > mapped->anonymousBytes());
 }
 
-// ggml's buffers want 32 bytes; other writers may align to less.
+// ggml's buffers need an alignment of 32 bytes. Other programs may write files with less.
 TEST(anyAlignmentGivesTheSameBits) {
   const ReferenceModel reference({});
   const std::vector<uint32_t> tokens = randomTokens(40, 61, 6);
@@ -232,7 +232,7 @@ TEST(anyAlignmentGivesTheSameBits) {
     GgufBuilder builder = reference.metadata();
     builder.number("general.alignment", alignment);
     builder.alignment = alignment;
-    // Metadata of a length that moves the data off a multiple of 32.
+    // The padding moves the data off a multiple of 32.
     for (const size_t padding : {0U, 8U, 16U}) {
       GgufBuilder padded = builder;
       padded.string("padding", std::string(padding, ' '));
@@ -244,7 +244,7 @@ TEST(anyAlignmentGivesTheSameBits) {
   }
 }
 
-// The f16 cache rounds keys and values to 11 bits; nothing else changes.
+// The f16 cache rounds keys and values to 11 bits. Nothing else changes.
 TEST(anF16CacheIsClose) {
   const ReferenceModel reference({61, 48, 24, 8, 2});
   const std::vector<uint32_t> tokens = randomTokens(48, 61, 5);
@@ -260,6 +260,6 @@ TEST(anF16CacheIsClose) {
   for (size_t row = 0; row < tokens.size(); ++row) {
     worst = std::max(worst, distance(logits.data() + row * 61, expected[row]).largest);
   }
-  CHECK(worst > kTolerance);  // else it was no f16 cache
+  CHECK(worst > kTolerance);  // otherwise the cache was not in f16
   CHECK_NEAR(worst, 0, 2e-2);
 }

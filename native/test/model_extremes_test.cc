@@ -1,4 +1,4 @@
-// The smallest and the deepest models, and more threads than there is work.
+// The smallest and the deepest models, and more threads than work.
 
 #include <algorithm>
 #include <string>
@@ -33,8 +33,8 @@ ModelOptions withCache(ggml_type type) {
   return options;
 }
 
-// Evaluates and generates as far as the context goes. The errors are absolute: a vocabulary of one
-// has no spread to measure them by.
+// Evaluates and generates up to the context length. The errors are absolute, since the logits of a
+// vocabulary of one have no standard deviation.
 void checkSmall(const ReferenceShape& shape) {
   const ReferenceModel reference(shape);
   const size_t length = std::min<size_t>(shape.context, 20);
@@ -84,14 +84,15 @@ TEST(oneLayer) { checkSmall(shapeOf(61, 48, 24, 8, 1, 96)); }
 
 TEST(anInnerLengthOfOne) { checkSmall(shapeOf(61, 48, 24, 8, 2, 1)); }
 
-TEST(allOfThemOne) {
+TEST(everySizeOne) {
   checkSmall(shapeOf(1, 1, 1, 1, 1, 1));
   checkSmall(shapeOf(1, 1, 1, 1, 1, 1, true));
   checkSmall(shapeOf(1, 40, 1, 1, 1, 1));
 }
 
-// Room for graphs and caches is counted by layers. As in GPT-2, the more layers there are the less
-// each adds; else their errors would grow from one to the next.
+// Memory for graphs and caches is allocated per layer. As in GPT-2's initialisation, the output of
+// a layer is scaled down with the number of layers. Otherwise the errors would grow from layer to
+// layer.
 TEST(threeHundredLayers) {
   constexpr double kTolerance = 1e-4;
   ReferenceModel reference({11, 130, 4, 2, 300});
@@ -125,8 +126,8 @@ TEST(threeHundredLayers) {
   check(*copy, 120, 125);
 }
 
-// Matrices of one, two and three rows: most threads have none. The same when a cache grows and is
-// copied.
+// Matrices of one, two and three rows, which leave most threads without work. The same when a cache
+// grows and is copied.
 TEST(moreThreadsThanRows) {
   for (const size_t width : {1U, 2U}) {
     const ReferenceModel reference({2, 70, width, width, 1});
@@ -166,8 +167,8 @@ TEST(moreThreadsThanProcessors) {
   for (size_t i = 0; i < 3; ++i) CHECK_NEAR(logits[i], expected[i], 2e-5);
 }
 
-// They wait for each other by spinning, so with as many there is no time to compute anything.
-TEST(theMostThreadsThereMayBe) {
+// Only creates the device: computing with this many threads would take too long.
+TEST(theMaximumNumberOfThreads) {
   const gpt2::Device device("cpu", 512);
   CHECK_EQUAL(device.threads(), 512);
 }

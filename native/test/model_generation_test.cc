@@ -1,4 +1,4 @@
-// Generation: the tokens it draws and what ends it.
+// Generation: the sampled tokens and the reasons to stop.
 
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@ namespace code = gpt2::code;
 
 namespace {
 
-// A file that names an end of text.
+// A file with an end-of-text token.
 std::string withEndOfText(const ReferenceModel& reference, uint32_t id) {
   gpt2::test::GgufBuilder builder = reference.metadata();
   builder.number("tokenizer.ggml.eos_token_id", id);
@@ -34,7 +34,7 @@ std::string withEndOfText(const ReferenceModel& reference, uint32_t id) {
 
 }  // namespace
 
-TEST(greedyGenerationIsTheLikeliestTokenEachTime) {
+TEST(greedyGenerationPicksTheMostLikelyToken) {
   LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}, 3).file());
   const std::vector<uint32_t> prompt = randomTokens(270, kVocabulary, 10);
   const auto session = model->createSession();
@@ -59,7 +59,7 @@ TEST(greedyGenerationIsTheLikeliestTokenEachTime) {
   CHECK(session->tokens() == whole);
 }
 
-TEST(generationGoesOnWhereItStopped) {
+TEST(generationContinuesWhereItStopped) {
   LoadedModel model(ReferenceModel({kVocabulary, 100, 24, 8, 2}, 3).file());
   const std::vector<uint32_t> prompt = randomTokens(20, kVocabulary, 11);
   const Generated expected = generate(model, *model->createSession(), 0, prompt, greedy(30));
@@ -73,7 +73,7 @@ TEST(generationGoesOnWhereItStopped) {
   tokens.insert(tokens.end(), part.tokens.begin(), part.tokens.end());
   CHECK(tokens == expected.tokens);
 
-  // Back to the prompt: its last token is evaluated again, for its hidden state.
+  // Rewinds to the prompt. Its last token is evaluated again to obtain its logits.
   part = generate(model, *session, 20, {}, greedy(30));
   CHECK_EQUAL(part.result.promptTokens, 20);
   CHECK_EQUAL(part.result.cachedTokens, 19);
@@ -98,7 +98,7 @@ TEST(generationNeedsAToken) {
   CHECK_EQUAL(generate(model, *session, 0, {1}, greedy(5)).tokens.size(), 5U);
 }
 
-TEST(generationEndsWithTheContext) {
+TEST(generationStopsAtTheContextLength) {
   const ReferenceModel reference({kVocabulary, 40, 24, 8, 2});
   LoadedModel model(reference.file());
   const std::vector<uint32_t> prompt = randomTokens(35, kVocabulary, 12);
@@ -119,7 +119,7 @@ TEST(generationEndsWithTheContext) {
   CHECK_EQUAL(other->length(), 37);
 }
 
-TEST(generationEndsAtTheEndOfText) {
+TEST(generationStopsAtTheEndOfText) {
   const ReferenceModel reference({kVocabulary, 100, 24, 8, 2}, 3);
   LoadedModel unending(reference.file());
   CHECK(!unending->endOfText().has_value());
@@ -137,17 +137,18 @@ TEST(generationEndsAtTheEndOfText) {
   const Generated generated = generate(ending, *session, 0, prompt, greedy(30));
   CHECK(generated.result.finishReason == FinishReason::kEndOfText);
   CHECK(generated.tokens == slice(tokens, 0, first));
-  CHECK_EQUAL(session->length(), static_cast<int64_t>(20 + first));  // the end itself is not kept
+  // The end-of-text token is not kept.
+  CHECK_EQUAL(session->length(), static_cast<int64_t>(20 + first));
 }
 
-TEST(anEndOfTextOutsideTheVocabularyIsNone) {
+TEST(anEndOfTextOutsideTheVocabularyIsIgnored) {
   const ReferenceModel reference({});
   CHECK_EQUAL(LoadedModel(withEndOfText(reference, 60))->endOfText().value(), 60U);
   CHECK(!LoadedModel(withEndOfText(reference, 61))->endOfText().has_value());
   CHECK(!LoadedModel(withEndOfText(reference, 0xffffffff))->endOfText().has_value());
 }
 
-TEST(seedsDecideWhatIsDrawn) {
+TEST(seedsDetermineTheSampledTokens) {
   LoadedModel model(ReferenceModel({kVocabulary, 100, 24, 8, 2}).file());
   std::vector<std::vector<uint32_t>> runs;
   for (const uint64_t seed : {1U, 1U, 2U}) {
@@ -160,7 +161,7 @@ TEST(seedsDecideWhatIsDrawn) {
   CHECK(runs[0] != runs[2]);
 }
 
-TEST(logitsThatAreNoNumbersAreNotDrawnFrom) {
+TEST(nanLogitsAreNotSampled) {
   ReferenceModel reference({kVocabulary, 40, 24, 8, 1});
   auto& positions = reference.tensor("position_embd.weight");
   positions.values[5 * positions.in] = std::nan("");
@@ -174,7 +175,7 @@ TEST(logitsThatAreNoNumbersAreNotDrawnFrom) {
   CHECK_EQUAL(heard.size(), 3U);  // after the positions 2, 3 and 4
   CHECK_EQUAL(session->length(), 6);
 
-  // What the cache holds of that position must not reach the tokens before it.
+  // NaN in the cache at that position must not affect earlier positions.
   checkSame(model.evaluateLast(*session, 3, {4}),
             model.evaluateLast(*model->createSession(), 0, {1, 2, 3, 4}));
 }

@@ -1,5 +1,5 @@
-// Several models that compute at the same time, each on a thread of its own: what one gives must
-// not depend on the others.
+// Several models that compute concurrently, each on its own thread. They must not affect each
+// other.
 
 #include <algorithm>
 #include <atomic>
@@ -34,7 +34,8 @@ std::string fileIn(ggml_type type) {
   return model.file();
 }
 
-// Opens the model and evaluates: many tokens, single ones in a fork, and more than the cache holds.
+// Opens the model and evaluates a prompt, then single tokens in a copy of the session, then more
+// tokens than the cache has room for.
 std::vector<float> use(const std::string& file) {
   LoadedModel model(file);
   const std::vector<uint32_t> tokens = randomTokens(70, 96, 4);
@@ -53,8 +54,9 @@ std::vector<float> use(const std::string& file) {
 
 }  // namespace
 
-// Before any of them is used alone: what ggml initialises when it is first needed must bear it too.
-TEST(theyGiveWhatTheyGiveAlone) {
+// Runs them concurrently before any of them runs alone, so that ggml's lazy initialisation is
+// tested too.
+TEST(concurrentModelsGiveTheSameResultsAsAlone) {
   constexpr size_t kRounds = 5;
   const std::pair<ggml_type, ggml_type> kPairs[] = {{GGML_TYPE_F32, GGML_TYPE_Q4_K},
                                                     {GGML_TYPE_IQ2_XS, GGML_TYPE_MXFP4}};

@@ -1,5 +1,5 @@
-// Quantised matrices whose bytes mean no finite numbers. Nothing checks the weights of a file, so
-// every kernel must bear them, and generation must not draw from what comes out.
+// Quantised matrices whose bytes decode to NaN or infinity. The weights of a file are not checked,
+// so every kernel must tolerate them, and generation must not sample from the resulting logits.
 
 #include <cmath>
 #include <functional>
@@ -38,10 +38,10 @@ bool isFinite(const std::vector<float>& logits) {
   return true;
 }
 
-// Evaluates one token, and nine at once, which ggml multiplies by other code. Generation gives
-// tokens of the vocabulary where the logits are finite and NOT_FINITE where they are not. Returns
-// whether they all were.
-bool bears(const std::string& file) {
+// Evaluates one token, and a batch of nine, which ggml multiplies with different code. Expects
+// generation to return tokens of the vocabulary if the logits are finite, and NOT_FINITE otherwise.
+// Returns whether all logits were finite.
+bool givesFiniteLogits(const std::string& file) {
   LoadedModel model(file);
   bool finite = true;
   for (const size_t count : {1U, 9U}) {
@@ -59,7 +59,7 @@ bool bears(const std::string& file) {
   return finite;
 }
 
-// All matrices that are multiplied with, the head included, and the table of embeddings.
+// Fills all matrices, including the head and the embeddings.
 void fillMatrices(ReferenceModel& model, ggml_type type, const std::function<char(size_t)>& byte) {
   for (auto& [name, tensor] : model.tensors()) {
     if (tensor.out == 0) continue;
@@ -73,9 +73,9 @@ void fillMatrices(ReferenceModel& model, ggml_type type, const std::function<cha
 
 }  // namespace
 
-// 0xff is a NaN in every float type; 0x7c00 and 0xfc00 are the infinities of f16, 0x7f80 is that of
-// bf16; and random bytes are all of it.
-TEST(bytesOfEverySortInEveryType) {
+// 0xff is NaN in every float type, 0x7c00 and 0xfc00 are the infinities of f16, and 0x7f80 is that
+// of bf16. Random bytes contain all of them.
+TEST(specialBytePatternsInEveryType) {
   const std::vector<std::string> patterns{std::string(1, '\xff'), std::string("\x00\x7c", 2),
                                           std::string("\x00\xfc", 2), std::string("\x80\x7f", 2),
                                           std::string("\x7f\x00\x80", 3)};
@@ -84,30 +84,30 @@ TEST(bytesOfEverySortInEveryType) {
     for (const std::string& pattern : patterns) {
       ReferenceModel model = smallModel();
       fillMatrices(model, type, [&](size_t i) { return pattern[i % pattern.size()]; });
-      if (!bears(model.file())) ++notFinite;
+      if (!givesFiniteLogits(model.file())) ++notFinite;
     }
     RandomNumbers random(7);
     ReferenceModel model = smallModel();
     fillMatrices(model, type, [&](size_t) { return static_cast<char>(random.below(256)); });
-    if (!bears(model.file())) ++notFinite;
+    if (!givesFiniteLogits(model.file())) ++notFinite;
   }
-  CHECK(notFinite > typesWithDotProduct().size());  // else they were not what they are for
+  CHECK(notFinite > typesWithDotProduct().size());  // otherwise the patterns are too tame
 }
 
-// One block of one matrix, whose scale is NaN or infinite, reaches every logit.
-TEST(aScaleThatIsNotFiniteShows) {
+// A NaN or infinite scale in one block of one matrix affects every logit.
+TEST(aNonFiniteScaleAffectsTheLogits) {
   const ReferenceModel numbers = smallModel();
   for (const ggml_type type :
        {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0,
         GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS}) {
     ReferenceModel encoded = numbers;
     encoded.encode("blk.0.ffn_down.weight", type);
-    CHECK(bears(encoded.file()));
+    CHECK(givesFiniteLogits(encoded.file()));
     for (const std::string& scale :
          {std::string("\x00\x7e", 2), std::string("\x00\x7c", 2), std::string("\x00\xfc", 2)}) {
       ReferenceModel broken = encoded;
       broken.tensor("blk.0.ffn_down.weight").bytes.replace(0, 2, scale);
-      CHECK(!bears(broken.file()));
+      CHECK(!givesFiniteLogits(broken.file()));
     }
   }
 }

@@ -1,4 +1,4 @@
-// What sessions keep from call to call, and that a call that is refused leaves them as they were.
+// The state that sessions keep between calls. A rejected call leaves it unchanged.
 
 #include <functional>
 #include <limits>
@@ -23,7 +23,7 @@ using gpt2::test::rowOf;
 using gpt2::test::slice;
 namespace code = gpt2::code;
 
-TEST(oneTokenAtATimeIsTheWholePrompt) {
+TEST(oneTokenAtATimeEqualsTheWholePrompt) {
   LoadedModel model(ReferenceModel({kVocabulary, 300, 24, 8, 2}).file());
   const std::vector<uint32_t> tokens = randomTokens(300, kVocabulary, 1);
   const std::vector<float> expected = model.evaluateAll(tokens);
@@ -38,7 +38,7 @@ TEST(oneTokenAtATimeIsTheWholePrompt) {
   CHECK(session->tokens() == tokens);
 }
 
-TEST(piecesOfAnyLengthAreTheWholePrompt) {
+TEST(chunksOfAnyLengthEqualTheWholePrompt) {
   LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file());
   const std::vector<uint32_t> tokens = randomTokens(400, kVocabulary, 2);
   const std::vector<float> expected = model.evaluateAll(tokens);
@@ -73,13 +73,13 @@ TEST(aSessionRewinds) {
   }
 }
 
-TEST(copiesGoTheirOwnWays) {
+TEST(copiesAreIndependent) {
   LoadedModel model(ReferenceModel({kVocabulary, 200, 24, 8, 2}).file());
   const std::vector<uint32_t> common = randomTokens(70, kVocabulary, 4);
   const auto original = model->createSession();
   model.evaluateAll(*original, 0, common);
   const auto copy = model->createSession();
-  model.evaluateAll(*copy, 0, randomTokens(130, kVocabulary, 5));  // a longer past to be replaced
+  model.evaluateAll(*copy, 0, randomTokens(130, kVocabulary, 5));  // to be replaced
   copy->copyFrom(*original);
   CHECK(copy->tokens() == common);
   CHECK_EQUAL(copy->evaluated(), 70);
@@ -118,7 +118,7 @@ TEST(copiesOfEveryKindOfSession) {
             model.evaluateLast(*model->createSession(), 0, whole));
 }
 
-TEST(sessionsDoNotDisturbEachOther) {
+TEST(sessionsAreIndependent) {
   LoadedModel model(ReferenceModel({kVocabulary, 100, 24, 8, 2}).file());
   const std::vector<uint32_t> a = randomTokens(60, kVocabulary, 8);
   const std::vector<uint32_t> b = randomTokens(60, kVocabulary, 9);
@@ -133,37 +133,37 @@ TEST(sessionsDoNotDisturbEachOther) {
   }
 }
 
-TEST(refusedCallsLeaveTheSessionAsItWas) {
+TEST(rejectedCallsLeaveTheSessionUnchanged) {
   LoadedModel model(ReferenceModel({kVocabulary, 40, 24, 8, 2}).file());
   const std::vector<uint32_t> tokens = randomTokens(30, kVocabulary, 14);
   const auto session = model->createSession();
   model.evaluateAll(*session, 0, tokens);
-  const auto checkUntouched = [&] {
+  const auto checkUnchanged = [&] {
     CHECK(session->tokens() == tokens);
     CHECK_EQUAL(session->evaluated(), 30);
   };
   const std::function<void(int64_t, std::vector<uint32_t>, std::vector<int64_t>, const char*)>
-      refused = [&](int64_t keep, const std::vector<uint32_t>& more,
-                    const std::vector<int64_t>& positions, const char* code) {
+      expectRejected = [&](int64_t keep, const std::vector<uint32_t>& more,
+                           const std::vector<int64_t>& positions, const char* code) {
         CHECK_ERROR(code, model.evaluate(*session, keep, more, positions));
-        checkUntouched();
+        checkUnchanged();
       };
   constexpr uint32_t kTokenCount = kVocabulary;
-  refused(30, {1, kTokenCount}, {0}, code::kTokenOutOfRange);
-  refused(0, {0xffffffff}, {0}, code::kTokenOutOfRange);
-  refused(30, std::vector<uint32_t>(11, 1), {0}, code::kContextOverflow);
-  refused(0, std::vector<uint32_t>(41, 1), {0}, code::kContextOverflow);
-  refused(30, {}, {}, code::kInvalidArgument);
-  refused(30, {1, 2}, {2}, code::kInvalidArgument);
-  refused(30, {1, 2}, {0, -1}, code::kInvalidArgument);
-  refused(30, {1, 2}, {std::numeric_limits<int64_t>::max()}, code::kInvalidArgument);
-  refused(30, {1, 2}, {std::numeric_limits<int64_t>::min()}, code::kInvalidArgument);
-  refused(31, {1}, {0}, code::kInternal);
-  refused(-1, {1}, {0}, code::kInternal);
+  expectRejected(30, {1, kTokenCount}, {0}, code::kTokenOutOfRange);
+  expectRejected(0, {0xffffffff}, {0}, code::kTokenOutOfRange);
+  expectRejected(30, std::vector<uint32_t>(11, 1), {0}, code::kContextOverflow);
+  expectRejected(0, std::vector<uint32_t>(41, 1), {0}, code::kContextOverflow);
+  expectRejected(30, {}, {}, code::kInvalidArgument);
+  expectRejected(30, {1, 2}, {2}, code::kInvalidArgument);
+  expectRejected(30, {1, 2}, {0, -1}, code::kInvalidArgument);
+  expectRejected(30, {1, 2}, {std::numeric_limits<int64_t>::max()}, code::kInvalidArgument);
+  expectRejected(30, {1, 2}, {std::numeric_limits<int64_t>::min()}, code::kInvalidArgument);
+  expectRejected(31, {1}, {0}, code::kInternal);
+  expectRejected(-1, {1}, {0}, code::kInternal);
   CHECK_ERROR(code::kTokenOutOfRange, generate(model, *session, 30, {kTokenCount}, greedy(1)));
   CHECK_ERROR(code::kContextOverflow,
               generate(model, *session, 30, std::vector<uint32_t>(11, 1), greedy(1)));
-  checkUntouched();
+  checkUnchanged();
 
   const std::vector<uint32_t> rest(10, 2);
   std::vector<uint32_t> whole = tokens;
@@ -172,7 +172,7 @@ TEST(refusedCallsLeaveTheSessionAsItWas) {
             model.evaluateLast(*model->createSession(), 0, whole));
 }
 
-TEST(aContextLengthAboveTheModelsIsRefused) {
+TEST(aContextLengthAboveTheModelsIsRejected) {
   const ReferenceModel reference({});
   for (const int64_t length : {int64_t{49}, int64_t{1} << 40}) {
     ModelOptions options = cpuOptions();
@@ -189,7 +189,7 @@ TEST(aContextLengthAboveTheModelsIsRefused) {
   CHECK_EQUAL(model.evaluateAll(*session, 0, randomTokens(10, 61, 1)).size(), 610U);
 }
 
-TEST(aDeviceThatIsNotThereIsRefused) {
+TEST(anUnavailableDeviceIsRejected) {
   const std::string file = ReferenceModel(ReferenceShape{}).file();
   for (const char* name : {"quantum", "", "CPU"}) {
     ModelOptions options = cpuOptions();

@@ -1,6 +1,6 @@
-// Weights in every type that ggml can multiply with, against the reference model on the numbers
-// that these types stand for. What is left is the error of the activations, which ggml rounds to
-// the type that the dot product takes.
+// Weights in every type that ggml can multiply with, compared with the reference model on the
+// decoded weights. The remaining error comes from the activations, which ggml rounds to the type
+// that the dot product takes.
 
 #include <ggml-cpu.h>
 
@@ -27,14 +27,14 @@ using gpt2::test::typesWithDotProduct;
 
 namespace {
 
-// Of one row of logits, in its standard deviations: the root mean square and the largest error.
+// Bounds on the errors in one row of logits, in its standard deviations.
 struct Bound {
   double rootMeanSquare, largest;
 };
 
-// By the type that activations are rounded to. f16 keeps 11 bits, and some CPUs other than x86 sum
-// in it; bf16 keeps 8; the 8-bit types keep a 127th of the largest number of a block: of 32 (q8_0,
-// q8_1) or of 256 (q8_K).
+// The bound by the type that activations are rounded to. f16 has 11 bits of precision, and some
+// CPUs other than x86 also accumulate in it; bf16 has 8; the 8-bit types have steps of 1/127 of the
+// largest element of a block of 32 (q8_0, q8_1) or 256 (q8_K).
 Bound boundFor(ggml_type activations) {
   switch (activations) {
     case GGML_TYPE_F32:
@@ -73,7 +73,7 @@ void checkWithin(const char* what, ggml_type type, const Distance& error, const 
 
 }  // namespace
 
-TEST(thereAreTypes) {
+TEST(theListOfTypesIsComplete) {
   const std::vector<ggml_type> types = typesWithDotProduct();
   const std::set<ggml_type> set(types.begin(), types.end());
   CHECK(set.size() >= 28);
@@ -83,7 +83,7 @@ TEST(thereAreTypes) {
   }
 }
 
-TEST(everyTypeOfMatrix) {
+TEST(matricesInEveryType) {
   const ReferenceModel numbers(shapeForAllBlocks());
   const std::vector<uint32_t> tokens = randomTokens(9, 96, 1);
   for (const ggml_type type : typesWithDotProduct()) {
@@ -98,7 +98,8 @@ TEST(everyTypeOfMatrix) {
     CHECK_EQUAL(model->weights().dominantType(), type);
     const Bound bound = boundFor(ggml_get_type_traits_cpu(type)->vec_dot_type);
 
-    // All at once, and then one by one: ggml multiplies several rows by other code than one row.
+    // As a batch and one by one: ggml multiplies several rows with different code than a single
+    // row.
     const std::vector<float> together = model.evaluateAll(tokens);
     const auto session = model->createSession();
     for (size_t row = 0; row < tokens.size(); ++row) {
@@ -110,8 +111,8 @@ TEST(everyTypeOfMatrix) {
   }
 }
 
-// As quantised models are made: each kind of matrix in a type of its own, vectors in f32.
-TEST(typesMixedInOneModel) {
+// As in quantised models: each kind of matrix has its own type, vectors are f32.
+TEST(mixedTypesInOneModel) {
   ReferenceModel reference(shapeForAllBlocks());
   const std::map<std::string, ggml_type> types{
       {"token_embd.weight", GGML_TYPE_Q6_K},     {"position_embd.weight", GGML_TYPE_Q5_0},
@@ -128,8 +129,8 @@ TEST(typesMixedInOneModel) {
   }
 }
 
-// Tables and vectors are widened, never multiplied with: the error is that of f32.
-TEST(tablesAndVectorsOfEveryType) {
+// Embedding tables and vectors are widened to f32 and never multiplied: the error is that of f32.
+TEST(tablesAndVectorsInEveryType) {
   ReferenceShape shape = shapeForAllBlocks();
   shape.ownHead = true;
   const ReferenceModel numbers(shape);
@@ -151,7 +152,8 @@ TEST(tablesAndVectorsOfEveryType) {
   }
 }
 
-// 7 heads of 5: rows that are no multiple of any register, in the types that allow them.
+// Seven heads of size 5: rows that are no multiple of a vector register, in the types that allow
+// them.
 TEST(oddWidthsInHalfPrecision) {
   for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16}) {
     ReferenceModel reference({83, 40, 35, 7, 2});
@@ -172,7 +174,7 @@ TEST(oddWidthsInHalfPrecision) {
   }
 }
 
-// A matrix that does not lie at a multiple of 32 bytes is copied to one that does.
+// A matrix that is not aligned to 32 bytes is copied to aligned memory.
 TEST(quantisedMatricesAtOtherAlignments) {
   for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_F16}) {
     ReferenceModel reference(shapeForAllBlocks());

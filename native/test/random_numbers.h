@@ -5,7 +5,8 @@
 
 namespace gpt2::test {
 
-// The same numbers on every machine: the standard fixes the generator, but not its distributions.
+// Random numbers that are the same on every machine: the C++ standard defines the generator
+// exactly, but not the distributions.
 class RandomNumbers {
  public:
   explicit RandomNumbers(uint64_t seed) : generator_(seed) {}

@@ -23,14 +23,14 @@ struct ReferenceShape {
   size_t width = 24;
   size_t heads = 8;
   size_t layers = 2;
-  size_t inner = 0;  // 0: 4 × width, and left out of the metadata
+  size_t inner = 0;  // 0 means 4 × width, which is then omitted from the metadata
   bool ownHead = false;
   double epsilon = 1e-5;
 };
 
-// One tensor: what the file holds, and the numbers that this stands for.
+// A tensor: its bytes in the file and the values that they decode to.
 struct ReferenceTensor {
-  size_t in, out;  // out = 0: a vector of `in`
+  size_t in, out;  // a vector of length `in` if `out` is 0
   ggml_type type;
   std::string bytes;
   std::vector<double> values;
@@ -38,8 +38,8 @@ struct ReferenceTensor {
   double at(size_t row, size_t column) const { return values[row * in + column]; }
 };
 
-// A GPT-2 with random weights, and its forward pass written down as in the paper: loops over
-// doubles, one position after the other. Only the conversion of number formats is ggml's.
+// A GPT-2 with random weights and a straightforward forward pass in double precision, one position
+// after another. Only the conversion of number formats uses ggml.
 class ReferenceModel {
  public:
   explicit ReferenceModel(const ReferenceShape& modelShape, uint64_t seed = 1)
@@ -67,7 +67,7 @@ class ReferenceModel {
   const std::map<std::string, ReferenceTensor>& tensors() const { return tensors_; }
   ReferenceTensor& tensor(const std::string& name) { return tensors_.at(name); }
 
-  // Stores the tensor in another type. Its numbers become those that this type can hold.
+  // Stores the tensor in another type. Its values are rounded to that type.
   void encode(const std::string& name, ggml_type type) {
     const ReferenceTensor& tensor = tensors_.at(name);
     const auto in = static_cast<int64_t>(tensor.in);
@@ -98,7 +98,7 @@ class ReferenceModel {
     }
   }
 
-  // Sets all of a bias to zero, as the converter writes a bias that a checkpoint lacks.
+  // Sets a bias to zeros, which the converter writes for a bias that the checkpoint lacks.
   void zero(const std::string& name) {
     ReferenceTensor& tensor = tensors_.at(name);
     std::fill(tensor.values.begin(), tensor.values.end(), 0);
@@ -133,7 +133,7 @@ class ReferenceModel {
     return addTensors(builder).bytes();
   }
 
-  // The logits after each of the tokens.
+  // The logits at every position: [tokens, vocabulary].
   std::vector<std::vector<double>> logits(const std::vector<uint32_t>& tokens) const {
     std::vector<std::vector<std::vector<double>>> keys(shape_.layers);
     std::vector<std::vector<std::vector<double>>> values(shape_.layers);
@@ -176,7 +176,8 @@ class ReferenceModel {
     tensors_.emplace(name, std::move(tensor));
     encode(name, GGML_TYPE_F32);
   }
-  // Outputs about as large as the inputs, so that every part of the model shows in the logits.
+  // Scaled so that outputs are about as large as inputs: every part of the model then affects the
+  // logits.
   void addMatrix(const std::string& name, size_t in, size_t out) {
     add(name, in, out, 0, 2 / std::sqrt(static_cast<double>(in)));
   }
@@ -189,7 +190,7 @@ class ReferenceModel {
     add(name + ".bias", shape_.width, 0, 0, 0.3);
   }
 
-  // A bias that is not there counts as zero.
+  // Adds a bias if it exists.
   void addBias(Vector& x, const std::string& name) const {
     const auto found = tensors_.find(name + ".bias");
     if (found != tensors_.end()) addTo(x, found->second.values);
@@ -278,7 +279,7 @@ size_t indexOfLargest(const T* numbers, size_t count) {
   return static_cast<size_t>(std::max_element(numbers, numbers + count) - numbers);
 }
 
-// How far a row of logits is from the expected one, in standard deviations of the latter.
+// The error of a row of logits, in standard deviations of the expected row.
 struct Distance {
   double largest = 0;
   double rootMeanSquare = 0;

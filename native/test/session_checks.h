@@ -7,7 +7,7 @@
 #include "loaded_model.h"
 #include "reference_model.h"
 
-// What the tests of sessions share. Like check.h, for one file of a program.
+// Helpers for the tests of sessions. Like check.h, include it in one file of a program.
 
 namespace gpt2::test {
 
@@ -23,7 +23,7 @@ inline std::vector<float> rowOf(const std::vector<float>& logits, size_t row) {
   return {begin, begin + static_cast<std::ptrdiff_t>(kVocabulary)};
 }
 
-// Two ways of one computation give the same bits.
+// Expects two computations to give the same bits.
 inline void checkSame(const std::vector<float>& row, const std::vector<float>& expected) {
   CHECK(row == expected);
 }
