@@ -171,7 +171,10 @@ export class Model implements AsyncDisposable {
    * @example await model.dispose();
    */
   dispose(): Promise<void> {
-    this.#disposing ??= callNative(undefined, () => this.#native.dispose());
+    this.#disposing ??= callNative(undefined, () => this.#native.dispose()).catch((error) => {
+      this.#disposing = undefined; // without memory for the call, the model lives on
+      throw error;
+    });
     return this.#disposing;
   }
 

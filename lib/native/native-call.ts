@@ -14,7 +14,7 @@ export async function callNative<T>(
   start: (cancellation?: NativeCancellation) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
-  const cancellation = signal && new (addon().Cancellation)();
+  const cancellation = signal && makeCancellation();
   const running = (async () => await start(cancellation))().catch((error) => {
     throw toGpt2Error(error);
   });
@@ -36,7 +36,7 @@ export async function callNativeToItsEnd<T>(
   start: (cancellation: NativeCancellation) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
-  const cancellation = new (addon().Cancellation)();
+  const cancellation = makeCancellation();
   const stopListening = onAbort(signal, () => cancellation.cancel());
   try {
     return await start(cancellation);
@@ -48,10 +48,18 @@ export async function callNativeToItsEnd<T>(
   }
 }
 
+function makeCancellation(): NativeCancellation {
+  return callNativeNow(() => new (addon().Cancellation)());
+}
+
 function toGpt2Error(error: unknown): Gpt2Error {
   if (error instanceof Gpt2Error) return error; // the addon could not be loaded
   if (!isNativeError(error)) {
-    return new Gpt2Error('INTERNAL', String(error), { cause: error });
+    // node-addon-api turns a C++ exception into an Error with the exception's text.
+    const isOutOfMemory = error instanceof Error && error.message === 'std::bad_alloc';
+    return isOutOfMemory
+      ? new Gpt2Error('OUT_OF_MEMORY', 'There is no memory for the call.', { cause: error })
+      : new Gpt2Error('INTERNAL', String(error), { cause: error });
   }
   // Without a signal, only dispose() cancels work.
   if (error.code === 'ABORTED') {
