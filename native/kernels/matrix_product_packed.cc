@@ -76,7 +76,7 @@ void packRowsOf(const Matrix& w, int64_t first, int64_t rows, float* panel) {
     if (available == kLanes) {
       const auto* whole = reinterpret_cast<const Element*>(rowAt(w, from));
       for (; k < wholeColumns; k += kLanes) {
-        // The hardware prefetcher does not keep up with so many rows. At the end of the rows the
+        // The hardware prefetcher does not keep up with kLanes rows. At the end of the rows the
         // next kLanes rows follow.
         constexpr int64_t kAhead = 512 / sizeof(Element);
         const Element* ahead = whole + k + kAhead;

@@ -39,7 +39,7 @@ class FusedOps final : public Ops {
   static std::vector<const Step*> stepsOf(ggml_cgraph* graph);
 
  private:
-  // Whether linear layers read so many rows as packed tiles.
+  // Whether linear layers read this number of rows as packed tiles.
   bool isPacked(int64_t rows) const { return rows > maxUnpackedRows_; }
   // A node of the shape [columns, rows]; if packed, the rows are rounded up to whole tiles.
   ggml_tensor* makeNode(int64_t columns, int64_t rows, bool packed,

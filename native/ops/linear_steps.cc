@@ -77,7 +77,7 @@ class RowsLinearStep final : public LinearStep {
   }
 
  private:
-  // Reading the weights of so many outputs takes a few microseconds.
+  // Reading the weights of a chunk takes a few microseconds.
   static constexpr int64_t kOutputs = 64;
 
   void multiplyQuantized(int64_t first, int64_t count, float* y) const {
