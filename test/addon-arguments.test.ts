@@ -1,4 +1,4 @@
-// Numbers that do not fit are refused by the addon itself. lib/ never passes them on.
+// The addon itself rejects numbers that do not fit. lib/ never passes them on.
 
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ const notWhole = [Number.NaN, 0.5, Number.POSITIVE_INFINITY, Number.NEGATIVE_INF
 const notUnsigned = [...notWhole, -1];
 const notInt = [...notWhole, 2 ** 32, 2 ** 32 + 1, -(2 ** 32)];
 
-describe('a number that does not fit is refused by', () => {
+describe('a number that does not fit is rejected by', () => {
   test.each(notInt)('openModel: %d threads', (threads) => {
     const options = { device: 'cpu', threads, contextLength: 0, cacheType: undefined, mmap: true };
     expect(() => addon().openModel(file, options)).toThrow(TypeError);

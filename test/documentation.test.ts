@@ -16,7 +16,7 @@ const publicTypes = `ConvertOptions, CreateOptions, EncodeOptions, EvaluateOptio
 interface Block {
   language: string;
   code: string;
-  /** of the document, where the code begins */
+  /** The line of the document at which the code begins. */
   line: number;
 }
 
@@ -130,6 +130,7 @@ beforeAll(async () => {
 });
 
 test('the examples compile, and the signatures and options are those of the library', () => {
+  expect(apiBlocks.filter(({ language }) => language === 'ts').length).toBeGreaterThan(20);
   expect(compilation.stdout).toBe('');
   expect(compilation.exitCode).toBe(0);
 });

@@ -451,10 +451,10 @@ describe('a list of prompts', () => {
   });
 });
 
-describe('a list of prompts of which one fails', () => {
+describe('a list of prompts with one that fails', () => {
   afterEach(() => vi.restoreAllMocks());
 
-  /** Spies on the calls for the single prompts: whether they are settled, and how many sessions are disposed. */
+  /** Watches the calls for the single prompts: their outcomes, and how many sessions are disposed. */
   function watchSessions() {
     const dispose = vi.spyOn(Session.prototype, 'dispose');
     const generate = vi.spyOn(Session.prototype, 'generate');
@@ -465,7 +465,7 @@ describe('a list of prompts of which one fails', () => {
     };
   }
 
-  test('stops the others and rejects with the first failure when they have stopped', async () => {
+  test('stops the others, then rejects with the first failure', async () => {
     const watched = watchSessions();
     const prompts = [[1], [2], [model.config.vocabSize], [3]];
     const error = await failure('TOKEN_OUT_OF_RANGE', () =>
@@ -476,7 +476,7 @@ describe('a list of prompts of which one fails', () => {
     expect(watched.disposed()).toBe(4);
   });
 
-  test('computes no more than a few tokens for the others', async () => {
+  test('computes only a few tokens for the others', async () => {
     const { stdout, stderr } = await runNode(
       `const { addon } = require(args.addon);
        let tokens = 0;
@@ -518,7 +518,7 @@ describe('a list of prompts of which one fails', () => {
     expect(beforeTheFailure).toBeLessThan(20);
   });
 
-  test('stops them all when its signal is aborted', async () => {
+  test('stops all of them if its signal is aborted', async () => {
     const watched = watchSessions();
     const controller = new AbortController();
     const reason = new Error('enough');

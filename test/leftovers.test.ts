@@ -1,4 +1,4 @@
-// Files that a killed process leaves behind: who lists and removes them, and that a living process keeps its own.
+// Files that a killed process leaves behind: they are listed and removed, but those of a living process are kept.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ import { freshFolder, temporaryFolder } from './temporary-folder.js';
 const root = temporaryFolder();
 const large = join(root, 'large');
 const command = join(packageEntry, '..', 'cli', 'gpt2.js');
-/** Large enough for its creation to be killed in: 150 MB. */
+/** Large enough to kill the process during its creation: 150 MB. */
 const config = {
   vocab_size: 40_000,
   context_length: 64,
@@ -42,7 +42,7 @@ beforeEach(() => {
   hubCache = freshFolder(root);
 });
 
-/** A checkpoint whose conversion takes long enough to be killed in: 190 MB of zeros, which take no disk. */
+/** Writes a checkpoint whose conversion can be killed: 190 MB of zeros in a sparse file. */
 function writeLargeCheckpoint(folder: string): void {
   const [vocabulary, context, width] = [50_000, 64, 768];
   mkdirSync(folder);
@@ -84,7 +84,7 @@ const gpt2 = (...args: string[]) =>
     environment: { GPT2_NATIVE_CACHE: cacheDir, HF_HUB_CACHE: hubCache },
   });
 
-/** Calls of which each leaves something in the folder `cacheDir` if its process is killed after `onProgress`. */
+/** Calls that each leave something in the folder `cacheDir` if the process is killed in `onProgress`. */
 const calls: [string, string][] = [
   [
     'a conversion into the cache',
@@ -104,14 +104,14 @@ const script = (call: string, signal: string) => `
   };
   await ${call};`;
 
-/** Runs a call in a process that is killed in the middle of it. */
+/** Runs a call in a process that is killed during it. */
 async function kill(call: string): Promise<void> {
   const { stdout, signal } = await runNode(script(call, 'SIGKILL'), { large, config, cacheDir });
   expect({ stdout, signal }).toEqual({ stdout: 'in the middle', signal: 'SIGKILL' });
   expect(readdirSync(cacheDir)).not.toEqual([]);
 }
 
-/** Runs a call in a process that stands still in the middle of it, until it is sent SIGCONT. */
+/** Runs a call in a process that is stopped during it until it receives SIGCONT. */
 async function stop(call: string): Promise<ChildProcess> {
   const source = `(async () => {
     const gpt2 = require(${JSON.stringify(packageEntry)});
@@ -123,7 +123,7 @@ async function stop(call: string): Promise<ChildProcess> {
   return child;
 }
 
-describe.each(calls)('what a kill in the middle of %s leaves behind', (name, call) => {
+describe.each(calls)('the leftover of killing %s', (name, call) => {
   test('is listed with its size and removed by gpt2 rm', async () => {
     await kill(call);
     const listed = await gpt2('list');
@@ -157,7 +157,7 @@ describe.each(calls)('what a kill in the middle of %s leaves behind', (name, cal
   });
 });
 
-test('what a killed convert() leaves beside its target is removed by the next one to that target', async () => {
+test('the leftover of a killed convert() is removed by the next one to the same target', async () => {
   await kill(toTarget);
   const [leftover] = readdirSync(cacheDir);
   expect(leftover).toMatch(/^model\.gguf\.\d+\.\d+\.tmp$/);
@@ -167,11 +167,11 @@ test('what a killed convert() leaves beside its target is removed by the next on
   expect(readdirSync(cacheDir).sort()).toEqual(['model.gguf', 'other.gguf']);
 });
 
-// Windows cannot stop a process.
+// Windows has no SIGSTOP.
 describe.runIf(process.platform !== 'win32').each([...calls, ['convert()', toTarget]])(
-  'a living process in the middle of %s',
+  'a living process during %s',
   (_, call) => {
-    test('keeps its files, and finishes', async () => {
+    test('keeps its files and finishes', async () => {
       const child = await stop(call as string);
       const own = readdirSync(cacheDir);
       try {
@@ -191,7 +191,7 @@ describe.runIf(process.platform !== 'win32').each([...calls, ['convert()', toTar
   },
 );
 
-test('files with other names stay', async () => {
+test('files with other names are kept', async () => {
   const names = ['notes.tmp', 'a.123.456.tmp', 'created-by-me', 'created.gguf', 'x.gguf.tmp'];
   for (const name of names) writeFileSync(join(cacheDir, name), 'mine');
   mkdirSync(join(cacheDir, 'created-by me'));
@@ -207,7 +207,7 @@ describe.runIf(process.platform !== 'win32')('temporary files in the hub’s cac
     dead = Number((await runProcess(['-p', 'process.pid'])).stdout);
   });
 
-  /** A file and a link, as a process leaves them that is killed while it adds a file. */
+  /** Creates the temporary file and link of a process that was killed while adding a file. */
   function leave(processId: number, time: number): string[] {
     const commit = 'a'.repeat(40);
     const snapshot = join(hubCache, 'models--some--model', 'snapshots', commit);
@@ -222,7 +222,7 @@ describe.runIf(process.platform !== 'win32')('temporary files in the hub’s cac
     return [file, link];
   }
 
-  test('are listed and removed when they are old and their process is gone', async () => {
+  test('are listed and removed if they are old and their process is dead', async () => {
     const left = leave(dead, twoDaysAgo);
     const { stdout } = await gpt2('list');
     for (const path of left) expect(stdout).toContain(path);
@@ -231,7 +231,7 @@ describe.runIf(process.platform !== 'win32')('temporary files in the hub’s cac
     for (const path of left) expect(readdirSync(join(path, '..'))).toEqual([]);
   });
 
-  test('stay while they are young or their process lives', async () => {
+  test('are kept if they are recent or their process is alive', async () => {
     const kept = [...leave(dead, Date.now() / 1000), ...leave(process.pid, twoDaysAgo)];
     expect((await gpt2('list')).stdout).toBe('');
     await gpt2('rm');
@@ -240,12 +240,12 @@ describe.runIf(process.platform !== 'win32')('temporary files in the hub’s cac
   });
 });
 
-test('nothing is taken for a leftover where the file system has no locks', async () => {
+test('nothing counts as a leftover on a file system without locks', async () => {
   await kill(toTarget);
   const left = readdirSync(cacheDir);
   const { stdout } = await runNode(
     `const { addon } = require(args.addon);
-     addon().lockFile = async () => () => {}; // as native/io/file_lock.cc on such a file system
+     addon().lockFile = async () => () => {}; // like native/io/file_lock.cc on such a file system
      await gpt2.convert(args.folder, args.cacheDir + '/model.gguf');
      console.log('done');`,
     {
@@ -258,7 +258,7 @@ test('nothing is taken for a leftover where the file system has no locks', async
   expect(readdirSync(cacheDir)).toEqual(expect.arrayContaining(left));
 });
 
-test('those who look for leftovers at the same time take nothing from each other', async () => {
+test('concurrent cleanups remove no files in use', async () => {
   const { removeLeftovers } = await import('../dist/leftovers.js');
   let isOver = false;
   const cleaner = async () => {
@@ -277,7 +277,7 @@ test('those who look for leftovers at the same time take nothing from each other
   expect(readdirSync(cacheDir).sort()).toEqual(targets.map((path) => basename(path)).sort());
 });
 
-test('gpt2 list and gpt2 rm need no cache', async () => {
+test('gpt2 list and gpt2 rm work without a cache folder', async () => {
   const absent = join(root, 'absent');
   const environment = { GPT2_NATIVE_CACHE: absent, HF_HUB_CACHE: absent };
   for (const call of ['list', 'rm']) {

@@ -1,5 +1,5 @@
 // The compiled addon without lib/ in front of it. lib/ validates arguments; the addon itself must survive objects of
-// the wrong class, calls in the wrong state and values of the wrong type. Each script runs in a process of its own.
+// the wrong class, calls in the wrong state and values of the wrong type. Each script runs in a child process.
 
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -14,9 +14,9 @@ beforeAll(() => convert(fixtureFolder('wide'), file));
 
 const addonModule = packageEntry.replace('index.js', 'native/addon.js');
 
-// What a script has at hand: an open model, one of its sessions, a file, and a way to name an error.
+// Defines for every script an open model, a session, a file, and errorOf(), which returns the code of an error.
 const prelude = `
-  process.chdir(args.folder); // some garbage is taken for the name of a file to write
+  process.chdir(args.folder); // some garbage is a valid name for a file to write
   const addon = require(args.addon).addon();
   const options = { device: 'cpu', threads: 1, contextLength: 0, cacheType: undefined, mmap: true };
   const model = await addon.openModel(args.file, options, undefined, undefined);
@@ -87,7 +87,7 @@ describe('the state of a raw object', () => {
 });
 
 describe('the class of a raw object', () => {
-  test('an object of another class is no cancellation', async () => {
+  test('an object of another class is not accepted as a cancellation', async () => {
     const errors = await runRaw(`
       const others = [model, session, file, {}, [], 1, 'x', null, () => {}, new Proxy(new addon.Cancellation(), {})];
       const errors = [];
@@ -101,7 +101,7 @@ describe('the class of a raw object', () => {
     expect(errors).toEqual([...Array(30).fill('TypeError'), 'none']);
   });
 
-  test('an object of another class is no file of a conversion', async () => {
+  test('an object of another class is not accepted as a file to convert', async () => {
     const errors = await runRaw(`
       const errors = [];
       for (const other of [model, session, new addon.Cancellation(), {}, null, undefined]) {
@@ -113,7 +113,7 @@ describe('the class of a raw object', () => {
     expect(errors).toEqual(Array(6).fill('TypeError'));
   });
 
-  test('constructors and methods of native classes reject what is not theirs', async () => {
+  test('constructors and methods of native classes reject foreign arguments and receivers', async () => {
     const errors = await runRaw(`
       const errors = [];
       for (const one of [model, session, file]) {
@@ -132,8 +132,8 @@ describe('the class of a raw object', () => {
   });
 });
 
-describe('the values that a raw call receives', () => {
-  test('an array of logits of another length is rejected', async () => {
+describe('the arguments of a raw call', () => {
+  test('a logits array of the wrong length or type is rejected', async () => {
     const errors = await runRaw(`
       const errors = [];
       const arrays = [0, 1, vocabSize - 1, vocabSize + 1].map((length) => new Float32Array(length));
@@ -144,7 +144,7 @@ describe('the values that a raw call receives', () => {
     expect(errors).toEqual(Array(8).fill('TypeError'));
   });
 
-  test('garbage in every place of every call is an error and no crash', async () => {
+  test('garbage in any argument of any call causes an error, not a crash', async () => {
     const tried = await runRaw(`
       const garbage = [
         undefined, null, true, 0, -1, 1.5, NaN, Infinity, -Infinity, 2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 63), 2 ** 64, 1n,
@@ -211,7 +211,7 @@ describe('the values that a raw call receives', () => {
   }, 600_000);
 });
 
-test('small operations on files share one thread', async () => {
+test.runIf(process.platform === 'linux')('small file operations share one thread', async () => {
   const threads = await runRaw(`
     const { readdirSync } = require('node:fs');
     const seen = new Set();

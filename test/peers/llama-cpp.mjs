@@ -1,9 +1,8 @@
-// Does llama.cpp compute the same from the GGUF files that this package writes, and this package the same
-// from llama.cpp's?
+// Compares this package with llama.cpp: both must give the same logits for GGUF files written by either.
 //
 //   node test/peers/llama-cpp.mjs
 //
-// llama.cpp comes through node-llama-cpp, which is installed into this folder if it is not there yet.
+// llama.cpp is used through node-llama-cpp, which is installed into this folder on the first run.
 
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +13,7 @@ import { seededRandom, writeRandomCheckpoint } from '../../scripts/random-checkp
 import { buildQuantizer, openLlamaCpp, readTensors } from './open-llama-cpp.mjs';
 import { texts } from './texts.mjs';
 
-// Widths that blocks of 32 and of 256 divide, so that no type falls back on another.
+// Only types whose blocks of 32 or 256 divide the width, so that none falls back to another type.
 const typesOfWidth = (width) => [
   'f32',
   'f16',
@@ -23,7 +22,7 @@ const typesOfWidth = (width) => [
   ...(width % 256 === 0 ? ['q6_k', 'q5_k', 'q4_k'] : []),
 ];
 
-// llama.cpp's numbers for kinds of files, and the type by which this package writes the same tensors.
+// llama.cpp's file types with their numbers, and the type in which this package writes the same tensors.
 const quantizerTypes = [
   ['F16', 1, 'f16'],
   ['BF16', 32, 'bf16'],
@@ -40,13 +39,13 @@ const quantizerTypes = [
   ['Q2_K', 10],
 ];
 
-// The largest difference of a log-probability that passes. Where the two likeliest tokens are nearer to
-// each other than that, either may come first.
+// The largest difference of log-probabilities that passes. If the two most likely tokens are closer than that,
+// either may come first.
 //
-// With GELU saturated, f32 weights leave nothing to differ but the order of sums. Elsewhere llama.cpp
-// takes GELU from a table of f16 values, which costs three digits, and this package does not. Other
-// weights are multiplied with activations that are rounded to 16 bits, or to 8 in blocks: then the last
-// digit of an activation can move a whole step.
+// With f32 weights and GELU saturated, the results differ only in the order of additions. Otherwise llama.cpp's
+// GELU loses three digits, since it uses a table of f16 values, which this package does not. Weights in other
+// types are multiplied with activations that are rounded to 16 bits, or to 8 bits in blocks: a difference in the
+// last digit of an activation can then become a whole step.
 function bound(type, saturated) {
   if (type === 'f32') return saturated ? 2e-5 : 3e-2;
   if (type === 'f16') return 4e-2;
@@ -61,7 +60,7 @@ try {
   await compareFixtures();
   await compareVocabularyModels();
   await compareQuantizer();
-  await workAtOnce();
+  await computeConcurrently();
 } finally {
   await llamaCpp.dispose();
   await rm(scratch, { recursive: true, force: true });
@@ -75,7 +74,7 @@ function report(ok, ...columns) {
   console.log([ok ? 'ok    ' : 'FAILED', ...columns].join('  '));
 }
 
-/** A text in ASCII. */
+/** Escapes all characters outside ASCII. */
 function escaped(text) {
   return JSON.stringify(text).replace(
     /[\u007f-\uffff]/g,
@@ -132,7 +131,7 @@ async function compareTypes(name, folder, { types, count = Infinity, saturated =
 }
 
 async function compareQuantizer() {
-  heading("Files that llama.cpp's quantiser wrote, and this package's for the same type");
+  heading("Files written by llama.cpp's quantiser, compared with this package's in the same type");
   const quantize = buildQuantizer(scratch);
   const folder = fileURLToPath(new URL('../fixtures/checkpoints/wide', import.meta.url));
   const source = join(scratch, 'source.gguf');
@@ -149,7 +148,7 @@ async function compareQuantizer() {
   }
 }
 
-/** The matrices that have the same type in both files should be the same byte for byte. */
+/** Compares the matrices that have the same type in both files, byte for byte. */
 async function compareTensors(name, ourFile, theirFile) {
   const [ours, theirs] = [await readTensors(ourFile), await readTensors(theirFile)];
   let matrices = 0;
@@ -168,9 +167,9 @@ async function compareTensors(name, ourFile, theirFile) {
   );
 }
 
-/** Two copies of ggml in one process, computing at the same time. */
-async function workAtOnce() {
-  heading('Both at work at once in one process');
+/** Runs two copies of ggml concurrently in one process. */
+async function computeConcurrently() {
+  heading('Both concurrently in one process');
   const file = join(scratch, 'converted.gguf');
   await convert(fileURLToPath(new URL('../fixtures/checkpoints/wide', import.meta.url)), file);
   const ours = await loadModel(file, { device: 'cpu', threads: 1 });
@@ -192,7 +191,7 @@ async function workAtOnce() {
   await theirs.dispose();
 }
 
-/** The log-probabilities of both programs at some positions of a random sequence. */
+/** Returns the log-probabilities of both programs for a random sequence. */
 async function compareFile(file, { cacheType = 'f32', count = Infinity } = {}) {
   const ours = await loadModel(file, { device: 'cpu', threads: 2, cacheType });
   const theirs = await llamaCpp.open(file, { cacheType });
@@ -200,7 +199,7 @@ async function compareFile(file, { cacheType = 'f32', count = Infinity } = {}) {
   const random = seededRandom(11);
   const tokens = Array.from({ length: contextLength }, () => Math.floor(random() * vocabSize));
   const positions = tokens.map((_, index) => index);
-  // The last ones: they depend on all the others.
+  // The last positions, since they depend on all others.
   const wanted = positions.slice(-Math.min(count, contextLength));
   const { data } = await ours.logits(tokens, { positions: wanted });
   const rows = wanted.map((_, row) => data.subarray(row * vocabSize, (row + 1) * vocabSize));
@@ -216,9 +215,9 @@ function reportLogits(name, { ours, theirs }, largest, exact) {
   report(
     difference <= largest,
     name.padEnd(26),
-    `differ by ${difference.toExponential(1)} at most`,
+    `differ by at most ${difference.toExponential(1)}`,
     `(bound ${largest.toExponential()})`,
-    `same likeliest token ${same}/${ours.length}`.padEnd(29),
+    `same most likely token ${same}/${ours.length}`.padEnd(29),
     `f32 is ${furthest(ours, exact).toExponential(1)} away`,
   );
 }

@@ -8,12 +8,12 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const { dependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 const version = dependencies['node-llama-cpp'];
 
-/** llama.cpp on the CPU, through node-llama-cpp. */
+/** Opens llama.cpp on the CPU, through node-llama-cpp. */
 export async function openLlamaCpp() {
   install();
   const { getLlama, LlamaLogLevel, LlamaModel } = await import('node-llama-cpp');
-  // node-llama-cpp tokenizes a sentence to see whether a warning is due. Without a vocabulary llama.cpp
-  // then ends the process, though it loads and computes such files.
+  // node-llama-cpp tokenizes a sentence to decide whether to warn. Without a vocabulary that aborts the process,
+  // although llama.cpp loads and evaluates such files.
   LlamaModel.prototype.getWarnings = () => [];
   const llama = await getLlama({
     gpu: false,
@@ -60,19 +60,19 @@ class LlamaCppModel {
     return this.#model.tokenize(text, false);
   }
 
-  /** A row of logits for each of some positions of a sequence. */
+  /** Returns a row of logits for each of the given positions. */
   async logits(tokens, positions) {
     const context = await this.#model.createContext({
-      // node-llama-cpp begins to forget when the last place is taken.
+      // node-llama-cpp discards tokens once the context is full.
       contextSize: tokens.length + 1,
       batchSize: tokens.length,
       threads: 2,
-      // On the CPU it sums f16 values in f16.
+      // On the CPU, flash attention accumulates f16 values in f16.
       flashAttention: false,
       experimentalKvCacheKeyType: this.#cacheType.toUpperCase(),
       experimentalKvCacheValueType: this.#cacheType.toUpperCase(),
     });
-    // The default of temperature 0 means the greedy sampler alone, which leaves logits as they are.
+    // The default temperature of 0 selects the greedy sampler, which does not modify the logits.
     const wanted = new Set(positions);
     const outputs = await context
       .getSequence()
@@ -95,7 +95,7 @@ class LlamaCppModel {
   }
 }
 
-/** The tensors of a GGUF file: name → { type, shape, bytes }. */
+/** Reads the tensors of a GGUF file: name → { type, shape, bytes }. */
 export async function readTensors(path) {
   const { readGgufFileInfo } = await import('node-llama-cpp');
   const { tensorInfo } = await readGgufFileInfo(path, { sourceType: 'filesystem' });
@@ -105,7 +105,7 @@ export async function readTensors(path) {
   const tensors = new Map();
   for (const [index, { name, ggmlType, dimensions, fileOffset }] of inOrder.entries()) {
     const start = Number(fileOffset);
-    // With the padding behind it, of which every writer has the same.
+    // Includes the padding after the tensor, which is the same in all files.
     const bytes = Buffer.alloc(Number(ends[index]) - start);
     await file.read(bytes, 0, bytes.length, start);
     tensors.set(name, { type: ggmlType, shape: dimensions.join(), bytes });
@@ -114,7 +114,7 @@ export async function readTensors(path) {
   return tensors;
 }
 
-/** Compiles llama.cpp's quantiser into a folder; the function returned writes a file in a type. */
+/** Compiles llama.cpp's quantiser into a folder. Returns a function that quantises a file. */
 export function buildQuantizer(folder) {
   const libraries = platformLibraries();
   const library = readdirSync(libraries).find((name) => /^libllama\.[^-]*so$/.test(name));
@@ -130,9 +130,9 @@ export function buildQuantizer(folder) {
   return (source, target, type) => call(program, [source, target, String(type)]);
 }
 
-// The packages with CPU code only. node-llama-cpp lists them as optional beside those for CUDA and
-// Vulkan, of some hundred megabytes; npm cannot choose among them, so it is told to leave all of them
-// out, and to install this one.
+// The platform package with CPU code only. node-llama-cpp lists it as an optional dependency beside those for CUDA and
+// Vulkan, which have hundreds of megabytes. npm cannot select among them, so all optional dependencies are omitted
+// and this one is installed explicitly.
 function platformPackage() {
   const platform = `${process.platform}-${process.arch}`;
   if (platform !== 'linux-x64' && platform !== 'linux-arm64') {
@@ -164,7 +164,7 @@ function install() {
   };
   if (installed('node-llama-cpp') && installed(platformPackage())) return;
   console.log(`Installing node-llama-cpp ${version} (about 85 MB)`);
-  // Install scripts would fetch binaries and sources from elsewhere; those of the package do.
+  // Install scripts would download binaries and sources, but the binaries in the package suffice.
   call('npm', [
     'install',
     `--prefix=${here}`,

@@ -1,12 +1,12 @@
-// quantize SOURCE TARGET TYPE: llama.cpp's own quantiser, from the library that node-llama-cpp
+// quantize SOURCE TARGET TYPE: runs llama.cpp's quantiser, from the library that node-llama-cpp
 // installs.
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-// The beginning of llama.h's llama_model_quantize_params, and room for the rest: the library only
-// ever sees it by address, so that it may be larger than the library's.
+// The first fields of llama.h's llama_model_quantize_params, and space for the rest. It is only
+// passed by address, so it may be larger than the library's struct.
 struct Parameters {
   int32_t threads;
   int32_t type;

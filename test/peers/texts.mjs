@@ -1,4 +1,4 @@
-/** Texts at which byte-level BPE in GPT-2's manner is easily got wrong. */
+/** Texts on which implementations of GPT-2's byte-level BPE often fail. */
 export const texts = [
   'Hello, world!',
   'Hello world',
