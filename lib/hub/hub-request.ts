@@ -157,7 +157,7 @@ function failureOf(url: string, { status, headers }: Response): Error {
     new Gpt2Error(code, `${withoutQuery(url)}: ${what} (status ${reason})`);
   // Without a token, the hub gives the same response for a private model and a missing one.
   if (status === 404 || headers.get('x-error-code') === 'RepoNotFound') {
-    return refuse('MODEL_NOT_FOUND', 'there is no such model, revision or file');
+    return refuse('MODEL_NOT_FOUND', 'the model, revision or file does not exist');
   }
   if (status === 401 || status === 403) {
     const hint = hubToken()
