@@ -15,33 +15,22 @@ namespace gpt2 {
 
 namespace {
 
-std::string shapeText(int64_t rows, int64_t columns) {
-  return std::to_string(rows) + " × " + std::to_string(columns) + " numbers";
-}
-
 // Throws unless the source's bytes, its shape and the target type fit each other.
 void check(const SourceTensor& source, ggml_type type) {
   if (!canWiden(source.type)) {
     throw Error(code::kUnsupportedModel, "numbers of the type " + typeName(source.type));
   }
-  const int64_t sourceBlock = ggml_blck_size(source.type);
-  if (source.transpose && sourceBlock > 1) {
+  if (source.transpose && ggml_blck_size(source.type) > 1) {
     throw Error(code::kUnsupportedModel,
-                "a matrix of the type " + typeName(source.type) + " that is to be transposed");
+                "a quantised matrix cannot be transposed, and it is " + typeName(source.type));
   }
-  checkShape(source.rows, source.columns, source.type);
+  checkShape(source.type, source.rows, source.columns, source.transpose, type);
   const size_t rowBytes = ggml_row_size(source.type, source.columns);
-  if (source.byteSize != rowBytes * static_cast<size_t>(source.rows)) {
-    throw Error(code::kInvalidArgument,
-                "Expected the bytes of " + shapeText(source.rows, source.columns) +
-                    " but received " + std::to_string(source.byteSize) + " bytes");
-  }
-  const int64_t block = ggml_blck_size(type);
-  const int64_t rowLength = source.transpose ? source.rows : source.columns;
-  if (block == 0 || rowLength % block != 0) {
-    throw Error(code::kInvalidArgument, "Expected rows that are a multiple of " +
-                                            std::to_string(block) + " long but received " +
-                                            std::to_string(rowLength));
+  const size_t expected = rowBytes * static_cast<size_t>(source.rows);
+  if (source.byteSize != expected) {
+    throw Error(code::kInvalidArgument, "expected " + std::to_string(expected) +
+                                            " bytes but received " +
+                                            std::to_string(source.byteSize));
   }
 }
 
@@ -147,13 +136,20 @@ class EncodeStep final : public Step {
 
 }  // namespace
 
-void checkShape(int64_t rows, int64_t columns, ggml_type type) {
+void checkShape(ggml_type source, int64_t rows, int64_t columns, bool transpose, ggml_type target) {
   constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
-  const int64_t block = ggml_blck_size(type);
-  const bool isSized = rows >= 1 && rows <= kMaxExtent && columns >= 1 && columns <= kMaxExtent;
-  if (isSized && block > 0 && columns % block == 0) return;
-  throw Error(code::kInvalidArgument, "Expected rows of whole blocks of " + typeName(type) +
-                                          " but received " + shapeText(rows, columns));
+  const auto isExtent = [](int64_t extent) { return extent >= 1 && extent <= kMaxExtent; };
+  const auto fits = [](int64_t rowLength, ggml_type type) {
+    return ggml_blck_size(type) > 0 && rowLength % ggml_blck_size(type) == 0;
+  };
+  if (isExtent(rows) && isExtent(columns) && fits(columns, source) &&
+      fits(transpose ? rows : columns, target)) {
+    return;
+  }
+  throw Error(code::kInvalidArgument,
+              "expected rows of whole " + typeName(target) + " blocks but received " +
+                  std::to_string(rows) + " × " + std::to_string(columns) + " numbers in " +
+                  typeName(source) + (transpose ? ", to be transposed" : ""));
 }
 
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type, ThreadPool& pool,

@@ -21,9 +21,9 @@ struct SourceTensor {
   bool transpose;
 };
 
-// Throws INVALID_ARGUMENT unless both extents are from 1 to 2^31 − 1, so that their product cannot
-// overflow, and a row is whole blocks of the type.
-void checkShape(int64_t rows, int64_t columns, ggml_type type);
+// Throws INVALID_ARGUMENT unless rows and columns of the source are from 1 to 2^31 − 1, so that
+// their product cannot overflow, and the rows of source and target are whole blocks of their types.
+void checkShape(ggml_type source, int64_t rows, int64_t columns, bool transpose, ggml_type target);
 
 // Returns the tensor's bytes in `type`, row after row. The bytes do not depend on the number of
 // threads. Throws INVALID_ARGUMENT if the shape does not fit the bytes or the rows do not fit the

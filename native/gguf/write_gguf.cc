@@ -1,13 +1,11 @@
 #include "gguf/write_gguf.h"
 
 #include <algorithm>
-#include <limits>
 #include <new>
 #include <string_view>
 
 #include "base/cpu_count.h"
 #include "base/error.h"
-#include "base/tensor_type.h"
 #include "base/thread_pool.h"
 #include "gguf/encode_tensor.h"
 #include "gguf/normal_numbers.h"
@@ -32,32 +30,25 @@ std::unique_ptr<ThreadPool> startPool(int threads) {
   }
 }
 
-// Sizes whose products cannot overflow, and rows that are whole blocks of both types.
-void checkMatrix(const TensorTarget& tensor, ggml_type source, int64_t rows, int64_t columns,
-                 bool transpose) {
-  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
-  const auto isSize = [](int64_t size) { return size >= 1 && size <= kMax; };
-  const int64_t rowLength = transpose ? rows : columns;
-  if (isSize(rows) && isSize(columns) && ggml_blck_size(source) > 0 &&
-      columns % ggml_blck_size(source) == 0 && ggml_blck_size(tensor.type) > 0 &&
-      rowLength % ggml_blck_size(tensor.type) == 0) {
-    return;
+// Checked before the file is created.
+void checkShapes(const TensorTarget& tensor) {
+  if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
+    for (const TensorPart& part : *parts) {
+      checkShape(part.type, part.rows, part.columns, part.transpose, tensor.type);
+    }
+  } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
+    checkShape(GGML_TYPE_F32, drawn->rows, drawn->columns, false, tensor.type);
+  } else {
+    const int64_t count = std::get<EqualNumbers>(tensor.numbers).count;
+    checkShape(GGML_TYPE_F32, 1, count, false, tensor.type);
   }
-  throw Error(code::kInvalidArgument,
-              "the tensor \"" + tensor.name + "\": expected rows of whole " +
-                  typeName(tensor.type) + " blocks but received " + std::to_string(rows) + " × " +
-                  std::to_string(columns) + " numbers in " + typeName(source));
 }
 
 void checkTarget(const TensorTarget& tensor) {
-  if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
-    for (const TensorPart& part : *parts) {
-      checkMatrix(tensor, part.type, part.rows, part.columns, part.transpose);
-    }
-  } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
-    checkMatrix(tensor, GGML_TYPE_F32, drawn->rows, drawn->columns, false);
-  } else {
-    checkMatrix(tensor, GGML_TYPE_F32, 1, std::get<EqualNumbers>(tensor.numbers).count, false);
+  try {
+    checkShapes(tensor);
+  } catch (const Error& error) {
+    throw Error(error.code(), "the tensor \"" + tensor.name + "\": " + error.what());
   }
 }
 
@@ -91,7 +82,6 @@ class TensorWriter {
 
 // A part that is transposed is read whole.
 void TensorWriter::writePart(const TensorPart& part, ggml_type type) {
-  checkShape(part.rows, part.columns, part.type);
   const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
   // Numbers of less than a byte take more in f32.
   const uint64_t rowLimit = std::max(rowBytes, static_cast<uint64_t>(part.columns));
@@ -133,7 +123,6 @@ void TensorWriter::writeParts(const std::vector<TensorPart>& parts, const Tensor
 }
 
 void TensorWriter::writeDrawn(const DrawnNumbers& drawn, ggml_type type) {
-  checkShape(drawn.rows, drawn.columns, GGML_TYPE_F32);
   const uint64_t rowBytes = static_cast<uint64_t>(drawn.columns) * sizeof(float);
   const int64_t step =
       std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowBytes), 1, drawn.rows);
