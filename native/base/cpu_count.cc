@@ -25,7 +25,7 @@ namespace {
 
 #if defined(__linux__)
 
-// The cores of the affinity mask. Each core is named by the list of its hardware threads.
+// Counts the cores of the affinity mask. The list of its hardware threads identifies a core.
 int coreCount() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -42,7 +42,7 @@ int coreCount() {
   return static_cast<int>(cores.size());
 }
 
-// CPUs' worth of time that a version 2 control group grants; 0 if it sets no limit.
+// The quota of a version 2 control group in CPUs; 0 if it sets none.
 double quotaOf(const std::string& group) {
   std::string quota;
   double period = 0;
@@ -55,7 +55,7 @@ double cgroupLimit() { return cgroupCpuLimit("/sys/fs/cgroup", "/proc/self/cgrou
 
 #elif defined(__APPLE__)
 
-// Performance cores only: an efficiency core would hold up every barrier.
+// Performance cores only: efficiency cores would delay the end of every step.
 int coreCount() {
   int count = 0;
   size_t size = sizeof count;

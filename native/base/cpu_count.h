@@ -9,10 +9,10 @@ namespace gpt2 {
 int physicalCpuCount();
 
 #ifdef __linux__
-// CPUs' worth of time that control groups grant: the smallest quota of the process's own group and
-// the groups around it, or 0 if none sets one. `root` is the folder of control groups
-// (/sys/fs/cgroup), `membershipFile` lists the process's own (/proc/self/cgroup). Reads version 2,
-// then the quota of version 1's outermost group.
+// Returns the quota of the process's control groups in CPUs: the smallest of its own group and the
+// groups around it, or 0 if none sets one. root: the folder of control groups (/sys/fs/cgroup).
+// membershipFile: the list of the process's groups (/proc/self/cgroup). Reads version 2, then the
+// quota of version 1's outermost group.
 double cgroupCpuLimit(const std::string& root, const std::string& membershipFile);
 #endif
 

@@ -6,7 +6,7 @@
 
 namespace gpt2 {
 
-// What went wrong, by a code that never changes its meaning (docs/errors.md lists them all).
+// Error codes, whose meaning never changes. docs/errors.md describes each.
 namespace code {
 inline constexpr const char* kFileNotFound = "FILE_NOT_FOUND";
 inline constexpr const char* kFileUnreadable = "FILE_UNREADABLE";

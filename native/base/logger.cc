@@ -35,7 +35,7 @@ void redirectLog() {
           try {
             current->write(level, text);
           } catch (const std::exception&) {
-            // No memory for the line, and ggml's C code must not be unwound.
+            // No memory for the line. Exceptions must not unwind ggml's C code.
           }
         },
         nullptr);
@@ -46,7 +46,7 @@ LogScope::LogScope(Logger logger) : logger_(std::move(logger)) { current = this;
 
 LogScope::~LogScope() { current = nullptr; }
 
-// ggml writes a line in one piece or in several, of which only the first tells the level.
+// ggml writes a line in one or several pieces. Only the first carries the level.
 void LogScope::write(ggml_log_level level, const char* text) {
   if (!logger_) return;
   if (level != GGML_LOG_LEVEL_CONT) level_ = toLogLevel(level);

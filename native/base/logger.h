@@ -9,15 +9,15 @@ namespace gpt2 {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// Hears one line, without its end; on the thread that wrote it.
+// Receives one line without its line break, on the thread that wrote it.
 using Logger = std::function<void(LogLevel, const std::string&)>;
 
-// From now on ggml writes to the loggers of its threads and no longer to stderr.
+// Sends ggml's log to the logger of the thread that writes, instead of to stderr.
 void redirectLog();
 
-// The logger of this thread as long as the object lives, one at a time; the lines of a thread
-// without one are dropped. ggml has one log for the whole process, so the thread is what tells
-// whose line it is.
+// Sets the logger of this thread while the object lives; one at a time. The lines of a thread
+// without a logger are dropped. ggml has one log for the whole process, so only the thread tells
+// which model a line belongs to.
 class LogScope {
  public:
   explicit LogScope(Logger logger);
@@ -30,7 +30,7 @@ class LogScope {
  private:
   Logger logger_;
   LogLevel level_ = LogLevel::kInfo;
-  std::string unfinished_;  // what ggml has written of a line
+  std::string unfinished_;  // the start of a line that ggml has not ended
 };
 
 }  // namespace gpt2

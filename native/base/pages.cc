@@ -45,7 +45,7 @@ Pages& Pages::operator=(Pages&& other) noexcept {
 
 void preferLargePages([[maybe_unused]] void* data, [[maybe_unused]] size_t size) noexcept {
 #ifdef MADV_HUGEPAGE
-  // Only those that lie wholly in it: the rest is shared with what is next to it.
+  // Only large pages entirely within the range: the others are shared with neighbouring memory.
   constexpr size_t kLargePage = size_t{2} << 20;
   const size_t beyond = reinterpret_cast<uintptr_t>(data) % kLargePage;
   const size_t skipped = beyond == 0 ? 0 : kLargePage - beyond;

@@ -5,9 +5,9 @@
 
 namespace gpt2 {
 
-// Zeroed memory straight from the system, which has it back at once. What malloc is given back may
-// stay with the process: up to 32 MB in each of glibc's arenas, of which a process with many
-// threads has many.
+// Zeroed memory straight from the system, to which it returns at once when it is freed. Memory from
+// malloc may stay with the process: glibc keeps up to 32 MB in each arena, and a process with many
+// threads has many arenas.
 class Pages {
  public:
   Pages() = default;
@@ -25,8 +25,8 @@ class Pages {
   size_t size_ = 0;
 };
 
-// Asks for large pages for what will mostly be written: the system hands them out, zeroed, in one
-// go each, and 4 KB ones one by one. It may not have any.
+// Requests large pages for memory of which most will be written. The system zeroes and maps a large
+// page in one step, and pages of 4 KB one by one. It may ignore the request.
 void preferLargePages(void* data, size_t size) noexcept;
 
 }  // namespace gpt2

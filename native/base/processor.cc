@@ -12,8 +12,8 @@ namespace gpt2 {
 
 namespace {
 
-// Those that __builtin_cpu_supports does not know. Both use AVX's registers, whose test includes
-// the system's consent. Bits: Intel's manual, volume 2, CPUID.
+// Instruction sets that __builtin_cpu_supports does not know. Both use AVX registers; the check for
+// AVX includes the operating system's support. Bits: Intel's manual, volume 2, CPUID.
 bool hasF16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1U << 29U)) != 0;

@@ -4,8 +4,9 @@
 
 namespace gpt2 {
 
-// The instruction sets that ggml was compiled for and this processor lacks, as a list for people;
-// empty where all is well or where nothing can be told. Runs on any processor.
+// Returns the instruction sets that ggml was compiled for and this processor lacks, as a text for
+// messages. The text is empty if none is missing or if the processor cannot be queried. Runs on any
+// processor.
 std::string missingInstructionSets();
 
 }  // namespace gpt2

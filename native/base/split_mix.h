@@ -4,7 +4,8 @@
 
 namespace gpt2 {
 
-// SplitMix64 (Steele, Lea & Flood 2014): states are `kSplitMixStep` apart, and each gives 64 bits.
+// SplitMix64 (Steele, Lea & Flood 2014). Successive states are kSplitMixStep apart. Each yields 64
+// bits.
 inline constexpr uint64_t kSplitMixStep = 0x9e3779b97f4a7c15U;
 
 inline uint64_t splitMix(uint64_t state) {

@@ -26,7 +26,7 @@ ggml_context* makeContext(std::vector<uint8_t>& memory) {
 }  // namespace
 
 void requireMemory(size_t bytes) {
-  void* volatile memory = ::operator new(bytes);  // volatile: or the compiler leaves both out
+  void* volatile memory = ::operator new(bytes);  // volatile: the compiler must keep both calls
   ::operator delete(memory);
 }
 

@@ -9,20 +9,20 @@
 
 namespace gpt2 {
 
-// Throws std::bad_alloc if `bytes` are not to be had now. ggml ends the process when a small
-// request of its own is refused, so as much is asked for, and given back, just before.
+// Throws std::bad_alloc if `bytes` cannot be allocated. ggml ends the process if one of its small
+// allocations fails, so callers check just before that as much memory is available.
 void requireMemory(size_t bytes);
 
-// A ggml context for the descriptions of tensors and graphs, in memory of ours. The tensors' data
-// is elsewhere.
+// A ggml context for the descriptors of tensors and graphs, in memory that this object owns. The
+// tensors' data is stored elsewhere.
 class TensorContext {
  public:
-  // Room for `tensorCount` tensors and, if graphNodes is not 0, for a graph of as many nodes.
-  // Throws std::bad_alloc.
+  // Holds `tensorCount` tensors and, if graphNodes is not 0, a graph of that many nodes. Throws
+  // std::bad_alloc.
   explicit TensorContext(size_t tensorCount, size_t graphNodes = 0);
 
   ggml_context* get() const noexcept { return context_.get(); }
-  // Forgets all that was made in it.
+  // Removes all tensors and graphs.
   void clear() noexcept { ggml_reset(context_.get()); }
   size_t byteSize() const noexcept { return memory_.size(); }
 

@@ -13,7 +13,7 @@ std::string typeName(ggml_type type) {
 std::optional<ggml_type> typeFromName(std::string_view name) {
   for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
     const auto type = static_cast<ggml_type>(i);
-    // Numbers of types that ggml has dropped have no block.
+    // Types that ggml has removed have no block.
     if (ggml_blck_size(type) > 0 && typeName(type) == name) return type;
   }
   return std::nullopt;

@@ -9,14 +9,14 @@
 
 namespace gpt2 {
 
-// ggml's name of a type, in lower case throughout: "f32", "q8_0", "q4_k".
+// Returns ggml's name of a type, all in lower case: "f32", "q8_0", "q4_k".
 std::string typeName(ggml_type type);
 std::optional<ggml_type> typeFromName(std::string_view name);
 
 // Whether elements of the type can be widened to f32.
 bool canWiden(ggml_type type);
 
-// `count` elements of `type` to f32; count is a multiple of the type's block.
+// Converts `count` elements of `type` to f32. count: a multiple of the type's block.
 void widen(ggml_type type, const void* from, float* to, int64_t count);
 
 }  // namespace gpt2

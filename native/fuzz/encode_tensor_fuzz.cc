@@ -1,5 +1,5 @@
-// Numbers, shapes and types of any kind: encodeTensor refuses them with an Error, or gives as many
-// bytes as the type takes, all of which stand for finite numbers.
+// Encodes any numbers of any shapes and types. encodeTensor rejects them with an Error, or returns
+// the bytes of finite numbers, in the size of the type.
 
 #include <fuzzer/FuzzedDataProvider.h>
 
@@ -19,11 +19,11 @@ using gpt2::SourceTensor;
 namespace {
 
 constexpr ggml_type kSourceTypes[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16};
-// Those of lib/tensor-types.ts.
+// The types of lib/gguf/tensor-types.ts.
 constexpr ggml_type kTypes[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,
                                 GGML_TYPE_Q6_K, GGML_TYPE_Q5_K, GGML_TYPE_Q5_1, GGML_TYPE_Q5_0,
                                 GGML_TYPE_Q4_K, GGML_TYPE_Q4_1, GGML_TYPE_Q4_0};
-// Whole blocks of these types, and what is next to them.
+// Whole blocks of these types, and lengths next to them.
 constexpr int64_t kRowLengths[] = {1, 31, 32, 33, 64, 96, 255, 256, 512};
 
 bool isRefusal(const gpt2::Error& error) {
@@ -34,7 +34,7 @@ bool isRefusal(const gpt2::Error& error) {
 void check(const SourceTensor& source, ggml_type type, const std::vector<uint8_t>& encoded) {
   const int64_t count = source.rows * source.columns;
   if (encoded.size() != ggml_row_size(type, count)) std::abort();
-  // What stays in its type is only moved, infinities and all.
+  // Without a change of type, numbers are copied, infinities included.
   if (type == source.type) return;
   std::vector<float> numbers(static_cast<size_t>(count));
   gpt2::widen(type, encoded.data(), numbers.data(), count);
@@ -52,8 +52,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   source.transpose = input.ConsumeBool();
   const bool isSound = input.ConsumeBool();
   if (isSound) {
-    constexpr int64_t kMostRows = 5;
-    source.rows = input.ConsumeIntegralInRange<int64_t>(1, kMostRows);
+    constexpr int64_t kMaxRows = 5;
+    source.rows = input.ConsumeIntegralInRange<int64_t>(1, kMaxRows);
     source.columns = input.PickValueInArray(kRowLengths);
     if (source.transpose) std::swap(source.rows, source.columns);
   } else {
@@ -62,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   std::vector<uint8_t> bytes = input.ConsumeRemainingBytes<uint8_t>();
   if (isSound) {
-    // The numbers are repeated until they are enough.
+    // Repeats the given bytes to the size of the shape.
     const size_t given = bytes.size();
     bytes.resize(static_cast<size_t>(source.rows * source.columns) * ggml_type_size(source.type));
     for (size_t i = given; given > 0 && i < bytes.size(); ++i) bytes[i] = bytes[i - given];

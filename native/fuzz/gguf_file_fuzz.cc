@@ -1,5 +1,5 @@
-// Any bytes as a GGUF file, mapped and read: they open or are refused as INVALID_FILE, what opens
-// can be visited to the last byte, and both ways come to the same.
+// Opens any bytes as a GGUF file, mapped and read. They open or are rejected as INVALID_FILE. Every
+// byte of a file that opens can be read, and both ways have the same result.
 
 #include <cstdint>
 #include <cstdlib>
@@ -25,7 +25,7 @@ uint64_t sum(const Bytes& bytes) {
   return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
 }
 
-// A line for everything that the file gives out.
+// Returns a line for each value and tensor of the file.
 std::string visit(const ModelFiles& files) {
   const GgufFile& file = files.first();
   std::string text;

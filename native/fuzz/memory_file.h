@@ -10,7 +10,7 @@
 
 namespace gpt2::fuzz {
 
-// A file in memory that has a path, since the readers open paths: Linux's memfd. Written again for
+// A file in memory with a path (memfd of Linux), since the readers open paths. It is rewritten for
 // every input.
 class MemoryFile {
  public:

@@ -1,5 +1,5 @@
-// Any bytes as a model: they are refused as INVALID_FILE or UNSUPPORTED_MODEL, or else everything
-// that passed the checks is computed with, and tokens are drawn.
+// Opens any bytes as a model. They are rejected as INVALID_FILE or UNSUPPORTED_MODEL, or the model
+// evaluates tokens and generates.
 
 #include <algorithm>
 #include <cstdint>
@@ -39,11 +39,11 @@ std::unique_ptr<Model> open(const std::string& path, bool map) {
   }
 }
 
-// Several tokens at once, then, in a copy of the session, one after the other.
+// Evaluates several tokens, copies the session, and generates one token after the other.
 void compute(Model& model) {
-  constexpr int64_t kMostTokens = 4;
+  constexpr int64_t kMaxTokens = 4;
   const int64_t vocabSize = model.weights().hyperparameters().vocabSize;
-  std::vector<uint32_t> tokens(static_cast<size_t>(std::min(model.contextLength(), kMostTokens)));
+  std::vector<uint32_t> tokens(static_cast<size_t>(std::min(model.contextLength(), kMaxTokens)));
   for (size_t i = 0; i < tokens.size(); ++i) {
     tokens[i] = static_cast<uint32_t>((vocabSize - 1) * static_cast<int64_t>(i % 2));
   }

@@ -1,5 +1,5 @@
-// Writes the inputs with which the fuzz targets began: write_seeds <folder of the corpora>. The
-// other files there were found by the fuzzer on its way from these.
+// Writes the first inputs of the fuzz targets: write_seeds <folder of the corpora>. The fuzzer
+// derived the other files in that folder from these.
 
 #include <cstdint>
 #include <filesystem>
@@ -50,7 +50,7 @@ GgufBuilder oneOfEverything() {
       .tensor("four", {3, 1, 2, 1}, GGML_TYPE_F16, raw(std::vector<uint16_t>(6, 0x3c00)));
 }
 
-// As small as a model can be whose matrices are all of one type, which has no blocks.
+// The smallest model with all matrices of one type, for types without blocks.
 ReferenceModel modelOf(ggml_type type) {
   ReferenceShape shape{12, 8, 8, 2, 1};
   shape.inner = 8;
@@ -59,7 +59,7 @@ ReferenceModel modelOf(ggml_type type) {
   return model;
 }
 
-// Every matrix of another type of blocks of 32.
+// Each matrix has another type with blocks of 32.
 ReferenceModel modelOfBlocks() {
   ReferenceShape shape{12, 8, 32, 2, 1};
   shape.inner = 32;
@@ -73,7 +73,7 @@ ReferenceModel modelOfBlocks() {
   return model;
 }
 
-// Blocks of 256 fit a small model in one place: the rows of the last matrix of a layer.
+// In a small model, blocks of 256 fit only the rows of a layer's last matrix.
 ReferenceModel modelWithLongRows(const std::vector<ggml_type>& typeOfLayer) {
   ReferenceShape shape{8, 8, 2, 1, typeOfLayer.size()};
   shape.inner = 256;

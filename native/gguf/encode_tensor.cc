@@ -15,7 +15,7 @@ namespace gpt2 {
 
 namespace {
 
-// Throws unless the source's bytes, its shape and the target type fit each other.
+// Throws unless the source's bytes, its shape and the target's type fit each other.
 void check(const SourceTensor& source, ggml_type type) {
   if (!canWiden(source.type)) {
     throw Error(code::kUnsupportedModel, "numbers of the type " + typeName(source.type));

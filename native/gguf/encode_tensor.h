@@ -9,7 +9,7 @@
 
 namespace gpt2 {
 
-// A matrix of a checkpoint, as its file holds it: `rows` rows of `columns` numbers.
+// A matrix as a checkpoint's file stores it: `rows` rows of `columns` numbers.
 struct SourceTensor {
   const uint8_t* data;
   size_t byteSize;

@@ -92,7 +92,7 @@ std::optional<std::string_view> MetadataValue::string() const {
                           load<uint64_t>(data));
 }
 
-// Walks the file's bytes; no read passes their end.
+// A cursor over the file's bytes. No read passes their end.
 class GgufFile::Reader {
  public:
   explicit Reader(const GgufFile& file)
@@ -126,7 +126,7 @@ class GgufFile::Reader {
     const auto number = this->number<uint32_t>(what.c_str());
     if (number >= GGML_TYPE_COUNT) rejectType(what, number);
     const auto type = static_cast<ggml_type>(number);
-    // Numbers of types that ggml has dropped have no block.
+    // Types that ggml has removed have no block.
     if (ggml_blck_size(type) == 0 || ggml_type_size(type) == 0) rejectType(what, number);
     return type;
   }
@@ -190,7 +190,7 @@ void GgufFile::readMetadata(Reader& reader, uint64_t count) {
     value.end = reader.position();
     metadata_.emplace_back(std::move(key), value);
   }
-  // Only now, since growing the vector moves the strings that the index refers to.
+  // Built last, since growing the vector moves the strings that the index refers to.
   for (size_t i = 0; i < metadata_.size(); ++i) {
     if (!metadataIndex_.emplace(metadata_[i].first, i).second) {
       reject("the metadata key \"" + metadata_[i].first + "\" occurs twice");
@@ -226,7 +226,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
     uint64_t elementCount = 1;
     for (int d = 0; d < tensor.dimensionCount; ++d) {
       const auto extent = reader.number<uint64_t>(what.c_str());
-      // No type takes less than one bit for an element: more elements than bits cannot be there.
+      // Every type takes at least one bit per element, so bits limit the number of elements.
       if (extent == 0 || extent > bytes_.size() * 8 / elementCount) {
         reject(what + " has a dimension of " + std::to_string(extent) +
                ", more than the file can hold");
@@ -252,7 +252,7 @@ void GgufFile::readTensors(Reader& reader, uint64_t count) {
 
   const auto headerSize = static_cast<uint64_t>(reader.position() - bytes_.data());
   const uint64_t dataStart = (headerSize + alignment - 1) / alignment * alignment;
-  uint64_t claimed = 0;  // cannot overflow: each is within the file, and few fit into its header
+  uint64_t claimed = 0;  // cannot overflow: the file bounds each, its header their number
   for (size_t i = 0; i < tensors_.size(); ++i) {
     TensorInfo& tensor = tensors_[i];
     if (dataStart > bytes_.size() || offsets[i] > bytes_.size() - dataStart ||
@@ -275,21 +275,21 @@ const MetadataValue* GgufFile::find(std::string_view key) const noexcept {
   return found == metadataIndex_.end() ? nullptr : &metadata_[found->second].second;
 }
 
-std::optional<int64_t> GgufFile::wholeNumber(const char* key, int64_t least, int64_t most) const {
+std::optional<int64_t> GgufFile::wholeNumber(const char* key, int64_t min, int64_t max) const {
   const MetadataValue* value = find(key);
   if (value == nullptr) return std::nullopt;
   const std::optional<double> number = value->number();
-  if (!number || !(*number >= static_cast<double>(least) && *number <= static_cast<double>(most)) ||
+  if (!number || !(*number >= static_cast<double>(min) && *number <= static_cast<double>(max)) ||
       *number != std::floor(*number)) {
-    reject("expected " + std::string(key) + " to be a whole number from " + std::to_string(least) +
-           " to " + std::to_string(most) + " but found " +
-           (number ? numberText(*number) : "something else"));
+    reject("expected " + std::string(key) + " to be a whole number from " + std::to_string(min) +
+           " to " + std::to_string(max) + " but found " +
+           (number ? numberText(*number) : "a value of another type"));
   }
   return static_cast<int64_t>(*number);
 }
 
-int64_t GgufFile::requiredWholeNumber(const char* key, int64_t least, int64_t most) const {
-  const std::optional<int64_t> number = wholeNumber(key, least, most);
+int64_t GgufFile::requiredWholeNumber(const char* key, int64_t min, int64_t max) const {
+  const std::optional<int64_t> number = wholeNumber(key, min, max);
   if (!number) reject("the metadata value \"" + std::string(key) + "\" is missing");
   return *number;
 }

@@ -32,7 +32,7 @@ enum class GgufType : uint32_t {
   kFloat64 = 12,
 };
 
-// One metadata value, still in the file's bytes: `count` elements of `type` (one unless an array).
+// A metadata value in the file's bytes: `count` elements of `type`, one unless it is an array.
 struct MetadataValue {
   GgufType type;
   bool isArray;
@@ -40,7 +40,7 @@ struct MetadataValue {
   const uint8_t* data;
   const uint8_t* end;  // where the next key begins
 
-  // The number it holds, if it is a single number or boolean.
+  // Returns the value of a single number or boolean.
   std::optional<double> number() const;
   std::optional<std::string_view> string() const;
   // Calls `visit(std::string_view)` for every string of a string or an array of strings.
@@ -51,7 +51,7 @@ struct MetadataValue {
 class GgufFile;
 
 struct TensorInfo {
-  const GgufFile* file;  // that it lies in
+  const GgufFile* file;  // that contains it
   std::string name;
   ggml_type type;
   int dimensionCount;                        // 1 to 4
@@ -62,10 +62,11 @@ struct TensorInfo {
 
 // A GGUF file (versions 2 and 3, little endian), opened for reading.
 //
-// ggml has a reader of its own. This one reads the mapped bytes in place (no copy of the 100,000
-// strings of GPT-2's vocabulary), checks every count and offset against the file before it is used,
-// and says what is wrong in its error; ggml's writes that to the log and has assertions behind its
-// getters. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// Replaces ggml's own reader. It reads the mapped bytes in place, without a copy of the 100,000
+// strings of GPT-2's vocabulary. It checks every count and offset against the file before it uses
+// them, and its errors name the problem. ggml's reader writes the problem to the log, and its
+// getters fail assertions, which ends the process.
+// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 class GgufFile {
  public:
   // Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or INVALID_FILE, and ABORTED.
@@ -79,16 +80,16 @@ class GgufFile {
     return metadata_;
   }
   const MetadataValue* find(std::string_view key) const noexcept;
-  // The number of a key, if there is one. Throws INVALID_FILE if it is not a whole one of this
-  // range.
-  std::optional<int64_t> wholeNumber(const char* key, int64_t least, int64_t most) const;
-  // Throws INVALID_FILE if there is none as well.
-  int64_t requiredWholeNumber(const char* key, int64_t least, int64_t most) const;
+  // Returns the number of a key, if the key exists. Throws INVALID_FILE unless it is a whole number
+  // from min to max.
+  std::optional<int64_t> wholeNumber(const char* key, int64_t min, int64_t max) const;
+  // The same, but throws INVALID_FILE if the key is missing.
+  int64_t requiredWholeNumber(const char* key, int64_t min, int64_t max) const;
 
-  // Two may have the same name: see ModelFiles.
+  // Names may occur twice; ModelFiles checks that.
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
 
-  // An INVALID_FILE error about this file.
+  // Throws INVALID_FILE with the file's path.
   [[noreturn]] void reject(const std::string& reason) const;
 
  private:

@@ -12,15 +12,15 @@ constexpr const char* kNumberKey = "split.no";  // from 0
 constexpr const char* kCountKey = "split.count";
 constexpr const char* kTensorCountKey = "split.tensors.count";  // of all parts
 
-constexpr int64_t kMostParts = std::numeric_limits<uint16_t>::max();  // what the key can hold
-constexpr int64_t kMostTensors = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMaxParts = std::numeric_limits<uint16_t>::max();  // the range of the key's type
+constexpr int64_t kMaxTensors = std::numeric_limits<int32_t>::max();
 
 std::string fiveDigits(int64_t number) {
   const std::string digits = std::to_string(number);
   return std::string(5 - digits.size(), '0') + digits;
 }
 
-// What the name of a part ends with. number: from 0
+// The end of a part's file name. number: from 0
 std::string nameEnd(int64_t number, int64_t count) {
   return "-" + fiveDigits(number + 1) + "-of-" + fiveDigits(count) + ".gguf";
 }
@@ -29,7 +29,7 @@ std::string partText(int64_t number, int64_t count) {
   return "part " + std::to_string(number + 1) + " of " + std::to_string(count);
 }
 
-// The path of a part without the end that tells its number.
+// The path of a part without that end.
 std::string prefixOf(const GgufFile& part, int64_t number, int64_t count) {
   const std::string end = nameEnd(number, count);
   const std::string& path = part.path();
@@ -40,9 +40,9 @@ std::string prefixOf(const GgufFile& part, int64_t number, int64_t count) {
   return path.substr(0, path.size() - end.size());
 }
 
-void expectEqual(const GgufFile& part, const char* key, int64_t most, int64_t expected,
+void expectEqual(const GgufFile& part, const char* key, int64_t max, int64_t expected,
                  const std::string& reason) {
-  const int64_t found = part.requiredWholeNumber(key, 0, most);
+  const int64_t found = part.requiredWholeNumber(key, 0, max);
   if (found != expected) {
     part.reject("expected " + std::string(key) + " to be " + std::to_string(expected) + reason +
                 " but found " + std::to_string(found));
@@ -53,8 +53,8 @@ void expectEqual(const GgufFile& part, const char* key, int64_t most, int64_t ex
 
 ModelFiles::ModelFiles(const std::string& path, bool map, const CancelFlag* cancelled) {
   addTensors(open(path, map, cancelled));
-  // A file that was put together again says 0.
-  if (first().wholeNumber(kCountKey, 0, kMostParts).value_or(0) > 1) {
+  // gguf-split --merge writes 0.
+  if (first().wholeNumber(kCountKey, 0, kMaxParts).value_or(0) > 1) {
     openOtherParts(map, cancelled);
   }
 }
@@ -77,9 +77,9 @@ void ModelFiles::addTensors(const GgufFile& part) {
 
 void ModelFiles::openOtherParts(bool map, const CancelFlag* cancelled) {
   const GgufFile& given = first();
-  const int64_t count = given.requiredWholeNumber(kCountKey, 0, kMostParts);
+  const int64_t count = given.requiredWholeNumber(kCountKey, 0, kMaxParts);
   const int64_t number = given.requiredWholeNumber(kNumberKey, 0, count - 1);
-  const int64_t tensorCount = given.requiredWholeNumber(kTensorCountKey, 0, kMostTensors);
+  const int64_t tensorCount = given.requiredWholeNumber(kTensorCountKey, 0, kMaxTensors);
   const std::string prefix = prefixOf(given, number, count);
   if (number != 0) {
     given.reject("expected the first part of the model, " + prefix + nameEnd(0, count) +
@@ -89,9 +89,9 @@ void ModelFiles::openOtherParts(bool map, const CancelFlag* cancelled) {
   for (int64_t i = 1; i < count; ++i) {
     throwIfCancelled(cancelled);
     const GgufFile& part = open(prefix + nameEnd(i, count), map, cancelled);
-    expectEqual(part, kNumberKey, kMostParts, i, ", as its name says,");
-    expectEqual(part, kCountKey, kMostParts, count, asFirst);
-    expectEqual(part, kTensorCountKey, kMostTensors, tensorCount, asFirst);
+    expectEqual(part, kNumberKey, kMaxParts, i, ", as its name says,");
+    expectEqual(part, kCountKey, kMaxParts, count, asFirst);
+    expectEqual(part, kTensorCountKey, kMaxTensors, tensorCount, asFirst);
     addTensors(part);
   }
   if (static_cast<int64_t>(tensors_.size()) != tensorCount) {

@@ -8,7 +8,7 @@ namespace gpt2 {
 
 namespace {
 
-// The number `index` of the sequence of a seed.
+// Element `index` of a seed's sequence.
 uint64_t randomBits(uint64_t seed, uint64_t index) {
   return splitMix(seed + (index + 1) * kSplitMixStep);
 }
@@ -22,7 +22,7 @@ double uniform(uint64_t seed, uint64_t index) {
 
 uint64_t streamSeed(uint64_t seed, uint64_t stream) { return randomBits(seed, stream); }
 
-// Two uniform numbers make two normal ones (Box & Muller 1958).
+// Two uniform numbers yield two normal ones (Box & Muller 1958).
 void drawNormal(uint64_t seed, uint64_t first, size_t count, double deviation, float* out) {
   constexpr double kTwoPi = 6.283185307179586;
   for (size_t i = 0; i < count; ++i) {

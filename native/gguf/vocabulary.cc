@@ -11,8 +11,8 @@ constexpr uint64_t kGpt2Tokens = 50'257;
 constexpr int32_t kNormal = 1;
 constexpr int32_t kUnused = 5;
 
-// FNV-1a, 64 bits, over tokens, each followed by a zero byte (which no token of GPT-2's holds,
-// since its vocabulary spells bytes as printable characters).
+// FNV-1a of 64 bits over tokens, each followed by a zero byte. No token of GPT-2's contains one,
+// since the vocabulary spells bytes as printable characters.
 class Fingerprint {
  public:
   void add(std::string_view token) {
@@ -35,7 +35,7 @@ class Fingerprint {
   uint64_t hash_ = 0xcbf29ce484222325;
 };
 
-// What each token is; normal, if the file does not say.
+// The kinds of the tokens. All are normal if the file has no kinds.
 class TokenKinds {
  public:
   TokenKinds(const GgufFile& file, uint64_t count)
@@ -84,7 +84,7 @@ std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file, uint6
     ++summary.count;
     if (id < kGpt2Tokens || !summary.added) return;
     addedBytes += token.size();
-    if (summary.added->size() == kMostAddedTokens || addedBytes > kMostAddedBytes) {
+    if (summary.added->size() == kMaxAddedTokens || addedBytes > kMaxAddedBytes) {
       summary.added.reset();
     } else {
       summary.added->push_back({id, kind, std::string(token)});

@@ -19,7 +19,7 @@ constexpr uint64_t kAlignment = 32;
 // Bytes that are read and encoded at a time. Bounds the memory and the time to a cancellation.
 constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 
-// A pool of `threads` threads, or of as many as the system grants.
+// Starts a pool of `threads` threads or, if the system does not grant them, of a half, a quarter …
 std::unique_ptr<ThreadPool> startPool(int threads) {
   for (;; threads /= 2) {
     try {
@@ -52,7 +52,7 @@ void checkTarget(const TensorTarget& tensor) {
   }
 }
 
-// Writes tensors one after the other, each in chunks of a bounded size.
+// Writes one tensor after the other, in chunks of bounded size.
 class TensorWriter {
  public:
   TensorWriter(OutputFile& out, ThreadPool& pool, const std::function<void(uint64_t)>& onProgress,

@@ -14,7 +14,7 @@
 
 namespace gpt2 {
 
-// Numbers that lie in a file: a matrix of `rows` rows of `columns` numbers.
+// Numbers stored in a file: a matrix of `rows` rows of `columns` numbers.
 struct TensorPart {
   std::shared_ptr<const InputFile> file;
   uint64_t offset;
@@ -24,7 +24,7 @@ struct TensorPart {
   bool transpose;  // columns become rows
 };
 
-// Numbers that a seed decides (normal_numbers.h).
+// Numbers drawn from a normal distribution around 0 (normal_numbers.h).
 struct DrawnNumbers {
   uint64_t seed;
   uint64_t stream;  // one of many independent sequences of the seed
@@ -33,7 +33,7 @@ struct DrawnNumbers {
   int64_t columns;
 };
 
-// The same number, so many times, in f32.
+// A vector of equal numbers, written in f32.
 struct EqualNumbers {
   float value;
   int64_t count;
@@ -42,16 +42,17 @@ struct EqualNumbers {
 struct TensorTarget {
   std::string name;
   ggml_type type;
-  // Parts of files have rows that follow each other.
+  // Several parts are concatenated along the rows.
   std::variant<std::vector<TensorPart>, DrawnNumbers, EqualNumbers> numbers;
 };
 
 // Writes a GGUF file under a temporary name and renames it to `path` when it is complete.
 // header: the file up to the first tensor. The tensors follow, each padded to 32 bytes; the header
-// must list them so. threads: that encode; 0 for one per physical core; fewer if the system does
-// not grant as many. onProgress receives the number of source bytes done so far, on the calling
-// thread; drawn numbers count as f32. Throws FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE for
-// numbers that a type cannot hold, INVALID_ARGUMENT, OUT_OF_MEMORY or ABORTED.
+// must list them so. threads: the number of threads that encode, or 0 for one per physical core; if
+// the system does not grant them, fewer encode. onProgress receives the number of source bytes done
+// so far, on the calling thread; drawn numbers count as f32. Throws FILE_UNREADABLE,
+// FILE_UNWRITABLE, INVALID_FILE for numbers that a type cannot hold, INVALID_ARGUMENT,
+// OUT_OF_MEMORY or ABORTED.
 void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
                const std::vector<TensorTarget>& tensors, int threads,
                const std::function<void(uint64_t)>& onProgress, const CancelFlag* cancelled);

@@ -2,7 +2,7 @@
 
 namespace gpt2 {
 
-// The system's number of an open file; Windows calls it HANDLE.
+// An open file: a file descriptor or, on Windows, a HANDLE.
 #ifdef _WIN32
 using FileHandle = void*;
 #else

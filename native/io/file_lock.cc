@@ -30,7 +30,7 @@ namespace {
 bool FileLock::tryLock(FileHandle) { return true; }
 
 std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
-  if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
+  if (path.find('\0') != std::string::npos) fail(path, "the path contains a zero byte");
   const FileHandle handle = CreateFileW(toWindowsPath(path).c_str(), GENERIC_WRITE, 0, nullptr,
                                         OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (handle != INVALID_HANDLE_VALUE) return std::unique_ptr<FileLock>(new FileLock(handle));
@@ -52,7 +52,7 @@ bool FileLock::tryLock(FileHandle handle) {
 }
 
 std::unique_ptr<FileLock> FileLock::tryAcquire(const std::string& path) {
-  if (path.find('\0') != std::string::npos) fail(path, "it has a zero byte in it");
+  if (path.find('\0') != std::string::npos) fail(path, "the path contains a zero byte");
   constexpr int kMode = 0666;
   const int handle = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, kMode);
   if (handle < 0) fail(path, std::generic_category().message(errno));

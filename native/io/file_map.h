@@ -10,9 +10,8 @@
 
 namespace gpt2 {
 
-// A file's bytes in memory, read-only: mapped, so that several processes share the pages and
-// nothing is read before it is used, or read whole into memory of our own. A mapped file stays
-// open.
+// A file's bytes in memory, read-only. If mapped, processes share the pages, and each page is read
+// on first use. Otherwise the whole file is read into private memory. A mapped file stays open.
 class FileMap {
  public:
   // path: UTF-8. Throws FILE_NOT_FOUND, FILE_UNREADABLE, OUT_OF_MEMORY or ABORTED.
@@ -23,10 +22,10 @@ class FileMap {
 
   const uint8_t* data() const noexcept { return data_; }
   size_t size() const noexcept { return size_; }
-  // To be called before mapped bytes are used again: others may have written to the file, and where
-  // they have made it shorter, using the bytes would end the process. Throws FILE_UNREADABLE.
+  // Call before using mapped bytes again. Other processes may have written to the file; if they
+  // truncated it, reading the bytes would end this process. Throws FILE_UNREADABLE.
   void checkUnchanged() const;
-  // Bytes that belong to this process alone: 0 when mapped.
+  // Bytes of private memory; 0 if mapped.
   size_t anonymousBytes() const noexcept { return pages_.size(); }
 
  private:

@@ -19,14 +19,14 @@ namespace {
 
 const std::string& withoutZeroByte(const std::string& path) {
   if (path.find('\0') == std::string::npos) return path;
-  throw Error(code::kFileNotFound, "no file has a path with a zero byte in it");
+  throw Error(code::kFileNotFound, "expected a path without a zero byte");
 }
 
 }  // namespace
 
 void InputFile::read(uint64_t offset, size_t length, uint8_t* out,
                      const CancelFlag* cancelled) const {
-  constexpr size_t kStep = size_t{16} << 20;  // between two looks at the flag
+  constexpr size_t kStep = size_t{16} << 20;  // between checks of the flag
   for (size_t done = 0; done < length;) {
     throwIfCancelled(cancelled);
     done += readSome(offset + done, std::min(length - done, kStep), out + done);
@@ -35,7 +35,7 @@ void InputFile::read(uint64_t offset, size_t length, uint8_t* out,
 
 #ifdef _WIN32
 
-// Nobody can write to it: the file was opened without sharing that.
+// The file was opened without FILE_SHARE_WRITE, so it cannot change.
 void InputFile::checkUnchanged() const {}
 
 InputFile::InputFile(const std::string& path)
@@ -101,7 +101,7 @@ int64_t modificationTime(const struct stat& status) {
 
 InputFile::InputFile(const std::string& path)
     : path_(withoutZeroByte(path)),
-      // Without O_NONBLOCK, a named pipe would hold up the call until somebody writes to it.
+      // Without O_NONBLOCK, opening a named pipe would block until it has a writer.
       handle_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   if (handle_ < 0) {
     throw Error(errno == ENOENT || errno == ENOTDIR ? code::kFileNotFound : code::kFileUnreadable,
@@ -136,7 +136,7 @@ size_t InputFile::readSome(uint64_t offset, size_t length, uint8_t* out) const {
     if (count > 0) return static_cast<size_t>(count);
     if (count < 0 && errno == EINTR) continue;
     throw Error(code::kFileUnreadable,
-                path_ + ": cannot be read: " + (count == 0 ? "it became shorter" : reason(errno)));
+                path_ + ": cannot be read: " + (count == 0 ? "it was truncated" : reason(errno)));
   }
 }
 

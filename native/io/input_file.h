@@ -19,17 +19,17 @@ class InputFile {
   InputFile& operator=(const InputFile&) = delete;
 
   const std::string& path() const noexcept { return path_; }
-  // As it was when the file was opened.
+  // The size when the file was opened.
   uint64_t size() const noexcept { return size_; }
 
-  // Fills out[0 … length) with the bytes from `offset` on. Throws FILE_UNREADABLE, also if the file
-  // has become shorter, and ABORTED.
+  // Reads `length` bytes at `offset` to `out`. Throws FILE_UNREADABLE, also if the file was
+  // truncated, and ABORTED.
   void read(uint64_t offset, size_t length, uint8_t* out, const CancelFlag* cancelled) const;
 
-  // Throws FILE_UNREADABLE if the file has been written to since it was opened.
+  // Throws FILE_UNREADABLE if the file was written to since it was opened.
   void checkUnchanged() const;
 
-  // The whole file in memory, read-only, until unmap(); null if the system refuses.
+  // Maps the whole file, read-only, until unmap(). Returns null if the system refuses.
   const uint8_t* map() const;
   static void unmap(const uint8_t* data, size_t size);
 
@@ -39,7 +39,7 @@ class InputFile {
 
   std::string path_;
   uint64_t size_ = 0;
-  int64_t modified_ = 0;  // when it was last written to, in the system's finest unit
+  int64_t modified_ = 0;  // the modification time in nanoseconds
   FileHandle handle_;
 };
 

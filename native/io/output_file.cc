@@ -25,10 +25,10 @@ namespace gpt2 {
 namespace {
 
 // A flush cannot be interrupted, so each is kept short: 16 MiB take 10 ms here, 512 MB at the end
-// take 300 ms, and the whole file is written no slower.
+// take 300 ms. Writing the whole file takes no longer.
 constexpr size_t kFlushedAtOnce = size_t{16} << 20;
 
-// Behind the path.
+// What a temporary name adds to the path.
 std::string temporaryEnd() {
 #ifdef _WIN32
   const int process = _getpid();
@@ -44,7 +44,7 @@ std::string temporaryEnd() {
 
 void OutputFile::makeFolder() const {
   if (path_.find('\0') != std::string::npos) {
-    throw Error(code::kFileUnwritable, "no file can have a path with a zero byte in it");
+    throw Error(code::kFileUnwritable, "expected a path without a zero byte");
   }
   std::error_code error;
   const auto folder = std::filesystem::u8path(path_).parent_path();
@@ -70,7 +70,7 @@ void OutputFile::writeZeros(size_t length) {
 
 #ifdef _WIN32
 
-// Opened without sharing, which is a lock.
+// Opening without sharing locks the file.
 OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + temporaryEnd()) {
   makeFolder();
   handle_ = CreateFileW(toWindowsPath(temporary_).c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW,
@@ -99,7 +99,7 @@ void OutputFile::flush() {
 
 void OutputFile::commit() {
   flush();
-  close();  // Windows moves no file that is open without sharing
+  close();  // Windows renames no file that is open without sharing
   if (!MoveFileExW(toWindowsPath(temporary_).c_str(), toWindowsPath(path_).c_str(),
                    MOVEFILE_REPLACE_EXISTING)) {
     fail(static_cast<int>(GetLastError()));
@@ -130,7 +130,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
     if (handle_ < 0) fail(errno);
     isOpen_ = true;
     if (FileLock::tryLock(handle_)) return;
-    // Taken for a dead writer's before it was locked, and about to be removed.
+    // Another process took the file for a dead writer's, and is about to remove it.
     close();
   }
 }

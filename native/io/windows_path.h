@@ -1,6 +1,6 @@
 #pragma once
 
-// Windows alone: its paths are UTF-16, ours UTF-8.
+// For Windows only, whose paths are UTF-16. The engine's are UTF-8.
 
 #define WIN32_LEAN_AND_MEAN
 #define NOMINMAX

@@ -13,18 +13,19 @@ namespace {
   throw Error(code::kUnsupportedModel, file.path() + ": " + reason);
 }
 
-// More than any model has, and few enough for products of two.
-constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+// More than any model has. The product of two such numbers does not overflow.
+constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
 
 void expectEqual(const GgufFile& file, const char* key, int64_t expected) {
-  const std::optional<int64_t> number = file.wholeNumber(key, 1, kMost);
+  const std::optional<int64_t> number = file.wholeNumber(key, 1, kMax);
   if (number && *number != expected) {
     unsupported(file, "expected " + std::string(key) + " to be " + std::to_string(expected) +
                           ", as in every GPT-2, but found " + std::to_string(*number));
   }
 }
 
-// Any other setting of the architecture would have to change the computation, and would be ignored.
+// Rejects other settings of the architecture. Each changes the computation, so it must not be
+// ignored.
 void expectOnlyKnownKeys(const GgufFile& file) {
   static constexpr std::string_view kKnown[] = {
       "context_length",       "embedding_length",
@@ -56,12 +57,12 @@ Hyperparameters Hyperparameters::read(const ModelFiles& files) {
   expectOnlyKnownKeys(file);
 
   Hyperparameters h{};
-  h.contextLength = file.requiredWholeNumber("gpt2.context_length", 1, kMost);
-  h.embeddingLength = file.requiredWholeNumber("gpt2.embedding_length", 1, kMost);
-  h.layerCount = file.requiredWholeNumber("gpt2.block_count", 1, kMost);
-  h.headCount = file.requiredWholeNumber("gpt2.attention.head_count", 1, kMost);
+  h.contextLength = file.requiredWholeNumber("gpt2.context_length", 1, kMax);
+  h.embeddingLength = file.requiredWholeNumber("gpt2.embedding_length", 1, kMax);
+  h.layerCount = file.requiredWholeNumber("gpt2.block_count", 1, kMax);
+  h.headCount = file.requiredWholeNumber("gpt2.attention.head_count", 1, kMax);
   h.feedForwardLength =
-      file.wholeNumber("gpt2.feed_forward_length", 1, kMost).value_or(4 * h.embeddingLength);
+      file.wholeNumber("gpt2.feed_forward_length", 1, kMax).value_or(4 * h.embeddingLength);
 
   const MetadataValue* epsilon = file.find("gpt2.attention.layer_norm_epsilon");
   const auto number = epsilon == nullptr ? std::nullopt : epsilon->number();

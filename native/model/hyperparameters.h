@@ -7,7 +7,7 @@
 
 namespace gpt2 {
 
-// The numbers that shape a GPT-2 model. Names as in Hugging Face's config.json in the comments.
+// The hyperparameters of a GPT-2. The comments give the names in Hugging Face's config.json.
 struct Hyperparameters {
   int64_t vocabSize;          // vocab_size
   int64_t contextLength;      // n_positions
@@ -19,8 +19,8 @@ struct Hyperparameters {
 
   AttentionShape attention() const { return {embeddingLength, headCount}; }
 
-  // Throws INVALID_FILE if one is missing or impossible, and UNSUPPORTED_MODEL if the file asks for
-  // a model that this engine would compute wrongly.
+  // Throws INVALID_FILE if one is missing or impossible, and UNSUPPORTED_MODEL if the file
+  // describes a model that this engine would compute wrongly.
   static Hyperparameters read(const ModelFiles& files);
 };
 

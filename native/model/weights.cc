@@ -11,11 +11,11 @@ namespace gpt2 {
 
 namespace {
 
-// What ggml's CPU buffers promise for every tensor.
+// The alignment of tensors in ggml's CPU buffers.
 constexpr uintptr_t kTensorAlignment = 32;
 
-// Biases that a checkpoint lacked: llama.cpp's loader wants every bias there, so the converter
-// writes zeros and lists the names here.
+// The key that lists biases that the checkpoint lacked. llama.cpp's loader requires every bias, so
+// the converter writes zeros for them.
 constexpr const char* kAbsentBiasesKey = "gpt2_native.absent_biases";
 
 // The most tensors that a model can have.
@@ -58,7 +58,7 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
       onCpu_(device.isCpu()) {
   const Hyperparameters& h = hyperparameters_;
   const GgufFile& first = files_->first();
-  // Checked before anything is sized by it. Each module has at least a weight.
+  // Checked before memory is allocated for the layers. Each module has at least a weight.
   constexpr size_t kRequiredPerLayer = moduleCount(ModulePlace::kLayer);
   if (kRequiredPerLayer * static_cast<size_t>(h.layerCount) > files_->tensors().size()) {
     first.reject("gpt2.block_count is " + std::to_string(h.layerCount) + ", but there are only " +
@@ -69,7 +69,7 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
       constexpr std::string_view kSuffix = ".bias";
       if (name.size() <= kSuffix.size() || name.substr(name.size() - kSuffix.size()) != kSuffix) {
         first.reject(std::string(kAbsentBiasesKey) + " names \"" + std::string(name) +
-                     "\", which is no bias");
+                     "\", which is not a bias");
       }
       absentBiases_.emplace(name);
     });
@@ -200,11 +200,11 @@ void Weights::countParameters() {
       })->first;
 }
 
-// The bytes of a mapped file, as ggml knows them.
+// Returns ggml's buffer over the bytes of a mapped file.
 ggml_backend_buffer* Weights::mappedBuffer(const GgufFile& file) {
   BufferPtr& buffer = mappedBuffers_[&file];
   if (!buffer) {
-    requireMemory(1024);  // for what describes a buffer
+    requireMemory(1024);  // for the buffer's descriptor
     const FileMap& bytes = file.bytes();
     buffer.reset(
         ggml_backend_cpu_buffer_from_ptr(const_cast<uint8_t*>(bytes.data()), bytes.size()));

@@ -26,7 +26,7 @@ struct Layer {
   Linear feedForwardDown;  // [inner, width]
 };
 
-// A table whose rows are looked up on the host; stays in the file's bytes and the file's type.
+// A table whose rows are looked up on the host, in the file's bytes and the file's type.
 class EmbeddingTable {
  public:
   EmbeddingTable() = default;
@@ -41,12 +41,12 @@ class EmbeddingTable {
   size_t rowBytes_ = 0;
 };
 
-// A model's weights, bound to its files: on the CPU the matrices stay where they are mapped, on a
-// GPU they are copied to it. Vectors (biases, norms) are widened to f32.
+// A model's weights, bound to its files. The CPU uses matrices in the mapped file; for a GPU they
+// are copied to its memory. Vectors (biases, norms) are widened to f32.
 class Weights {
  public:
-  // Throws INVALID_FILE for tensors missing or of a wrong shape, UNSUPPORTED_MODEL for surplus ones
-  // and for types without a dot product on this device; and ABORTED.
+  // Throws INVALID_FILE for missing tensors and wrong shapes, UNSUPPORTED_MODEL for surplus tensors
+  // and for types without a dot product, and ABORTED.
   Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
           const CancelFlag* cancelled = nullptr);
 
@@ -60,12 +60,12 @@ class Weights {
 
   bool headIsTied() const noexcept { return headIsTied_; }
   int64_t parameterCount() const noexcept { return parameterCount_; }
-  // The type that most bytes of the matrices have.
+  // The type with the most bytes among the matrices.
   ggml_type dominantType() const noexcept { return dominantType_; }
-  // Names of the biases that the checkpoint did not have (written as zeros, left out of the graph).
+  // Names of the biases that the checkpoint lacked: zeros in the file, left out of the graph.
   const std::unordered_set<std::string>& absentBiases() const noexcept { return absentBiases_; }
-  // Memory beside the mapped files: widened vectors, copies, or the files themselves when they are
-  // not mapped.
+  // Bytes of private memory: widened vectors, copies, and the files themselves if they are not
+  // mapped.
   size_t anonymousBytes() const noexcept;
 
  private:
@@ -84,8 +84,8 @@ class Weights {
   Hyperparameters hyperparameters_;
   std::unordered_set<std::string> absentBiases_;
   std::unordered_set<std::string> used_;
-  std::optional<TensorContext> mappedTensors_;  // matrices that are used where they are mapped
-  std::optional<TensorContext> copiedTensors_;  // vectors, and what else needs the device's memory
+  std::optional<TensorContext> mappedTensors_;  // matrices used in the mapped file
+  std::optional<TensorContext> copiedTensors_;  // vectors, and matrices copied to the device
   std::vector<std::pair<ggml_tensor*, const TensorInfo*>> mapped_, copied_;
   std::unordered_map<const GgufFile*, BufferPtr> mappedBuffers_;
   BufferPtr copiedBuffer_;

@@ -9,23 +9,23 @@
 
 #include "temporary_file.h"
 
-// What others may do to a file while it is open. Not on Windows, which does not let them.
+// What other processes may do to an open file. Windows does not let them.
 
 namespace gpt2::test {
 
-// So that a change of now shows in its time, however coarse the system's clock for files is.
+// Makes sure that a later change alters the modification time, however coarse the file system's
+// clock is.
 inline void backdate(const std::string& path) {
   const std::filesystem::path file = std::filesystem::u8path(path);
   std::filesystem::last_write_time(file,
                                    std::filesystem::last_write_time(file) - std::chrono::hours(1));
 }
 
-// Of the file at this path.
+// A change of the file at this path.
 using Change = std::function<void(const std::string& path)>;
 
-// After these the bytes that were there when it was opened are no longer what it holds: some are
-// appended, it is made shorter, emptied, made shorter within one tick of the clock for files,
-// rewritten in place, or whole with as many bytes.
+// Changes of the bytes of an open file: appending, truncating, emptying, truncating within one tick
+// of the file system's clock, rewriting a part in place, and rewriting all with the same size.
 inline std::vector<Change> changesOfTheBytes() {
   using std::filesystem::file_size;
   using std::filesystem::resize_file;
@@ -48,7 +48,7 @@ inline std::vector<Change> changesOfTheBytes() {
   };
 }
 
-// After these whoever has opened it still has the bytes of then: it is replaced, or deleted.
+// Changes after which an open file still has its bytes: the name is replaced or deleted.
 inline std::vector<Change> changesOfTheName() {
   return {
       [](const std::string& path) {

@@ -11,8 +11,8 @@
 
 namespace gpt2::test {
 
-// A copy with one to three changes: bytes and bits that are others, numbers at the edges of their
-// types, bytes lost or doubled.
+// Returns a copy with one to three changes: changed bytes and bits, numbers at the limits of their
+// types, removed and doubled bytes.
 inline std::string damagedBytes(std::string bytes, RandomNumbers& random) {
   constexpr uint64_t kEdges[] = {0,
                                  1,

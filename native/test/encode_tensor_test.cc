@@ -32,7 +32,7 @@ SourceTensor source(const std::string& bytes, ggml_type type, int64_t rows, int6
       reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), type, rows, columns, transpose};
 }
 
-// The number at (row, column) tells where it came from; exact in every float type up to 2^8.
+// A number that identifies its row and column. Below 2^8, so exact in every float type.
 float mark(int64_t row, int64_t column) { return static_cast<float>((row * 5 + column * 3) % 251); }
 
 }  // namespace
@@ -45,8 +45,8 @@ TEST(keepsF32AsItIs) {
   CHECK_EQUAL(std::string(encoded.begin(), encoded.end()), bytes);
 }
 
-// Bit patterns and their values worked from the formats: 1 sign, 5 or 8 exponent, 10 or 7 fraction
-// bits.
+// Bit patterns and values derived from the formats: 1 sign bit, 5 or 8 exponent bits, 10 or 7
+// fraction bits.
 TEST(widensF16) {
   const std::string bytes =
       raw(std::vector<uint16_t>{0x3c00, 0xc000, 0x3555, 0x7bff, 0x0001, 0x8000});
@@ -77,7 +77,7 @@ TEST(roundsToF16AndBf16) {
                4) == (std::vector<float>{1, 1 + 0x1p-6F, 1 + 0x1p-6F, -1 - 0x1p-7F}));
 }
 
-TEST(transposesShapesOfEverySort) {
+TEST(transposesMatricesOfAnyShape) {
   constexpr int64_t kShapes[][2] = {{1, 1},   {1, 7},   {7, 1},   {31, 33}, {32, 32}, {33, 31},
                                     {64, 65}, {65, 63}, {5, 100}, {100, 5}, {96, 32}};
   for (const auto& [rows, columns] : kShapes) {
@@ -128,10 +128,10 @@ TEST(readsFromAnyAddress) {
   }
 }
 
-// Symmetric numbers of at most 1, in rows of 256. The steps: q8_0 is 1/127 of a block's largest;
-// q4_0 and q4_1 are 1/8 and 2/15; q5_0 and q5_1 are 1/16 and 2/31; the error is half a step, or a
-// whole one where the code range is lopsided (q4_0, q5_0: −8 … 7). f16 scales add 2^-11. The
-// k-quants' own scales are quantised too, which about doubles it.
+// Numbers from −1 to 1. A step is 1/127 of a block's largest number in q8_0, 1/8 in q4_0, 2/15 in
+// q4_1, 1/16 in q5_0 and 2/31 in q5_1. The error is half a step, or a whole step where the codes
+// are asymmetric (q4_0, q5_0: −8 … 7). f16 scales add 2^-11. K-quants quantise their scales as
+// well, which about doubles the error.
 TEST(quantisesWithinEachTypesError) {
   constexpr int64_t kRows = 4;
   constexpr int64_t kColumns = 512;
@@ -163,7 +163,7 @@ TEST(quantisesWithinEachTypesError) {
       squares += std::pow(decoded[i] - numbers[i], 2);
     }
     CHECK(squares > 0);
-    // Errors are spread: their root mean square is well below the largest that may occur.
+    // Errors vary, so their root mean square is well below the bound.
     CHECK(std::sqrt(squares / static_cast<double>(numbers.size())) < 0.7 * tolerance);
     CHECK(encodeTensor(source(raw(byColumn), GGML_TYPE_F32, kColumns, kRows, true), type) ==
           encoded);
@@ -218,7 +218,7 @@ TEST(rejectsNumbersThatTheTypeCannotHold) {
   for (const float number : {65520.F, -65536.F, 1e30F, INFINITY, -INFINITY, NAN}) {
     CHECK_ERROR(code::kInvalidFile, encode(number, GGML_TYPE_F16));
   }
-  // Finite in f32, but rounded up to an infinity; and scales of blocks beyond f16.
+  // Numbers that are finite in f32 but round to infinity, and block scales beyond f16.
   CHECK_ERROR(code::kInvalidFile, encode(3.402e38F, GGML_TYPE_BF16));
   CHECK_ERROR(code::kInvalidFile, encode(1e7F, GGML_TYPE_Q8_0));
   CHECK_ERROR(code::kInvalidFile, encode(-1e6F, GGML_TYPE_Q4_0));
@@ -229,7 +229,7 @@ TEST(rejectsNumbersThatTheTypeCannotHold) {
   }
 }
 
-TEST(aFlagStopsTheEncoding) {
+TEST(aCancelFlagStopsTheEncoding) {
   const std::string bytes(sizeof(float) * 256, '\0');
   const SourceTensor tensor = source(bytes, GGML_TYPE_F32, 1, 256, false);
   gpt2::CancelFlag cancelled{false};
@@ -238,8 +238,8 @@ TEST(aFlagStopsTheEncoding) {
   CHECK_ERROR(code::kAborted, encodeTensor(tensor, GGML_TYPE_Q4_K, &cancelled));
 }
 
-// Rows are dealt out to threads; each is what it is by itself.
-TEST(everyRowIsEncodedAsIfItWereAlone) {
+// Threads encode different rows. No row depends on the others.
+TEST(everyRowIsEncodedAsItIsAlone) {
   constexpr int64_t kRows = 1003;
   constexpr int64_t kColumns = 512;
   RandomNumbers random(3);
@@ -264,7 +264,7 @@ TEST(everyRowIsEncodedAsIfItWereAlone) {
   }
 }
 
-TEST(quantisedNumbersAreEncodedAnew) {
+TEST(quantisedNumbersAreReencoded) {
   constexpr int64_t kCount = 256;
   std::vector<float> numbers;
   for (int i = 0; i < kCount; ++i) numbers.push_back(static_cast<float>(i - 128) / 128);

@@ -11,21 +11,21 @@
 #include "random_numbers.h"
 #include "reference_model.h"
 
-// Weights in any type that ggml can multiply with.
+// Weights in any type that has a dot product in ggml.
 
 namespace gpt2::test {
 
-// Types whose encoders spend seconds on a table before the first number.
+// Types whose encoders spend seconds on building a table first.
 inline bool hasSlowEncoder(ggml_type type) {
   return type == GGML_TYPE_IQ2_XXS || type == GGML_TYPE_IQ2_XS || type == GGML_TYPE_IQ2_S ||
          type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
 }
 
-// Blocks of random bits, all of which mean numbers in these five types; only the scale of the
-// block, an f16, must be a sensible one. It comes first, but for iq1_m, where it is spread over the
-// upper four bits of each of the last four 16-bit words.
+// Blocks of random bits. In these five types any bits are valid numbers, apart from the scale of
+// the block, an f16. The scale comes first; in iq1_m it is spread over the upper four bits of each
+// of the last four 16-bit words.
 inline std::string randomBlocks(ggml_type type, size_t elementCount, RandomNumbers& random) {
-  // Makes numbers as large as the reference model's own, about 0.1.
+  // Yields numbers of the magnitude of the reference model's own, about 0.1.
   const bool isOneBit = type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M;
   const double size = isOneBit ? 0.012 : 0.0018;
   std::string bytes;

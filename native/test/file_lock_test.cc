@@ -16,7 +16,7 @@ using gpt2::FileLock;
 using gpt2::test::TemporaryFolder;
 namespace code = gpt2::code;
 
-TEST(oneAtATime) {
+TEST(hasOneHolderAtATime) {
   const TemporaryFolder folder;
   auto held = FileLock::tryAcquire(folder.path("lock"));
   CHECK(held != nullptr);
@@ -34,32 +34,32 @@ TEST(aFileThatCannotBeLockedIsRefused) {
 
 #ifndef _WIN32
 
-TEST(aProcessThatIsKilledLeavesNoLockBehind) {
+TEST(aKilledProcessReleasesItsLock) {
   const TemporaryFolder folder;
   const std::string path = folder.path("lock");
-  int told[2];
-  CHECK_EQUAL(pipe(told), 0);
+  int ready[2];
+  CHECK_EQUAL(pipe(ready), 0);
   const pid_t child = fork();
   if (child == 0) {
     const auto held = FileLock::tryAcquire(path);
     const char answer = held ? 'y' : 'n';
-    if (write(told[1], &answer, 1) != 1) _exit(1);
+    if (write(ready[1], &answer, 1) != 1) _exit(1);
     pause();
     _exit(0);
   }
   char answer = 0;
-  CHECK_EQUAL(read(told[0], &answer, 1), 1);
+  CHECK_EQUAL(read(ready[0], &answer, 1), 1);
   CHECK_EQUAL(answer, 'y');
   CHECK(FileLock::tryAcquire(path) == nullptr);
   CHECK_EQUAL(kill(child, SIGKILL), 0);
   CHECK_EQUAL(waitpid(child, nullptr, 0), child);
   CHECK(FileLock::tryAcquire(path) != nullptr);
-  close(told[0]);
-  close(told[1]);
+  close(ready[0]);
+  close(ready[1]);
 }
 
 #else
 
-TEST(aProcessThatIsKilledLeavesNoLockBehind) { SKIP("needs fork"); }
+TEST(aKilledProcessReleasesItsLock) { SKIP("needs fork"); }
 
 #endif

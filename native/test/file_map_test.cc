@@ -36,7 +36,7 @@ TEST(holdsTheBytesOfTheFile) {
   }
 }
 
-// ggml wants weights at multiples of 32 and vector registers are up to 64 bytes wide.
+// ggml requires weights at multiples of 32, and vector registers are up to 64 bytes wide.
 TEST(startsAtAMultipleOf64) {
   const TemporaryFile path("bytes");
   for (const bool map : {true, false}) {
@@ -55,7 +55,7 @@ TEST(anEmptyFileHasNoBytes) {
   }
 }
 
-TEST(whatIsNoFileIsNotOpened) {
+TEST(opensRegularFilesOnly) {
   const TemporaryFile path("bytes");
   const TemporaryFile missing;
   for (const bool map : {true, false}) {
@@ -66,8 +66,8 @@ TEST(whatIsNoFileIsNotOpened) {
   }
 }
 
-// Mapping reads nothing, so there is nothing to stop.
-TEST(aFlagStopsTheReading) {
+// Mapping reads nothing, so the flag has no effect on it.
+TEST(aCancelFlagStopsTheReading) {
   const TemporaryFile path("bytes");
   const CancelFlag cancelled{true};
   CHECK_ERROR(code::kAborted, FileMap(path.path(), false, &cancelled));
@@ -76,7 +76,7 @@ TEST(aFlagStopsTheReading) {
 
 #ifndef _WIN32
 
-TEST(changesOfTheBytesMatterWhereTheyAreMapped) {
+TEST(changedBytesAreDetectedIfMapped) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     const TemporaryFile path("some bytes");
     gpt2::test::backdate(path.path());
@@ -90,7 +90,7 @@ TEST(changesOfTheBytesMatterWhereTheyAreMapped) {
   }
 }
 
-TEST(changesOfTheNameDoNotMatter) {
+TEST(renamingAndDeletingHaveNoEffect) {
   for (const Change& change : gpt2::test::changesOfTheName()) {
     const TemporaryFile path("some bytes");
     const FileMap mapped(path.path(), true);
@@ -102,9 +102,7 @@ TEST(changesOfTheNameDoNotMatter) {
 
 #else
 
-TEST(changesOfTheBytesMatterWhereTheyAreMapped) {
-  SKIP("Windows does not let others change an open file");
-}
-TEST(changesOfTheNameDoNotMatter) { SKIP("Windows does not let others change an open file"); }
+TEST(changedBytesAreDetectedIfMapped) { SKIP("Windows does not let others change an open file"); }
+TEST(renamingAndDeletingHaveNoEffect) { SKIP("Windows does not let others change an open file"); }
 
 #endif

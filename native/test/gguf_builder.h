@@ -9,8 +9,7 @@
 
 namespace gpt2::test {
 
-// The value's bytes, as they lie in memory: the machines that run this are little endian, as GGUF
-// is.
+// The value's bytes in memory. The machines that run this are little endian, like GGUF.
 template <typename T>
 std::string raw(T value) {
   std::string bytes(sizeof value, '\0');
@@ -28,9 +27,9 @@ std::string raw(const std::vector<T>& values) {
 // A GGUF string: its length, then its bytes.
 inline std::string rawString(const std::string& text) { return raw<uint64_t>(text.size()) + text; }
 
-// Writes GGUF files field by field, well-formed or not, from the description of the format
-// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Shares no code with the engine's
-// reader, and takes types as the numbers that stand in the file.
+// Writes GGUF files field by field, well-formed or not, from the specification
+// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). It shares no code with the engine's
+// reader, and takes types by their numbers in the file.
 class GgufBuilder {
  public:
   static constexpr uint32_t kUint32 = 4;
@@ -40,10 +39,9 @@ class GgufBuilder {
 
   std::string magic = "GGUF";
   uint32_t version = 3;
-  // Where the tensors' data is placed; the key general.alignment is a metadata value like any
-  // other.
+  // The alignment of the tensors' data. It does not set the key general.alignment.
   uint64_t alignment = 32;
-  // Numbers to write in place of the true ones.
+  // Counts to write instead of the true ones.
   std::optional<uint64_t> claimedTensors, claimedMetadata;
 
   GgufBuilder& metadata(const std::string& key, uint32_t type, const std::string& value) {
@@ -70,7 +68,8 @@ class GgufBuilder {
     return array(key, kString, values.size(), elements);
   }
 
-  // offset: where the data is said to start; by default after the tensors before it, aligned.
+  // offset: the start of the data as written to the file. Defaults to the aligned end of the
+  // tensors before it.
   GgufBuilder& tensor(const std::string& name, const std::vector<uint64_t>& shape, uint32_t type,
                       const std::string& data, std::optional<uint64_t> offset = std::nullopt) {
     pad(data_);

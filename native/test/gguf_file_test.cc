@@ -110,7 +110,7 @@ TEST(readsStrings) {
 }
 
 TEST(readsArraysOfEveryType) {
-  // By type: bytes of one element.
+  // The bytes of one element, by type.
   const std::pair<uint32_t, size_t> kTypes[] = {{0, 1}, {1, 1}, {2, 2},  {3, 2},  {4, 4}, {5, 4},
                                                 {6, 4}, {7, 1}, {10, 8}, {11, 8}, {12, 8}};
   for (const auto& [type, size] : kTypes) {
@@ -208,7 +208,7 @@ TEST(readsTensorsAtEveryAlignment) {
   }
 }
 
-TEST(readsTensorsInAnyOrderWithGapsBetween) {
+TEST(readsTensorsInAnyOrderWithGaps) {
   const std::string numbers = raw(std::vector<float>(24, 2));
   const TemporaryFile path(GgufBuilder()
                                .tensor("later", {8}, GGML_TYPE_F32, numbers, 64)
@@ -219,8 +219,8 @@ TEST(readsTensorsInAnyOrderWithGapsBetween) {
   CHECK_EQUAL(dataOf(named(file, "first")), numbers.substr(0, 32));
 }
 
-// Else a small file could ask for any amount of memory, where tensors are copied.
-TEST(refusesTensorsThatClaimMoreBytesThanThereAre) {
+// Otherwise a small file could demand any amount of memory where tensors are copied.
+TEST(rejectsTensorsThatClaimMoreBytesThanTheFileHas) {
   GgufBuilder builder;
   const std::string numbers = raw(std::vector<float>(256, 2));
   builder.tensor("first", {256}, GGML_TYPE_F32, numbers, 0);
@@ -237,7 +237,7 @@ TEST(acceptsTheLongestTensorName) {
   CHECK_EQUAL(GgufFile(path.path(), true).tensors()[0].name, name);
 }
 
-TEST(countsTheBytesItHolds) {
+TEST(countsItsPrivateBytes) {
   const std::string bytes = GgufBuilder().number("key", 1U).bytes();
   const TemporaryFile path(bytes);
   const GgufFile mapped(path.path(), true);
@@ -251,9 +251,8 @@ TEST(countsTheBytesItHolds) {
                    [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; }));
 }
 
-// What ggml's own writer makes of values of every type. (It places tensors at 32 whatever the key
-// says.)
-TEST(readsWhatGgmlWrites) {
+// Values of every type, written by ggml's writer. It aligns tensors to 32 whatever the key says.
+TEST(readsFilesWrittenByGgml) {
   gguf_context* writer = gguf_init_empty();
   gguf_set_val_u32(writer, "general.alignment", 32);
   gguf_set_val_u8(writer, "u8", 200);

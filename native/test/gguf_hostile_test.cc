@@ -31,7 +31,7 @@ namespace {
 
 constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
 
-// A file with one of everything; its last byte is the last tensor's.
+// A file with every kind of value. Its last byte belongs to the last tensor.
 GgufBuilder sample() {
   GgufBuilder builder;
   builder.string("general.architecture", "gpt2")
@@ -49,7 +49,8 @@ GgufBuilder sample() {
       .tensor("matrix", {3, 2}, GGML_TYPE_F16, raw(std::vector<uint16_t>(6, 0x3c00)));
 }
 
-// Opens the bytes both ways; the error must be INVALID_FILE, name the file and say why in a line.
+// Opens the bytes mapped and read. The error must be INVALID_FILE, name the file and give the
+// reason in one line.
 void checkRejected(const std::string& bytes, const std::string& reason) {
   const TemporaryFile path(bytes);
   for (const bool map : {true, false}) {
@@ -71,7 +72,7 @@ void checkRejected(const GgufBuilder& builder, const std::string& reason) {
   checkRejected(builder.bytes(), reason);
 }
 
-// Reads every byte that the file gives out, so that a sanitizer sees a pointer that is wrong.
+// Reads every byte that the file exposes, so that a sanitizer detects a wrong pointer.
 uint64_t touchEverything(const GgufFile& file) {
   uint64_t sum = 0;
   for (const auto& [key, value] : file.metadata()) {
@@ -108,7 +109,7 @@ TEST(openFailuresHaveTheirOwnCodes) {
 }
 
 #ifndef _WIN32
-// Nobody writes to this pipe: a reader that waits for that would wait for ever.
+// The pipe has no writer, so a blocking open would wait for ever.
 TEST(aNamedPipeIsUnreadable) {
   const TemporaryFile pipe;
   CHECK_EQUAL(mkfifo(pipe.path().c_str(), 0600), 0);
@@ -120,7 +121,7 @@ TEST(aNamedPipeIsUnreadable) {
 TEST(aNamedPipeIsUnreadable) { SKIP("needs mkfifo"); }
 #endif
 
-TEST(theSampleIsAccepted) {
+TEST(acceptsTheUndamagedFile) {
   const TemporaryFile path(sample().bytes());
   for (const bool map : {true, false}) {
     const GgufFile file(path.path(), map);
@@ -130,7 +131,7 @@ TEST(theSampleIsAccepted) {
   }
 }
 
-TEST(rejectsAFileCutShortAnywhere) {
+TEST(rejectsAFileTruncatedAnywhere) {
   for (const uint32_t version : {2U, 3U}) {
     GgufBuilder builder = sample();
     builder.version = version;
@@ -157,7 +158,7 @@ TEST(rejectsOtherMagicsAndVersions) {
     builder.version = version;
     checkRejected(builder, "expected GGUF version 2 or 3 but found " + std::to_string(version));
   }
-  // 3 and 2 with their bytes the other way round.
+  // 3 and 2 in big-endian order.
   for (const uint32_t version : {0x03000000U, 0x02000000U}) {
     builder.version = version;
     checkRejected(builder, "big-endian");
@@ -188,7 +189,7 @@ TEST(rejectsStringsBeyondTheFile) {
     checkRejected(GgufBuilder().metadata("key", 8, raw(length) + "short"), "the file ends inside");
     checkRejected(GgufBuilder().array("key", 8, 2, rawString("ok") + raw(length) + "short"),
                   "the file ends inside");
-    // As a key and as a tensor's name: straight after the header.
+    // As a key and as a tensor's name, both right after the header.
     GgufBuilder builder;
     builder.claimedMetadata = 1;
     checkRejected(builder.bytes() + raw(length) + "short", "the file ends inside a metadata key");
@@ -223,7 +224,7 @@ TEST(rejectsNestedArrays) {
   checkRejected(GgufBuilder().array("key", 9, kMost, inner), "unknown type 9");
 }
 
-// 4, 5, 31 to 33 and 36 to 38 are types that ggml no longer has.
+// ggml has removed the types 4, 5, 31 to 33 and 36 to 38.
 TEST(rejectsUnknownTensorTypes) {
   for (const uint32_t type :
        {4U, 5U, 31U, 32U, 33U, 36U, 37U, 38U, static_cast<uint32_t>(GGML_TYPE_COUNT), 44U, 1000U,
@@ -249,16 +250,16 @@ TEST(rejectsImpossibleDimensions) {
       checkRejected(shaped(shape), "has a dimension of " + std::to_string(extent));
     }
   }
-  // Products that come out as 0 or as a small number in 64 bits.
+  // Products that wrap to 0 or to a small number in 64 bits.
   checkRejected(shaped({uint64_t{1} << 32U, uint64_t{1} << 32U}), "has a dimension");
   checkRejected(shaped({uint64_t{1} << 16U, 1U << 16U, 1U << 16U, 1U << 16U}), "has a dimension");
   checkRejected(shaped({(uint64_t{1} << 63U) + 4, 2}), "has a dimension");
   checkRejected(shaped({3, 0xaaaaaaaaaaaaaaabU}), "has a dimension");
-  // The same in a file of enough bits for each extent by itself.
+  // The same in a file with enough bits for each extent alone.
   checkRejected(GgufBuilder().tensor("t", std::vector<uint64_t>(4, 1U << 16U), GGML_TYPE_F32,
                                      std::string(16384, '\0')),
                 "has a dimension of 65536");
-  // As many elements as the file has bits, and still too many bytes.
+  // As many elements as the file has bits, but too many bytes.
   checkRejected(shaped({17}), "the file ends inside the tensor \"t\"");
   checkRejected(shaped({16, 16}), "the file ends inside the tensor \"t\"");
 }
@@ -271,7 +272,7 @@ TEST(rejectsDimensionCountsBeyondTheFile) {
   checkRejected(bytes, "4294967295 dimensions");
 }
 
-TEST(rejectsRowsThatAreNoWholeBlocks) {
+TEST(rejectsRowsOfBrokenBlocks) {
   const std::string data(1024, '\0');
   checkRejected(GgufBuilder().tensor("t", {31}, GGML_TYPE_Q8_0, data), "multiples of 32");
   checkRejected(GgufBuilder().tensor("t", {48, 2}, GGML_TYPE_Q4_0, data), "multiples of 32");
@@ -320,8 +321,8 @@ TEST(rejectsLongTensorNames) {
   }
 }
 
-// Copies of a valid file with some bytes changed: each opens or is rejected, and what opens is
-// whole.
+// Copies of a valid file with some bytes changed. Each is rejected, or opens and can be read
+// entirely.
 TEST(survivesChangedBytes) {
   const std::string valid = sample().bytes();
   RandomNumbers random(2024);
@@ -339,7 +340,7 @@ TEST(survivesChangedBytes) {
       CHECK_EQUAL(std::string(error.code()), code::kInvalidFile);
     }
   }
-  // Both must happen, or the changes miss what they are for.
+  // Both outcomes must occur, or the changes are too weak or too strong.
   CHECK(opened > kCopies / 20);
   CHECK(opened < kCopies * 19 / 20);
 }

@@ -1,4 +1,4 @@
-// Which files are models that the engine computes, and which it must refuse.
+// Which files the engine computes, and which it must reject.
 
 #include "model/hyperparameters.h"
 
@@ -39,7 +39,7 @@ Value number(uint32_t value) { return {GgufBuilder::kUint32, raw(value)}; }
 Value number(float value) { return {GgufBuilder::kFloat32, raw(value)}; }
 Value text(const std::string& value) { return {GgufBuilder::kString, rawString(value)}; }
 
-// The metadata and tensors of a small model, to be changed one at a time.
+// The metadata and tensors of a small model. Each test changes one of them.
 struct Draft {
   std::map<std::string, Value> metadata{
       {"general.architecture", text("gpt2")},
@@ -76,7 +76,7 @@ Draft without(const std::string& key) {
   return draft;
 }
 
-// The error must be of this code and its message must tell what it is about.
+// The error must have this code, and its message must contain the text.
 void checkRefused(const Draft& draft, const char* expectedCode, const std::string& reason) {
   std::string message = "nothing";
   try {
@@ -98,7 +98,7 @@ void checkAccepted(const Draft& draft) {
 
 }  // namespace
 
-TEST(readsThem) {
+TEST(readsHyperparameters) {
   const Draft draft;
   const TemporaryFile path(draft.bytes());
   const Hyperparameters h = Hyperparameters::read(ModelFiles(path.path(), true));
@@ -112,7 +112,7 @@ TEST(readsThem) {
   CHECK_EQUAL(h.layerNormEpsilon, 1e-5F);
 }
 
-TEST(readsThemFromAnyTypeOfNumber) {
+TEST(readsThemFromAnyNumericType) {
   checkAccepted(with("gpt2.context_length", {2, raw<uint16_t>(48)}));
   checkAccepted(with("gpt2.embedding_length", {11, raw<int64_t>(24)}));
   checkAccepted(with("gpt2.block_count", {0, "\2"}));
@@ -120,7 +120,7 @@ TEST(readsThemFromAnyTypeOfNumber) {
   checkAccepted(with("gpt2.attention.layer_norm_epsilon", {12, raw(1e-5)}));
 }
 
-TEST(acceptsWhatSaysTheSame) {
+TEST(acceptsRedundantSettings) {
   checkAccepted(with("gpt2.feed_forward_length", number(96U)));
   checkAccepted(with("gpt2.attention.head_count_kv", number(8U)));
   checkAccepted(with("gpt2.attention.key_length", number(3U)));
@@ -130,7 +130,7 @@ TEST(acceptsWhatSaysTheSame) {
   checkAccepted(with("gpt2_other.key", number(1U)));
 }
 
-TEST(refusesOtherArchitectures) {
+TEST(rejectsOtherArchitectures) {
   checkRefused(without("general.architecture"), code::kInvalidFile, "general.architecture");
   checkRefused(with("general.architecture", number(2U)), code::kInvalidFile,
                "general.architecture");
@@ -140,8 +140,8 @@ TEST(refusesOtherArchitectures) {
   }
 }
 
-// Settings that would change the computation must not be passed over.
-TEST(refusesSettingsThatItDoesNotKnow) {
+// Settings that would change the computation must not be ignored.
+TEST(rejectsUnknownSettings) {
   for (const std::string key :
        {"gpt2.rope.freq_base", "gpt2.attention.scale", "gpt2.use_parallel_residual", "gpt2.",
         "gpt2.context_length2", "gpt2.attention.sliding_window"}) {
@@ -149,7 +149,7 @@ TEST(refusesSettingsThatItDoesNotKnow) {
   }
 }
 
-TEST(refusesWhatGpt2DoesNotHave) {
+TEST(rejectsSettingsThatGpt2DoesNotHave) {
   checkRefused(with("gpt2.attention.head_count_kv", number(2U)), code::kUnsupportedModel,
                "head_count_kv");
   checkRefused(with("gpt2.attention.key_length", number(4U)), code::kUnsupportedModel,
@@ -159,7 +159,7 @@ TEST(refusesWhatGpt2DoesNotHave) {
   checkRefused(with("gpt2.vocab_size", number(62U)), code::kUnsupportedModel, "vocab_size");
 }
 
-TEST(refusesNumbersThatAreMissingOrImpossible) {
+TEST(rejectsMissingAndImpossibleNumbers) {
   for (const std::string key : {"gpt2.context_length", "gpt2.embedding_length", "gpt2.block_count",
                                 "gpt2.attention.head_count"}) {
     checkRefused(without(key), code::kInvalidFile, key);
@@ -180,7 +180,7 @@ TEST(refusesNumbersThatAreMissingOrImpossible) {
                "gpt2.feed_forward_length");
 }
 
-TEST(refusesEpsilonsThatAreNoPositiveNumber) {
+TEST(rejectsEpsilonsThatAreNotPositive) {
   const std::string key = "gpt2.attention.layer_norm_epsilon";
   checkRefused(without(key), code::kInvalidFile, key);
   checkRefused(with(key, text("1e-5")), code::kInvalidFile, key);
@@ -193,14 +193,14 @@ TEST(refusesEpsilonsThatAreNoPositiveNumber) {
   checkRefused(with(key, {12, raw(1e60)}), code::kInvalidFile, key);
 }
 
-TEST(refusesHeadsThatDoNotDivideTheWidth) {
+TEST(rejectsHeadCountsThatDoNotDivideTheWidth) {
   for (const uint32_t heads : {5U, 7U, 25U, 48U}) {
     checkRefused(with("gpt2.attention.head_count", number(heads)), code::kInvalidFile,
                  "not a multiple of the head count");
   }
 }
 
-TEST(refusesMoreLayersThanTensors) {
+TEST(rejectsMoreLayersThanTensors) {
   for (const uint32_t layers : {100U, 0x7fffffffU}) {
     checkRefused(with("gpt2.block_count", number(layers)), code::kInvalidFile,
                  "gpt2.block_count is " + std::to_string(layers));
@@ -209,8 +209,8 @@ TEST(refusesMoreLayersThanTensors) {
   checkRefused(with("gpt2.block_count", number(1U)), code::kUnsupportedModel, "blk.1.");
 }
 
-// A file of 100 bytes for each layer that it claims: nothing is sized by what it lacks.
-TEST(refusesTensorsThatAreThereOnlyToBeCounted) {
+// A file of 100 bytes for each layer that it claims. No memory is allocated for missing tensors.
+TEST(rejectsSurplusTensorsThatMatchTheLayerCount) {
   constexpr uint32_t kLayers = 3000;
   Draft draft;
   for (uint32_t i = 0; i < 6 * kLayers; ++i) draft.add(std::to_string(i), 1, 0, GGML_TYPE_F32);
@@ -222,8 +222,8 @@ TEST(refusesTensorsThatAreThereOnlyToBeCounted) {
   }
 }
 
-// The table of positions is 300 MB of a hole at the end of the file.
-TEST(refusesCachesOfMoreElementsThanGgmlCounts) {
+// The position embedding is a hole of 300 MB at the end of the file.
+TEST(rejectsCachesOfMoreElementsThanGgmlCounts) {
   constexpr uint32_t kWidth = 65536;
   const auto refusal = [](uint32_t context) {
     const auto rowBytes = ggml_row_size(GGML_TYPE_Q1_0, kWidth);
@@ -253,12 +253,12 @@ TEST(refusesCachesOfMoreElementsThanGgmlCounts) {
   CHECK(tooMany.rfind(code::kUnsupportedModel, 0) == 0);
   CHECK(tooMany.find("the embedding length 65536 and the context length 32768") !=
         std::string::npos);
-  const std::string most = refusal(32767);  // only that the layers are missing
+  const std::string most = refusal(32767);  // only the layers are missing
   CHECK(most.rfind(code::kInvalidFile, 0) == 0);
   CHECK(most.find("\"blk.0.") != std::string::npos);
 }
 
-TEST(refusesNumbersThatDoNotFitTheTensors) {
+TEST(rejectsHyperparametersThatDoNotMatchTheTensors) {
   checkRefused(with("gpt2.context_length", number(47U)), code::kInvalidFile, "position_embd");
   checkRefused(with("gpt2.context_length", number(0x7fffffffU)), code::kInvalidFile,
                "position_embd");
@@ -268,8 +268,8 @@ TEST(refusesNumbersThatDoNotFitTheTensors) {
   checkRefused(with("gpt2.feed_forward_length", number(95U)), code::kInvalidFile, "ffn_up");
 }
 
-// Every tensor but the biases is needed.
-TEST(refusesModelsWithoutOneOfTheirTensors) {
+// Every tensor except the biases is required.
+TEST(rejectsMissingTensors) {
   const Draft whole;
   for (const auto& [name, tensor] : whole.model.tensors()) {
     Draft draft;
@@ -282,7 +282,7 @@ TEST(refusesModelsWithoutOneOfTheirTensors) {
   }
 }
 
-TEST(refusesTensorsThatGpt2DoesNotHave) {
+TEST(rejectsSurplusTensors) {
   for (const std::string name : {"blk.0.attn_q.weight", "rope_freqs.weight", "output.bias",
                                  "blk.2.attn_norm.weight", "blk.0.ffn_gate.weight", "x"}) {
     checkRefused(Draft().add(name, 24, 24, GGML_TYPE_F32), code::kUnsupportedModel,
@@ -290,11 +290,10 @@ TEST(refusesTensorsThatGpt2DoesNotHave) {
   }
 }
 
-TEST(refusesTensorsOfAnotherShape) {
+TEST(rejectsTensorsOfAnotherShape) {
   const Draft whole;
   for (const auto& [name, tensor] : whole.model.tensors()) {
-    // One more number in a row; and one more row, which for the vocabulary is just another
-    // vocabulary.
+    // One more number per row, and one more row. One more row of the vocabulary is a valid model.
     Draft longer;
     longer.add(name, tensor.in + 1, tensor.out, GGML_TYPE_F32);
     checkRefused(longer, code::kInvalidFile, "\"" + name + "\" to have the shape");
@@ -303,12 +302,12 @@ TEST(refusesTensorsOfAnotherShape) {
     taller.add(name, tensor.in, tensor.out == 0 ? 2 : tensor.out + 1, GGML_TYPE_F32);
     checkRefused(taller, code::kInvalidFile, "\"" + name + "\" to have the shape");
   }
-  // The transposed matrix of a head has as many numbers.
+  // A transposed head has the same number of elements.
   checkRefused(Draft().add("output.weight", 61, 24, GGML_TYPE_F32), code::kInvalidFile,
                "output.weight");
   checkRefused(Draft().add("blk.0.attn_qkv.weight", 72, 24, GGML_TYPE_F32), code::kInvalidFile,
                "attn_qkv");
-  // More dimensions, behind the right two.
+  // More dimensions after two correct ones.
   for (const std::vector<uint64_t>& shape :
        {std::vector<uint64_t>{24, 72, 2}, std::vector<uint64_t>{24, 72, 1, 2}}) {
     ReferenceModel model{ReferenceShape{}};
@@ -320,8 +319,8 @@ TEST(refusesTensorsOfAnotherShape) {
   }
 }
 
-// These cannot be widened, or there is no dot product with them.
-TEST(refusesTypesThatAreNotForWeights) {
+// These types cannot be widened, or have no dot product.
+TEST(rejectsTypesThatAreNotForWeights) {
   for (const ggml_type type : {GGML_TYPE_I8, GGML_TYPE_I16, GGML_TYPE_I32, GGML_TYPE_I64,
                                GGML_TYPE_F64, GGML_TYPE_Q8_1, GGML_TYPE_Q8_K}) {
     ReferenceShape shape{61, 48, 256, 8, 1};
@@ -339,7 +338,7 @@ TEST(refusesTypesThatAreNotForWeights) {
   }
 }
 
-TEST(refusesAbsentBiasesThatAreNone) {
+TEST(rejectsAbsentBiasesThatAreNotBiases) {
   for (const char* name : {"token_embd.weight", "output_norm.weight", ".bias", ""}) {
     const ReferenceModel reference({7, 4, 4, 2, 1});
     GgufBuilder builder = reference.metadata();
@@ -348,8 +347,8 @@ TEST(refusesAbsentBiasesThatAreNone) {
   }
 }
 
-// Copies of a valid model's file with bytes of its header changed: each is refused with a
-// gpt2::Error, or opens and computes.
+// Copies of a valid model with bytes of the header changed. Each is rejected with a gpt2::Error, or
+// opens and computes.
 TEST(survivesChangedBytes) {
   const ReferenceModel reference({7, 4, 4, 2, 1});
   GgufBuilder builder = reference.metadata();

@@ -51,7 +51,7 @@ TEST(readsAnyPart) {
   for (const uint64_t offset : {0U, 5000U, 10000U, 20000U}) CHECK(read(file, offset, 0).empty());
 }
 
-// 16 MiB are read at a time.
+// A step reads 16 MiB.
 TEST(readsMoreThanOneStep) {
   constexpr size_t kStep = size_t{16} << 20;
   constexpr size_t kSize = 2 * kStep + 100;
@@ -75,7 +75,7 @@ TEST(readsMoreThanOneStep) {
   }
 }
 
-TEST(nothingIsBehindTheEnd) {
+TEST(readingPastTheEndIsAnError) {
   const TemporaryFile path(randomBytes(1000));
   const InputFile file(path.path());
   const TemporaryFile nothing("");
@@ -92,7 +92,7 @@ TEST(nothingIsBehindTheEnd) {
   CHECK_EQUAL(read(file, 999, 1).size(), 1U);
 }
 
-TEST(aFlagStopsTheReading) {
+TEST(aCancelFlagStopsTheReading) {
   const TemporaryFile path("bytes");
   const InputFile file(path.path());
   CancelFlag cancelled{false};
@@ -103,8 +103,8 @@ TEST(aFlagStopsTheReading) {
   CHECK_EQUAL(std::string(bytes.begin(), bytes.end()), "-----");
 }
 
-// The part before the zero byte is the name of a file.
-TEST(aPathWithAZeroByteIsNoFile) {
+// The part before the zero byte is the path of an existing file.
+TEST(rejectsAPathWithAZeroByte) {
   const TemporaryFile path("bytes");
   for (const std::string& rest : {std::string(1, '\0'), std::string("\0.gguf", 6)}) {
     CHECK_ERROR(code::kFileNotFound, InputFile(path.path() + rest));
@@ -112,7 +112,7 @@ TEST(aPathWithAZeroByteIsNoFile) {
   CHECK_ERROR(code::kFileNotFound, InputFile(std::string(1, '\0') + path.path()));
 }
 
-TEST(whatIsNoFileIsNotOpened) {
+TEST(opensRegularFilesOnly) {
   const TemporaryFile path("bytes");
   const TemporaryFile missing;
   CHECK_ERROR(code::kFileNotFound, InputFile(missing.path()));
@@ -123,7 +123,7 @@ TEST(whatIsNoFileIsNotOpened) {
 
 #ifndef _WIN32
 
-TEST(changesOfTheBytesAreNoticed) {
+TEST(changedBytesAreDetected) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     const TemporaryFile path("some bytes");
     gpt2::test::backdate(path.path());
@@ -136,7 +136,7 @@ TEST(changesOfTheBytesAreNoticed) {
   }
 }
 
-TEST(changesOfTheNameDoNotMatter) {
+TEST(renamingAndDeletingHaveNoEffect) {
   for (const Change& change : gpt2::test::changesOfTheName()) {
     const TemporaryFile path("some bytes");
     const InputFile file(path.path());
@@ -146,7 +146,7 @@ TEST(changesOfTheNameDoNotMatter) {
   }
 }
 
-TEST(aFileThatBecameShorterIsUnreadableBehindItsEnd) {
+TEST(aTruncatedFileIsUnreadableBeyondItsEnd) {
   const TemporaryFile path("some bytes");
   const InputFile file(path.path());
   std::filesystem::resize_file(path.path(), 4);
@@ -157,9 +157,9 @@ TEST(aFileThatBecameShorterIsUnreadableBehindItsEnd) {
 
 #else
 
-TEST(changesOfTheBytesAreNoticed) { SKIP("Windows does not let others change an open file"); }
-TEST(changesOfTheNameDoNotMatter) { SKIP("Windows does not let others change an open file"); }
-TEST(aFileThatBecameShorterIsUnreadableBehindItsEnd) {
+TEST(changedBytesAreDetected) { SKIP("Windows does not let others change an open file"); }
+TEST(renamingAndDeletingHaveNoEffect) { SKIP("Windows does not let others change an open file"); }
+TEST(aTruncatedFileIsUnreadableBeyondItsEnd) {
   SKIP("Windows does not let others change an open file");
 }
 

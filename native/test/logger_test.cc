@@ -1,4 +1,4 @@
-// Whose lines they are, and that they are whole.
+// Log lines are complete, and each reaches the logger of the thread that wrote it.
 
 #include "base/logger.h"
 
@@ -34,22 +34,22 @@ using gpt2::test::TemporaryFile;
 
 namespace {
 
-// The lines that a logger has heard, each after the first letter of its level.
+// The lines that a logger received, each after the first letter of its level.
 class Lines {
  public:
   Logger logger() {
     return [this](LogLevel level, const std::string& line) {
       constexpr char kLetters[] = {'D', 'I', 'W', 'E'};
-      heard.push_back(kLetters[static_cast<size_t>(level)] + (" " + line));
+      received.push_back(kLetters[static_cast<size_t>(level)] + (" " + line));
     };
   }
 
-  std::vector<std::string> heard;
+  std::vector<std::string> received;
 };
 
-using Heard = std::vector<std::string>;
+using Received = std::vector<std::string>;
 
-// As ggml writes: through the callback that it was given.
+// Writes as ggml does, through the callback that was set.
 void write(ggml_log_level level, const char* text) {
   ggml_log_callback callback = nullptr;
   void* data = nullptr;
@@ -59,7 +59,7 @@ void write(ggml_log_level level, const char* text) {
 
 }  // namespace
 
-TEST(wholeLinesAreHeardWithTheirLevels) {
+TEST(receivesWholeLinesWithTheirLevels) {
   redirectLog();
   Lines lines;
   const LogScope scope(lines.logger());
@@ -68,10 +68,10 @@ TEST(wholeLinesAreHeardWithTheirLevels) {
   write(GGML_LOG_LEVEL_WARN, "three\n");
   write(GGML_LOG_LEVEL_ERROR, "four\n");
   write(GGML_LOG_LEVEL_NONE, "five\n");
-  CHECK(lines.heard == (Heard{"D one", "I two", "W three", "E four", "I five"}));
+  CHECK(lines.received == (Received{"D one", "I two", "W three", "E four", "I five"}));
 }
 
-TEST(aLineInPiecesIsHeardOnceItEnds) {
+TEST(receivesALineInPiecesOnceItEnds) {
   redirectLog();
   Lines lines;
   const LogScope scope(lines.logger());
@@ -79,40 +79,40 @@ TEST(aLineInPiecesIsHeardOnceItEnds) {
   write(GGML_LOG_LEVEL_CONT, ".");
   write(GGML_LOG_LEVEL_CONT, "");
   write(GGML_LOG_LEVEL_CONT, ". done");
-  CHECK(lines.heard.empty());
+  CHECK(lines.received.empty());
   write(GGML_LOG_LEVEL_CONT, "\n");
-  CHECK(lines.heard == Heard{"W loading .. done"});
+  CHECK(lines.received == Received{"W loading .. done"});
   write(GGML_LOG_LEVEL_CONT, "the same level\n");
   write(GGML_LOG_LEVEL_DEBUG, "another\n");
-  CHECK(lines.heard == (Heard{"W loading .. done", "W the same level", "D another"}));
+  CHECK(lines.received == (Received{"W loading .. done", "W the same level", "D another"}));
 }
 
-TEST(severalLinesInOnePieceAreHeardOneByOne) {
+TEST(receivesSeveralLinesOfOnePieceOneByOne) {
   redirectLog();
   Lines lines;
   const LogScope scope(lines.logger());
   write(GGML_LOG_LEVEL_ERROR, "one\ntwo\n\nfour");
-  CHECK(lines.heard == (Heard{"E one", "E two", "E "}));
+  CHECK(lines.received == (Received{"E one", "E two", "E "}));
   write(GGML_LOG_LEVEL_CONT, " and a half\nfive\n");
-  CHECK(lines.heard == (Heard{"E one", "E two", "E ", "E four and a half", "E five"}));
+  CHECK(lines.received == (Received{"E one", "E two", "E ", "E four and a half", "E five"}));
 }
 
 TEST(anEmptyLoggerIsNeverCalled) {
   redirectLog();
   LogScope empty{Logger()};
-  write(GGML_LOG_LEVEL_INFO, "nobody hears this\n");
+  write(GGML_LOG_LEVEL_INFO, "no logger receives this\n");
   empty.write(GGML_LOG_LEVEL_INFO, "nor this, and nothing is thrown\n");
 }
 
-TEST(nobodyHearsWhatComesAfterTheScope) {
+TEST(linesAfterTheScopeAreDropped) {
   redirectLog();
   Lines lines;
   { const LogScope scope(lines.logger()); }
   write(GGML_LOG_LEVEL_INFO, "too late\n");
-  CHECK(lines.heard.empty());
+  CHECK(lines.received.empty());
 }
 
-// ggml is C: what a logger throws must not pass through it.
+// ggml is C: an exception of a logger must not pass through it.
 TEST(aLoggerMayThrow) {
   redirectLog();
   int calls = 0;
@@ -125,7 +125,7 @@ TEST(aLoggerMayThrow) {
   CHECK_EQUAL(calls, 2);
 }
 
-TEST(eachThreadHasAScopeOfItsOwn) {
+TEST(eachThreadHasItsOwnScope) {
   redirectLog();
   constexpr size_t kLines = 2000;
   std::atomic<int> scopes{0};
@@ -145,17 +145,17 @@ TEST(eachThreadHasAScopeOfItsOwn) {
   std::thread thread([&] { work(first, "first"); });
   work(second, "second");
   thread.join();
-  CHECK_EQUAL(first.heard.size(), kLines);
-  CHECK_EQUAL(second.heard.size(), kLines);
-  CHECK(own.heard.empty());
+  CHECK_EQUAL(first.received.size(), kLines);
+  CHECK_EQUAL(second.received.size(), kLines);
+  CHECK(own.received.empty());
   for (size_t i = 0; i < kLines; ++i) {
-    CHECK_EQUAL(first.heard[i], "I first " + std::to_string(i));
-    CHECK_EQUAL(second.heard[i], "I second " + std::to_string(i));
+    CHECK_EQUAL(first.received[i], "I first " + std::to_string(i));
+    CHECK_EQUAL(second.received[i], "I second " + std::to_string(i));
   }
 }
 
 #ifndef _WIN32
-TEST(aThreadWithoutAScopeIsNotHeardNorSeen) {
+TEST(linesOfAThreadWithoutAScopeAreDropped) {
   redirectLog();
   Lines lines;
   const LogScope scope(lines.logger());
@@ -169,14 +169,14 @@ TEST(aThreadWithoutAScopeIsNotHeardNorSeen) {
   dup2(before, STDERR_FILENO);
   close(before);
   close(file);
-  CHECK(lines.heard.empty());
+  CHECK(lines.received.empty());
   CHECK_EQUAL(std::filesystem::file_size(errors.path()), 0U);
 }
 #else
-TEST(aThreadWithoutAScopeIsNotHeardNorSeen) { SKIP("needs dup2"); }
+TEST(linesOfAThreadWithoutAScopeAreDropped) { SKIP("needs dup2"); }
 #endif
 
-TEST(aWorkerHearsWhatGgmlWritesInItsJobs) {
+TEST(aWorkerReceivesLinesThatItsJobsWrite) {
   redirectLog();
   Lines lines;
   Lines others;
@@ -191,15 +191,16 @@ TEST(aWorkerHearsWhatGgmlWritesInItsJobs) {
       done.set_value();
     });
     done.get_future().wait();
-    gguf_init_from_file(missing.path().c_str(), {true, nullptr});  // on this thread: nobody's
+    gguf_init_from_file(missing.path().c_str(),
+                        {true, nullptr});  // on this thread, which has no logger
   }
-  CHECK_EQUAL(lines.heard.size(), 2U);
-  CHECK(lines.heard[0].rfind("E gguf_init_from_file: failed to open GGUF file", 0) == 0);
-  CHECK_EQUAL(lines.heard[1], "W the last line");
-  CHECK(others.heard.empty());
+  CHECK_EQUAL(lines.received.size(), 2U);
+  CHECK(lines.received[0].rfind("E gguf_init_from_file: failed to open GGUF file", 0) == 0);
+  CHECK_EQUAL(lines.received[1], "W the last line");
+  CHECK(others.received.empty());
 }
 
-TEST(aWorkerHearsWhatItsObjectsWriteWhenTheyGo) {
+TEST(aWorkerReceivesLinesOfDestructors) {
   redirectLog();
   Lines lines;
   {
@@ -207,5 +208,5 @@ TEST(aWorkerHearsWhatItsObjectsWriteWhenTheyGo) {
     worker.release(std::shared_ptr<void>(
         &lines, [](void*) { write(GGML_LOG_LEVEL_INFO, "the model is gone\n"); }));
   }
-  CHECK(lines.heard == Heard{"I the model is gone"});
+  CHECK(lines.received == Received{"I the model is gone"});
 }

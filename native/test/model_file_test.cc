@@ -1,5 +1,5 @@
-// Models whose file is changed, replaced or deleted while they are open: an error or no difference,
-// and never the end of the process.
+// Models whose file is changed, replaced or deleted while they are open. The calls fail or work as
+// before; the process never ends.
 
 #include <string>
 #include <vector>
@@ -38,14 +38,14 @@ struct OpenModel {
   std::vector<float> evaluate(gpt2::Session& session) {
     return gpt2::test::evaluate(model, session, 0, {1, 2, 3}, {2});
   }
-  // Calls `onFirst` after the first of 20 tokens. Returns how many there were.
+  // Calls `onFirst` after the first of 20 tokens. Returns the number of tokens.
   template <typename Callback>
   size_t generate(gpt2::Session& session, Callback onFirst) {
-    size_t heard = 0;
+    size_t count = 0;
     gpt2::test::generate(model, session, 0, {1, 2, 3}, greedy(20), [&](uint32_t) {
-      if (++heard == 1) onFirst();
+      if (++count == 1) onFirst();
     });
-    return heard;
+    return count;
   }
 
   TemporaryFile file;
@@ -54,7 +54,7 @@ struct OpenModel {
 
 }  // namespace
 
-TEST(aMappedModelWhoseFileIsChangedIsUnreadable) {
+TEST(aMappedModelFailsAfterItsFileChanged) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(true);
     const auto session = open.model.createSession();
@@ -66,17 +66,17 @@ TEST(aMappedModelWhoseFileIsChangedIsUnreadable) {
   }
 }
 
-TEST(aMappedModelWhoseFileIsChangedInAGenerationEndsIt) {
+TEST(aGenerationEndsWhenTheMappedFileChanges) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(true);
     const auto session = open.model.createSession();
     CHECK_ERROR(code::kFileUnreadable, open.generate(*session, [&] { change(open.file.path()); }));
-    CHECK_EQUAL(session->length(), 4);  // the prompt and the token of before
+    CHECK_EQUAL(session->length(), 4);  // the prompt and the first token
   }
 }
 
-// The head looks for itself, since the embedding that it multiplies with is a part of the file too.
-TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
+// The head checks the file itself, since the embedding that it multiplies with is in the file too.
+TEST(theHeadFailsAfterTheFileChanged) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(true);
     gpt2::Device device("cpu", 1);
@@ -90,7 +90,7 @@ TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
   }
 }
 
-TEST(aModelInMemoryGoesOn) {
+TEST(aModelInMemoryIgnoresChanges) {
   for (const Change& change : gpt2::test::changesOfTheBytes()) {
     OpenModel open(false);
     const auto session = open.model.createSession();
@@ -100,7 +100,7 @@ TEST(aModelInMemoryGoesOn) {
   }
 }
 
-TEST(aModelWhoseFileIsReplacedOrDeletedGoesOn) {
+TEST(aModelIgnoresThatItsFileIsReplacedOrDeleted) {
   for (const Change& change : gpt2::test::changesOfTheName()) {
     for (const bool map : {true, false}) {
       OpenModel open(map);
@@ -114,23 +114,21 @@ TEST(aModelWhoseFileIsReplacedOrDeletedGoesOn) {
 
 #else
 
-TEST(aMappedModelWhoseFileIsChangedIsUnreadable) {
+TEST(aMappedModelFailsAfterItsFileChanged) {
   SKIP("Windows does not let others change an open file");
 }
-TEST(aMappedModelWhoseFileIsChangedInAGenerationEndsIt) {
+TEST(aGenerationEndsWhenTheMappedFileChanges) {
   SKIP("Windows does not let others change an open file");
 }
-TEST(aFileThatIsChangedBeforeTheHeadIsUnreadable) {
-  SKIP("Windows does not let others change an open file");
-}
-TEST(aModelInMemoryGoesOn) { SKIP("Windows does not let others change an open file"); }
-TEST(aModelWhoseFileIsReplacedOrDeletedGoesOn) {
+TEST(theHeadFailsAfterTheFileChanged) { SKIP("Windows does not let others change an open file"); }
+TEST(aModelInMemoryIgnoresChanges) { SKIP("Windows does not let others change an open file"); }
+TEST(aModelIgnoresThatItsFileIsReplacedOrDeleted) {
   SKIP("Windows does not let others change an open file");
 }
 
 #endif
 
-TEST(aPathWithAZeroByteIsNoModel) {
+TEST(rejectsAPathWithAZeroByte) {
   const gpt2::test::TemporaryFile file(gpt2::test::ReferenceModel({}).file());
   CHECK_ERROR(gpt2::code::kFileNotFound, gpt2::Model(file.path() + '\0', gpt2::test::cpuOptions()));
 }

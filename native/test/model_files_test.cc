@@ -1,5 +1,5 @@
-// Models in one file and in several: the parts of a split one give what the whole file gives, and
-// parts that do not belong together are refused.
+// Models in one file and in several. A split model computes the same logits as the whole file.
+// Parts that do not belong together are rejected.
 
 #include "gguf/model_files.h"
 
@@ -54,7 +54,7 @@ std::vector<float> logitsOf(Model& model) {
   return gpt2::test::evaluate(model, *model.createSession(), 0, tokens, positions);
 }
 
-// The message of the error with this code that opening the file ends with, mapped and not.
+// Returns the message of the error with this code that opening the file ends with, mapped or read.
 std::string refusal(const std::string& path, const char* expectedCode) {
   std::string messages[2];
   for (const bool map : {true, false}) {
@@ -70,7 +70,7 @@ std::string refusal(const std::string& path, const char* expectedCode) {
   return messages[0];
 }
 
-// The error must be about the part with this index.
+// The error must name the part with this index.
 void checkRefused(const SplitDraft& draft, size_t part, const std::string& reason) {
   const TemporaryFolder folder;
   const std::string message = refusal(draft.write(folder), code::kInvalidFile);
@@ -88,7 +88,7 @@ SplitDraft changed(Change change) {
 
 }  // namespace
 
-TEST(aSplitModelGivesTheBitsOfTheWholeFile) {
+TEST(aSplitModelComputesTheBitsOfTheWholeFile) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_1}) {
     const ReferenceModel model = reference(type);
     LoadedModel whole(model.file());
@@ -111,7 +111,7 @@ TEST(aSplitModelGivesTheBitsOfTheWholeFile) {
   }
 }
 
-TEST(aSplitModelGivesThemWithGgmlsOperators) {
+TEST(aSplitModelComputesThemWithGgmlsOperators) {
   const TemporaryFolder folder;
   const TemporaryFile file(reference().file());
   ModelOptions options = cpuOptions();
@@ -121,8 +121,7 @@ TEST(aSplitModelGivesThemWithGgmlsOperators) {
   CHECK(logitsOf(split) == logitsOf(whole));
 }
 
-// Matrices that do not lie as ggml wants them are copied; those of the other parts stay where they
-// are.
+// Matrices without ggml's alignment are copied. Those of the other parts stay in the mapped file.
 TEST(eachPartHasItsOwnAlignment) {
   SplitDraft draft(reference());
   draft.part(1).set("general.name", 8, rawString("any other")).alignment = 8;
@@ -162,8 +161,8 @@ TEST(countsTheBytesOfAllParts) {
   CHECK_EQUAL(ModelFiles(path, false).anonymousBytes(), sum);
 }
 
-// What gguf-split does, with the writer that it is built on.
-TEST(readsWhatGgmlWrites) {
+// Does what gguf-split does, with the writer that it uses.
+TEST(readsPartsWrittenByGgml) {
   const ReferenceModel model = reference(GGML_TYPE_Q5_0);
   const size_t total = model.tensors().size();
   constexpr size_t kCount = 3;
@@ -205,8 +204,8 @@ TEST(readsWhatGgmlWrites) {
   CHECK(logitsOf(split) == logitsOf(*whole));
 }
 
-TEST(aFileOfOnePartIsLikeAnyOther) {
-  for (const int count : {0, 1}) {  // 0: parts that were put together again
+TEST(aFileOfOnePartIsNotSplit) {
+  for (const int count : {0, 1}) {  // gguf-split --merge writes 0
     for (const int number : {0, 2}) {
       GgufBuilder builder = reference().metadata();
       builder.metadata("split.count", 2, raw(static_cast<uint16_t>(count)))
@@ -218,7 +217,7 @@ TEST(aFileOfOnePartIsLikeAnyOther) {
   }
 }
 
-TEST(refusesAnotherPartThanTheFirst) {
+TEST(rejectsAnyPartButTheFirst) {
   const TemporaryFolder folder;
   const SplitDraft draft(reference());
   draft.write(folder);
@@ -230,7 +229,7 @@ TEST(refusesAnotherPartThanTheFirst) {
   }
 }
 
-TEST(refusesNamesThatDoNotTellThePart) {
+TEST(rejectsNamesWithoutThePartsNumber) {
   const SplitDraft draft(reference());
   for (const std::string& name :
        {std::string("model.gguf"), SplitDraft::name(0, 2), SplitDraft::name(1, 3),
@@ -248,7 +247,7 @@ TEST(refusesNamesThatDoNotTellThePart) {
   }
 }
 
-TEST(namesAPartThatIsMissing) {
+TEST(namesAMissingPart) {
   const SplitDraft draft(reference());
   for (const size_t part : {size_t{1}, size_t{2}}) {
     const TemporaryFolder folder;
@@ -260,7 +259,7 @@ TEST(namesAPartThatIsMissing) {
   }
 }
 
-TEST(refusesCountsThatAreAbsurd) {
+TEST(rejectsImpossibleCounts) {
   const auto withCount = [](uint32_t type, const std::string& bytes) {
     return changed([&](SplitDraft& draft) { draft.part(0).set("split.count", type, bytes); });
   };
@@ -272,11 +271,11 @@ TEST(refusesCountsThatAreAbsurd) {
   checkRefused(withCount(5, raw<int32_t>(-3)), 0, expected + " but found -3");
   checkRefused(withCount(6, raw(2.5F)), 0, expected + " but found 2.5");
   checkRefused(withCount(6, raw(std::nanf(""))), 0, expected + " but found nan");
-  checkRefused(withCount(8, rawString("3")), 0, expected + " but found something else");
+  checkRefused(withCount(8, rawString("3")), 0, expected + " but found a value of another type");
 }
 
-// Nothing is sized by how many are said to be there.
-TEST(refusesMorePartsThanThereAre) {
+// The claimed number of parts allocates no memory.
+TEST(rejectsMorePartsThanExist) {
   SplitDraft draft(reference());
   draft.part(0).count(65535);
   const TemporaryFolder folder;
@@ -287,7 +286,7 @@ TEST(refusesMorePartsThanThereAre) {
       0);
 }
 
-TEST(refusesNumbersThatDoNotAgree) {
+TEST(rejectsPartsWhoseNumbersDisagree) {
   checkRefused(changed([](SplitDraft& draft) { draft.part(0).number(3); }), 0,
                "expected split.no to be a whole number from 0 to 2 but found 3");
   checkRefused(changed([](SplitDraft& draft) { draft.part(1).number(2); }), 1,
@@ -307,17 +306,17 @@ TEST(refusesNumbersThatDoNotAgree) {
   }
 }
 
-TEST(refusesNumbersThatAreMissing) {
+TEST(rejectsMissingNumbers) {
   for (const std::string key : {"split.no", "split.count", "split.tensors.count"}) {
     for (const size_t part : {size_t{0}, size_t{2}}) {
-      if (part == 0 && key == "split.count") continue;  // an ordinary file
+      if (part == 0 && key == "split.count") continue;  // a file that is not split
       checkRefused(changed([&](SplitDraft& draft) { draft.part(part).keys.erase(key); }), part,
                    "the metadata value \"" + key + "\" is missing");
     }
   }
 }
 
-TEST(refusesOtherTensorsThanWereCounted) {
+TEST(rejectsAWrongNumberOfTensors) {
   const int total = static_cast<int>(reference().tensors().size());
   const auto found = [](int expected, int count) {
     return "expected " + std::to_string(expected) +
@@ -334,7 +333,7 @@ TEST(refusesOtherTensorsThanWereCounted) {
                found(total, total - 1));
 }
 
-TEST(refusesATensorThatOccursTwice) {
+TEST(rejectsATensorThatOccursTwice) {
   const SplitDraft draft = changed(
       [](SplitDraft& change) { change.part(2).tensors.back() = change.part(0).tensors.front(); });
   const TemporaryFolder folder;
@@ -351,13 +350,13 @@ TEST(refusesATensorThatOccursTwice) {
       1, "the tensor \"" + SplitDraft(reference()).part(1).tensors.front() + "\" occurs twice");
 }
 
-TEST(refusesAPartThatIsNoGgufFile) {
+TEST(rejectsAPartThatIsNotAGgufFile) {
   const SplitDraft draft(reference());
   const TemporaryFolder folder;
   const std::string path = draft.write(folder);
   writeFile(draft.path(folder, 1), "");
   CHECK(refusal(path, code::kInvalidFile).rfind(draft.path(folder, 1) + ": ", 0) == 0);
-  // The first once more under the name of another.
+  // A copy of the first part under the name of another.
   writeFile(draft.path(folder, 1), draft.bytes(0));
   CHECK_EQUAL(refusal(path, code::kInvalidFile),
               draft.path(folder, 1) + ": expected split.no to be 1, as its name says, but found 0");
@@ -372,8 +371,8 @@ TEST(stopsBetweenParts) {
   }
 }
 
-// Copies of a split model with bytes of one of its parts changed: each is refused with a
-// gpt2::Error, or opens and computes.
+// Copies of a split model with bytes of one part changed. Each is rejected with a gpt2::Error, or
+// opens and computes.
 TEST(survivesChangedBytes) {
   const SplitDraft draft{ReferenceModel({7, 4, 4, 2, 1}), 2};
   const TemporaryFolder folder;
@@ -397,12 +396,12 @@ TEST(survivesChangedBytes) {
     }
     writeFile(draft.path(folder, part), draft.bytes(part));
   }
-  // Both must happen, or the changes miss what they are for.
+  // Both outcomes must occur, or the changes are too weak or too strong.
   CHECK(opened > kCopies / 50);
   CHECK(opened < kCopies * 19 / 20);
 }
 
-TEST(refusesAPartCutShortAnywhere) {
+TEST(rejectsAPartTruncatedAnywhere) {
   const SplitDraft draft{ReferenceModel({7, 4, 4, 2, 1}), 2};
   const TemporaryFolder folder;
   const std::string path = draft.write(folder);
@@ -415,7 +414,7 @@ TEST(refusesAPartCutShortAnywhere) {
 
 #ifndef _WIN32
 
-TEST(aMappedModelOneOfWhosePartsIsChangedIsUnreadable) {
+TEST(aMappedModelFailsAfterOneOfItsPartsChanged) {
   for (const gpt2::test::Change& change : gpt2::test::changesOfTheBytes()) {
     for (size_t part = 0; part < 3; ++part) {
       const SplitDraft draft(reference());
@@ -437,7 +436,7 @@ TEST(aMappedModelOneOfWhosePartsIsChangedIsUnreadable) {
 
 #else
 
-TEST(aMappedModelOneOfWhosePartsIsChangedIsUnreadable) {
+TEST(aMappedModelFailsAfterOneOfItsPartsChanged) {
   SKIP("Windows does not let others change an open file");
 }
 

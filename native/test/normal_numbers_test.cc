@@ -15,9 +15,9 @@ std::vector<float> draw(uint64_t seed, size_t count, double deviation = 1) {
 
 }  // namespace
 
-// Moments of a sample of n are within five of their own standard deviations: of the mean 1/√n, of
-// the second √(2/n), of the third √(15/n), of the fourth √(96/n).
-TEST(theyHaveTheMomentsOfANormalDistribution) {
+// The moments of a sample of n are within five of their standard deviations: 1/√n for the mean,
+// √(2/n) for the second, √(15/n) for the third and √(96/n) for the fourth.
+TEST(haveTheMomentsOfANormalDistribution) {
   constexpr size_t kCount = 1'000'000;
   for (const uint64_t seed : {0U, 1U, 1234567U}) {
     double moments[4] = {};
@@ -33,7 +33,7 @@ TEST(theyHaveTheMomentsOfANormalDistribution) {
 }
 
 // Φ(1) = 0.841345, Φ(2) = 0.977250
-TEST(asManyAreBelowABorderAsThereShouldBe) {
+TEST(haveTheQuantilesOfANormalDistribution) {
   constexpr size_t kCount = 1'000'000;
   const std::vector<float> numbers = draw(7, kCount, 0.02);
   for (const auto& [border, share] : {std::pair{0.0F, 0.5}, {0.02F, 0.841345}, {0.04F, 0.977250}}) {
@@ -43,7 +43,7 @@ TEST(asManyAreBelowABorderAsThereShouldBe) {
   }
 }
 
-TEST(neighboursAndSeedsHaveNothingInCommon) {
+TEST(neighboursAndSeedsAreIndependent) {
   constexpr size_t kCount = 1'000'000;
   const std::vector<float> one = draw(1, kCount);
   const std::vector<float> two = draw(2, kCount);
@@ -61,7 +61,7 @@ TEST(neighboursAndSeedsHaveNothingInCommon) {
   CHECK_NEAR(product, 0, 5 / std::sqrt(static_cast<double>(kCount)));
 }
 
-TEST(partsOfASequenceAreThoseOfTheWhole) {
+TEST(aPartOfASequenceEqualsThatOfTheWhole) {
   const std::vector<float> whole = draw(3, 1000);
   for (const size_t first : {0U, 1U, 2U, 511U, 998U}) {
     std::vector<float> part(1000 - first);

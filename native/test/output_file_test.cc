@@ -53,7 +53,7 @@ TEST(hasATemporaryNameUntilItIsCommitted) {
   CHECK_EQUAL(readFile(folder.path("model.gguf")), "some bytes");
 }
 
-TEST(nothingIsLeftWithoutCommit) {
+TEST(isRemovedWithoutCommit) {
   const TemporaryFolder folder;
   {
     OutputFile file(folder.path("model.gguf"));
@@ -63,7 +63,7 @@ TEST(nothingIsLeftWithoutCommit) {
   CHECK(folder.names().empty());
 }
 
-TEST(replacesWhatIsThereOnlyWhenItIsCommitted) {
+TEST(replacesAnExistingFileOnCommit) {
   const TemporaryFolder folder;
   const std::string path = folder.path("model.gguf");
   writeFile(path, "a longer text of before");
@@ -80,7 +80,7 @@ TEST(replacesWhatIsThereOnlyWhenItIsCommitted) {
   CHECK(folder.names() == Names{"model.gguf"});
 }
 
-TEST(twoOfOneNameDoNotMix) {
+TEST(twoFilesOfOnePathDoNotMix) {
   const TemporaryFolder folder;
   const std::string path = folder.path("model.gguf");
   OutputFile first(path);
@@ -108,7 +108,7 @@ TEST(theTemporaryFileIsLockedWhileItIsWritten) {
   CHECK(folder.names() == Names{"model.gguf"});
 }
 
-TEST(makesTheFoldersOfItsPath) {
+TEST(createsTheFoldersOfItsPath) {
   const TemporaryFolder folder;
   writeFile(folder.path("a/b é/model.gguf"), "bytes");
   CHECK_EQUAL(readFile(folder.path("a/b é/model.gguf")), "bytes");
@@ -127,7 +127,7 @@ TEST(writesZeros) {
   }
 }
 
-// 16 MiB go to the disk at a time.
+// A step writes 16 MiB.
 TEST(writesMoreThanOneStep) {
   const TemporaryFolder folder;
   std::string bytes((size_t{16} << 20) + 5, '\0');
@@ -140,7 +140,7 @@ TEST(writesMoreThanOneStep) {
   CHECK(readFile(folder.path("large")) == bytes + "the end");
 }
 
-TEST(aFolderIsNotReplaced) {
+TEST(doesNotReplaceAFolder) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder.path("model.gguf"));
   CHECK_ERROR(code::kFileUnwritable, writeFile(folder.path("model.gguf"), "bytes"));
@@ -148,7 +148,7 @@ TEST(aFolderIsNotReplaced) {
   CHECK(std::filesystem::is_directory(folder.path("model.gguf")));
 }
 
-TEST(aFolderThatCannotBeMadeIsAnError) {
+TEST(aFolderThatCannotBeCreatedIsAnError) {
   const TemporaryFolder folder;
   writeFile(folder.path("file"), "bytes");
   for (const char* name : {"file/model.gguf", "file/a/model.gguf"}) {
@@ -198,8 +198,8 @@ TEST(theTemporaryFileOfAKilledProcessIsUnlocked) {
   close(ready[1]);
 }
 
-// A limit on the size of files stands for a disk without room: bytes are written up to it.
-TEST(aDiskThatIsFullIsAnError) {
+// A limit on the size of files simulates a full disk: bytes are written up to the limit.
+TEST(aFullDiskIsAnError) {
   const TemporaryFolder folder;
   const std::string path = folder.path("model.gguf");
   writeFile(path, "before");
@@ -229,11 +229,11 @@ TEST(aDiskThatIsFullIsAnError) {
   CHECK_EQUAL(bytes, code::kFileUnwritable);
   CHECK_EQUAL(zeros, code::kFileUnwritable);
   CHECK(folder.names() == Names{"model.gguf"});
-  CHECK_EQUAL(readFile(path), std::string(10000, 'x'));  // what fitted
+  CHECK_EQUAL(readFile(path), std::string(10000, 'x'));  // the bytes that fit
 }
 
 #else
 
-TEST(aDiskThatIsFullIsAnError) { SKIP("needs RLIMIT_FSIZE"); }
+TEST(aFullDiskIsAnError) { SKIP("needs RLIMIT_FSIZE"); }
 
 #endif

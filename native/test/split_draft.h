@@ -16,8 +16,8 @@
 
 namespace gpt2::test {
 
-// A model's tensors in several files, as llama.cpp's gguf-split writes them: the first with all
-// metadata, and each with three keys more. To be changed before it is written.
+// A model's tensors in several files, as llama.cpp's gguf-split writes them: the first has all
+// metadata, and each has three more keys. Tests change the draft before they write it.
 class SplitDraft {
  public:
   struct Part {
@@ -50,7 +50,7 @@ class SplitDraft {
 
   Part& part(size_t index) { return parts_[index]; }
 
-  // Moves the first part's tensors on, as gguf-split does when it is told so.
+  // Moves the first part's tensors to the second, like gguf-split --no-tensor-first-split.
   SplitDraft& withoutTensorsInTheFirst() {
     std::vector<std::string>& first = parts_[0].tensors;
     parts_[1].tensors.insert(parts_[1].tensors.begin(), first.begin(), first.end());

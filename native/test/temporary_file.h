@@ -8,7 +8,7 @@
 
 namespace gpt2::test {
 
-// A file of a name of its own in the system's folder for such files; removed with this object.
+// A file with a unique name in the system's temporary folder. It is removed with this object.
 class TemporaryFile {
  public:
   TemporaryFile() {

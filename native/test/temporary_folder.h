@@ -11,7 +11,7 @@
 
 namespace gpt2::test {
 
-// An empty folder; removed with this object and all that is in it.
+// An empty folder. It is removed with its content when this object is destroyed.
 class TemporaryFolder {
  public:
   TemporaryFolder() { std::filesystem::create_directory(std::filesystem::u8path(path())); }
@@ -25,7 +25,7 @@ class TemporaryFolder {
   std::string path() const { return name_.path(); }
   std::string path(const std::string& name) const { return path() + "/" + name; }
 
-  // What is in it, in order.
+  // The names of its entries, sorted.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::u8path(path()))) {

@@ -11,8 +11,8 @@ using gpt2::typeFromName;
 using gpt2::typeName;
 using gpt2::widen;
 
-// As llama.cpp's tools name them, in lower case.
-TEST(typesHaveTheirNames) {
+// The names of llama.cpp's tools, in lower case.
+TEST(namesTypes) {
   CHECK_EQUAL(typeName(GGML_TYPE_F32), "f32");
   CHECK_EQUAL(typeName(GGML_TYPE_BF16), "bf16");
   CHECK_EQUAL(typeName(GGML_TYPE_Q8_0), "q8_0");
@@ -20,11 +20,11 @@ TEST(typesHaveTheirNames) {
   CHECK_EQUAL(typeName(GGML_TYPE_IQ2_XXS), "iq2_xxs");
 }
 
-TEST(everyTypeIsFoundByItsName) {
+TEST(findsEveryTypeByItsName) {
   std::set<std::string> names;
   for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
     const auto type = static_cast<ggml_type>(i);
-    if (ggml_blck_size(type) == 0) continue;  // a number of a type that ggml has dropped
+    if (ggml_blck_size(type) == 0) continue;  // a type that ggml has removed
     const std::string name = typeName(type);
     for (const char c : name) CHECK(c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'));
     CHECK(names.insert(name).second);
@@ -33,13 +33,13 @@ TEST(everyTypeIsFoundByItsName) {
   CHECK(names.size() >= 35);
 }
 
-TEST(otherNamesAreNoTypes) {
+TEST(findsNoTypeByOtherNames) {
   for (const char* name : {"", "F16", "q4_K", "q4", "float32", "q4_0 ", "q4_2", "DEPRECATED"}) {
     CHECK(!typeFromName(name).has_value());
   }
 }
 
-TEST(widensWhatCanBeWidened) {
+TEST(widensTypesThatCanBeWidened) {
   CHECK(canWiden(GGML_TYPE_F32));
   CHECK(canWiden(GGML_TYPE_F16));
   CHECK(canWiden(GGML_TYPE_Q4_K));

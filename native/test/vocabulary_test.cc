@@ -1,4 +1,4 @@
-// What a file says of its tokens, told apart as GPT-2's own and what was added to them.
+// The summary of a file's tokens: GPT-2's own and those that were added.
 
 #include "gguf/vocabulary.h"
 
@@ -15,8 +15,8 @@
 
 using gpt2::AddedToken;
 using gpt2::GgufFile;
-using gpt2::kMostAddedBytes;
-using gpt2::kMostAddedTokens;
+using gpt2::kMaxAddedBytes;
+using gpt2::kMaxAddedTokens;
 using gpt2::summarizeVocabulary;
 using gpt2::VocabularySummary;
 using gpt2::test::GgufBuilder;
@@ -31,7 +31,7 @@ constexpr uint32_t kInt32 = 5;
 constexpr size_t kGpt2Tokens = 50'257;
 constexpr uint64_t kAnySize = 1'000'000;
 
-// Stand-ins for GPT-2's tokens, and others behind them.
+// Stand-ins for GPT-2's tokens, followed by others.
 std::vector<std::string> tokensWith(const std::vector<std::string>& added) {
   std::vector<std::string> tokens(kGpt2Tokens, "t");
   tokens.insert(tokens.end(), added.begin(), added.end());
@@ -78,7 +78,7 @@ void checkAdded(const VocabularySummary& summary, const std::vector<AddedToken>&
 
 }  // namespace
 
-TEST(aFileThatNamesNoTokensHasNone) {
+TEST(aFileWithoutTokensHasNoSummary) {
   CHECK(!summaryOf(GgufBuilder()));
   CHECK(!summaryOf(GgufBuilder().string("tokenizer.ggml.tokens", "a")));
   CHECK(!summaryOf(GgufBuilder().array("tokenizer.ggml.tokens", kInt32, 1, raw<int32_t>(1))));
@@ -88,8 +88,8 @@ TEST(aFileThatNamesNoTokensHasNone) {
   CHECK(empty->added->empty());
 }
 
-// FNV-1a's published offset; and ((((offset ^ 'a') × prime) × prime ^ 'b') × prime) × prime modulo
-// 2^64, worked out apart from this code.
+// FNV-1a's published offset, and ((((offset ^ 'a') × prime) × prime ^ 'b') × prime) × prime modulo
+// 2^64, computed independently of this code.
 TEST(theFingerprintIsFnv1aOverTokensAndZeros) {
   const auto none = summaryOf(GgufBuilder().strings("tokenizer.ggml.tokens", {}));
   CHECK_EQUAL(none->fingerprint, "cbf29ce484222325");
@@ -116,15 +116,14 @@ TEST(addedTokensComeWithTheirIdsAndKinds) {
       {{50257, 3, "<|pad|>"}, {50258, 1, "word"}, {50259, 4, "[SEP]"}, {50260, -7, "\xC4\xA0x"}});
 }
 
-TEST(tokensAreNormalWhereTheFileDoesNotSay) {
+TEST(tokensAreNormalByDefault) {
   GgufBuilder builder;
   builder.strings("tokenizer.ggml.tokens", tokensWith({"<|pad|>"}));
   checkAdded(*summaryOf(builder), {{50257, 1, "<|pad|>"}});
 }
 
-TEST(paddingIsNoToken) {
-  // Of the kind "unused", or of the name that padding has at its place; [PAD] is a name like any
-  // other.
+TEST(paddingIsNotCounted) {
+  // Padding has the kind "unused" or the name [PAD<id>]. [PAD] is an ordinary token.
   const auto summary = summaryOfAdded({"[PAD50257]", "unused", "[PAD]", "[PAD50257]", "[PAD50261]"},
                                       {1, 5, 3, 3, 5});
   CHECK_EQUAL(summary.count, kGpt2Tokens + 2);
@@ -133,7 +132,7 @@ TEST(paddingIsNoToken) {
   CHECK_EQUAL(small->count, 1U);
 }
 
-TEST(tokensBeyondTheEmbeddingAreNotTheModels) {
+TEST(tokensBeyondTheEmbeddingAreIgnored) {
   checkAdded(summaryOfAdded({"a", "b", "c"}, {3, 3, 3}, kGpt2Tokens + 2),
              {{50257, 3, "a"}, {50258, 3, "b"}});
   CHECK_EQUAL(summaryOfAdded({"a"}, {3}, kGpt2Tokens).count, kGpt2Tokens);
@@ -141,7 +140,7 @@ TEST(tokensBeyondTheEmbeddingAreNotTheModels) {
   checkAdded(summaryOfAdded({"a"}, {3}, 0), {});
 }
 
-TEST(namesMayBeAnything) {
+TEST(namesMayBeAnyBytes) {
   const std::string zero("\0<", 2);
   const auto summary =
       summaryOfAdded({"", "t", "<x>", "<x>", "\xff\xc3", zero}, {3, 4, 3, 4, 3, 3});
@@ -161,29 +160,28 @@ TEST(mergesAreCounted) {
   CHECK_EQUAL(summaryOf(builder)->mergeCount, 2U);
 }
 
-TEST(atMostSoManyTokensAreHandedOver) {
-  std::vector<std::string> added(kMostAddedTokens, "x");
-  std::vector<int32_t> kinds(kMostAddedTokens, 4);
-  CHECK_EQUAL(summaryOfAdded(added, kinds).added->size(), kMostAddedTokens);
-  // Padding between them takes nobody's place.
+TEST(limitsTheNumberOfAddedTokens) {
+  std::vector<std::string> added(kMaxAddedTokens, "x");
+  std::vector<int32_t> kinds(kMaxAddedTokens, 4);
+  CHECK_EQUAL(summaryOfAdded(added, kinds).added->size(), kMaxAddedTokens);
+  // Padding between them does not count.
   added.emplace_back("[PAD" + std::to_string(kGpt2Tokens + added.size()) + "]");
   kinds.push_back(5);
-  CHECK_EQUAL(summaryOfAdded(added, kinds).added->size(), kMostAddedTokens);
+  CHECK_EQUAL(summaryOfAdded(added, kinds).added->size(), kMaxAddedTokens);
   added.emplace_back("x");
   kinds.push_back(4);
   const auto summary = summaryOfAdded(added, kinds);
   CHECK(!summary.added);
-  CHECK_EQUAL(summary.count, kGpt2Tokens + kMostAddedTokens + 1);
+  CHECK_EQUAL(summary.count, kGpt2Tokens + kMaxAddedTokens + 1);
 }
 
-TEST(atMostSoManyBytesAreHandedOver) {
-  CHECK(summaryOfAdded({std::string(kMostAddedBytes - 2, 'x'), "yz"}, {3, 3}).added.has_value());
-  CHECK(
-      !summaryOfAdded({std::string(kMostAddedBytes - 2, 'x'), "yz", "", "a"}, {3, 3, 3, 3}).added);
-  CHECK(!summaryOfAdded({std::string(kMostAddedBytes + 1, 'x')}, {3}).added);
+TEST(limitsTheBytesOfAddedTokens) {
+  CHECK(summaryOfAdded({std::string(kMaxAddedBytes - 2, 'x'), "yz"}, {3, 3}).added.has_value());
+  CHECK(!summaryOfAdded({std::string(kMaxAddedBytes - 2, 'x'), "yz", "", "a"}, {3, 3, 3, 3}).added);
+  CHECK(!summaryOfAdded({std::string(kMaxAddedBytes + 1, 'x')}, {3}).added);
 }
 
-TEST(kindsMustBeOneNumberOf32BitsForEachToken) {
+TEST(rejectsKindsThatAreNotOneInt32PerToken) {
   const std::vector<std::string> tokens{"a", "b"};
   const auto check = [&](const std::function<void(GgufBuilder&)>& add) {
     GgufBuilder builder;
@@ -202,7 +200,7 @@ TEST(kindsMustBeOneNumberOf32BitsForEachToken) {
   check([&](GgufBuilder& builder) { builder.metadata(key, kInt32, raw<int32_t>(3)); });
 }
 
-TEST(anythingBehindGpt2sTokensIsRead) {
+TEST(readsAnyTokensBeyondGpt2s) {
   RandomNumbers random(1);
   for (int round = 0; round < 20; ++round) {
     std::vector<std::string> added;

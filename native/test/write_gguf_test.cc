@@ -40,7 +40,7 @@ namespace {
 
 constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 
-// Whole multiples of 1/128 in [-1, 1): f32, f16 and bf16 hold them exactly.
+// Multiples of 1/128 in [-1, 1), which are exact in f32, f16 and bf16.
 std::vector<float> coarseNumbers(size_t count) {
   RandomNumbers random(5);
   std::vector<float> numbers;
@@ -50,7 +50,7 @@ std::vector<float> coarseNumbers(size_t count) {
   return numbers;
 }
 
-// The bytes of such numbers in one of these three types, cut from the bits of f32.
+// The bytes of such numbers in one of these three types, derived from the bits of f32.
 std::string bytesIn(ggml_type type, const std::vector<float>& numbers) {
   if (type == GGML_TYPE_F32) {
     return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)};
@@ -62,7 +62,7 @@ std::string bytesIn(ggml_type type, const std::vector<float>& numbers) {
     std::memcpy(&bits, &number, sizeof bits);
     auto half = static_cast<uint16_t>(bits >> 16U);
     if (type == GGML_TYPE_F16 && number != 0) {
-      // Ten bits of the fraction, and an exponent that counts from 15 in place of 127.
+      // A fraction of ten bits, and an exponent with a bias of 15 instead of 127.
       const uint32_t exponent = (bits >> 23U & 0xffU) - 127 + 15;
       half =
           static_cast<uint16_t>((bits >> 16U & 0x8000U) | exponent << 10U | (bits >> 13U & 0x3ffU));
@@ -86,7 +86,7 @@ std::vector<uint8_t> toHeader(const std::string& bytes) { return {bytes.begin(),
 
 TensorTarget zeros(int64_t count) { return {"zeros", GGML_TYPE_F32, gpt2::EqualNumbers{0, count}}; }
 
-// A file that tensors are read from, and a folder that the result goes to.
+// A file with the sources of tensors, and a folder for the result.
 struct Conversion {
   explicit Conversion(const std::string& bytes)
       : sourcePath(bytes), source(std::make_shared<const InputFile>(sourcePath.path())) {}
@@ -95,7 +95,7 @@ struct Conversion {
                                uint64_t offset) const {
     return {{source, offset, from, rows, columns, transpose}};
   }
-  // The only tensor: rows × columns of the source from `offset` on.
+  // A tensor of rows × columns of the source at `offset`.
   TensorTarget tensor(ggml_type from, ggml_type to, int64_t rows, int64_t columns,
                       bool transpose = false, uint64_t offset = 0) const {
     return {"blk.0.some.weight", to, part(from, rows, columns, transpose, offset)};
@@ -116,7 +116,7 @@ struct Conversion {
     CHECK(folder.names() == std::vector<std::string>{"model.gguf"});
     return readFile(path());
   }
-  // What is heard rises, by one chunk or one row at a time, to the whole.
+  // Progress rises to the total, by at most a chunk or a row at a time.
   void checkProgress(uint64_t total, uint64_t rowBytes) const {
     uint64_t before = 0;
     for (const uint64_t done : progress) {
@@ -126,7 +126,7 @@ struct Conversion {
     }
     CHECK_EQUAL(before, total);
   }
-  // The error's message, if it has this code and nothing is left of the file.
+  // Returns the error's message. The error must have this code and leave no file.
   std::string refusal(const char* code, const std::vector<TensorTarget>& tensors,
                       const CancelFlag* cancelled = nullptr) {
     std::string message = "no error";
@@ -151,8 +151,8 @@ struct Conversion {
 
 }  // namespace
 
-// A model file is its header and its tensors, each padded to 32 bytes, whatever the checkpoint it
-// comes from: here every matrix is stored the other way round.
+// A model file is its header and its tensors, each padded to 32 bytes. Here the checkpoint stores
+// every matrix transposed.
 TEST(writesTheFileOfAModel) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
     ReferenceModel numbers({61, 33, 32, 4, 2});
@@ -186,11 +186,11 @@ TEST(writesTheFileOfAModel) {
   }
 }
 
-TEST(theRowsOfPartsFollowEachOther) {
+TEST(concatenatesTheRowsOfParts) {
   constexpr int64_t kColumns = 64;
   const std::vector<float> numbers = coarseNumbers(6 * kColumns);
   Conversion conversion(bytesIn(GGML_TYPE_F32, numbers));
-  // Four rows, and two that lie transposed before them.
+  // Four rows, and two that are stored transposed before them.
   const uint64_t twoRows = 2 * kColumns * sizeof(float);
   std::vector<TensorPart> parts = conversion.part(GGML_TYPE_F32, 4, kColumns, false, twoRows);
   parts.push_back(conversion.part(GGML_TYPE_F32, kColumns, 2, true, 0)[0]);
@@ -211,7 +211,7 @@ TEST(theRowsOfPartsFollowEachOther) {
   for (size_t i = 0; i < 4 * kColumns; ++i) CHECK_NEAR(found[i], numbers[i + 2 * kColumns], 0.005);
 }
 
-TEST(numbersAreDrawnAsTheirSeedSaysInAnyType) {
+TEST(drawsTheNumbersOfASeedInAnyType) {
   constexpr int64_t kRows = 5000;  // in several chunks
   constexpr int64_t kColumns = 512;
   std::vector<float> expected(kRows * kColumns);
@@ -226,7 +226,7 @@ TEST(numbersAreDrawnAsTheirSeedSaysInAnyType) {
   }
 }
 
-TEST(equalNumbersAreWritten) {
+TEST(writesEqualNumbers) {
   Conversion conversion("");
   conversion.run({{"ones", GGML_TYPE_F32, gpt2::EqualNumbers{1, 3}}, zeros(2)});
   const std::string bytes =
@@ -267,8 +267,8 @@ TEST(numbersSurviveInEveryType) {
   }
 }
 
-// The encoder takes 65,536 numbers at a time, the writer 8 MiB; the last row of each is shorter.
-TEST(tensorsOfMoreThanOneChunk) {
+// The encoder takes 65,536 numbers at a time, the writer 8 MiB. The last chunk of each is shorter.
+TEST(writesTensorsOfMoreThanOneChunk) {
   constexpr size_t kColumns = 992;
   constexpr size_t kRows = 5000;
   const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
@@ -288,7 +288,7 @@ TEST(tensorsOfMoreThanOneChunk) {
   CHECK(conversion.result() == bytesIn(GGML_TYPE_F32, numbers));
 }
 
-TEST(rowsOfMoreThanOneChunk) {
+TEST(writesRowsOfMoreThanOneChunk) {
   constexpr size_t kColumns = kChunkBytes / sizeof(float) + 512;
   constexpr size_t kRows = 2;
   const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
@@ -302,7 +302,7 @@ TEST(rowsOfMoreThanOneChunk) {
   conversion.checkProgress(numbers.size() * sizeof(float), kColumns * sizeof(float));
 }
 
-TEST(tensorsArePaddedWithZeros) {
+TEST(padsTensorsWithZeros) {
   const std::string bytes = "0123456789abcdef0123456789abcdefghij";
   Conversion conversion(bytes);
   const auto f32 = [&](int64_t columns) {
@@ -313,7 +313,7 @@ TEST(tensorsArePaddedWithZeros) {
                                        bytes.substr(0, 32) + bytes + std::string(28, '\0') +
                                        std::string(32, '\0') + bytes.substr(0, 28) +
                                        std::string(4, '\0'));
-  CHECK((conversion.progress == std::vector<uint64_t>{4, 36, 72, 100}));  // not of the zeros
+  CHECK((conversion.progress == std::vector<uint64_t>{4, 36, 72, 100}));  // zeros do not count
 }
 
 #ifdef __linux__
@@ -323,8 +323,8 @@ std::ptrdiff_t threadsOfThisProcess() {
   return std::distance(begin(tasks), end(tasks));
 }
 
-// Between two chunks, too: the threads are started once.
-TEST(asManyThreadsEncodeAsGiven) {
+// Counted between two chunks, since the threads are started once per file.
+TEST(startsTheGivenNumberOfThreads) {
   constexpr int64_t kRows = 5000;
   constexpr int64_t kColumns = 1024;
   Conversion conversion(bytesIn(GGML_TYPE_F32, coarseNumbers(kRows * kColumns)));
@@ -359,14 +359,14 @@ TEST(theBytesDoNotDependOnTheNumberOfThreads) {
   }
 }
 
-TEST(zerosOfAnyNumber) {
+TEST(writesAnyNumberOfZeros) {
   Conversion conversion("");
   conversion.run({zeros(5000)});
   CHECK_EQUAL(conversion.result(), std::string(20000, '\0'));
   CHECK(conversion.progress.empty());
 }
 
-TEST(aFlagSetBeforehandLeavesWhatIsThere) {
+TEST(aCancelFlagSetBeforehandKeepsTheExistingFile) {
   Conversion conversion("bytes123");
   const auto tensor = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, 1, 2);
   conversion.run({tensor});
@@ -375,7 +375,7 @@ TEST(aFlagSetBeforehandLeavesWhatIsThere) {
   CHECK_EQUAL(conversion.result(), "bytes123" + std::string(24, '\0'));
 }
 
-TEST(aFlagSetAtAnyChunkStopsTheWriting) {
+TEST(aCancelFlagStopsTheWritingAfterAnyChunk) {
   constexpr int64_t kColumns = 1024;
   constexpr int64_t kRows = 4500;  // 2,048 at a time
   Conversion conversion(std::string(kRows * kColumns * sizeof(float), '\0'));
@@ -388,8 +388,8 @@ TEST(aFlagSetAtAnyChunkStopsTheWriting) {
   }
 }
 
-// Set from another thread once the file is there; to encode the matrix takes half a second.
-TEST(aFlagStopsTheEncodingOfATensor) {
+// Another thread sets the flag once the file exists. Encoding the matrix takes half a second.
+TEST(aCancelFlagStopsTheEncodingOfATensor) {
   constexpr int64_t kSide = 2048;
   Conversion conversion(bytesIn(GGML_TYPE_F32, coarseNumbers(kSide * kSide)));
   CancelFlag cancelled{false};
@@ -431,7 +431,7 @@ TEST(aSourceThatIsTooShortIsUnreadable) {
 }
 
 #ifndef _WIN32
-TEST(aSourceThatBecomesShorterIsUnreadable) {
+TEST(aSourceThatIsTruncatedMeanwhileIsUnreadable) {
   constexpr int64_t kColumns = 1024;
   constexpr int64_t kRows = 4000;
   Conversion conversion(std::string(kRows * kColumns * sizeof(float), '\0'));
@@ -443,12 +443,12 @@ TEST(aSourceThatBecomesShorterIsUnreadable) {
   CHECK_EQUAL(conversion.progress.size(), 1U);
 }
 #else
-TEST(aSourceThatBecomesShorterIsUnreadable) {
+TEST(aSourceThatIsTruncatedMeanwhileIsUnreadable) {
   SKIP("Windows does not let others change an open file");
 }
 #endif
 
-TEST(numbersThatTheTypeCannotHoldAreNamed) {
+TEST(namesATensorWithNumbersThatItsTypeCannotHold) {
   std::vector<float> numbers(256 * 3, 0.5F);
   const auto message = [&](float number, ggml_type type) {
     numbers[600] = number;
@@ -468,7 +468,7 @@ TEST(numbersThatTheTypeCannotHoldAreNamed) {
   CHECK(message(1e9F, GGML_TYPE_Q4_0).find("q4_0") != std::string::npos);
 }
 
-TEST(rowsThatAreNoWholeBlocksAreNamed) {
+TEST(namesATensorWithRowsOfBrokenBlocks) {
   Conversion conversion(std::string(48 * 32 * sizeof(float), '\0'));
   const std::string message = conversion.refusal(
       code::kInvalidArgument, {conversion.tensor(GGML_TYPE_F32, GGML_TYPE_Q8_0, 32, 48)});
@@ -477,7 +477,7 @@ TEST(rowsThatAreNoWholeBlocksAreNamed) {
   CHECK_EQUAL(conversion.result().size(), 48U * 34);
 }
 
-TEST(shapesThatNoMatrixHasAreRefused) {
+TEST(rejectsImpossibleShapes) {
   Conversion conversion(std::string(1024, '\0'));
   constexpr int64_t kHuge = int64_t{1} << 32U;
   const std::pair<int64_t, int64_t> shapes[] = {{0, 32},     {32, 0},     {-1, 32},      {32, -1},
