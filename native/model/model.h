@@ -33,18 +33,18 @@ class Model {
   const Device& device() const noexcept { return device_; }
   int64_t contextLength() const noexcept { return contextLength_; }
   ggml_type cacheType() const noexcept { return cacheType_; }
-  // The id that ends a text, if the file names one that is in the vocabulary.
+  // The id of the token that ends a text, if the file names one in the vocabulary.
   std::optional<uint32_t> endOfText() const noexcept { return endOfText_; }
   size_t anonymousBytes() const noexcept;
 
   std::unique_ptr<Session> createSession();
 
-  // Receives the logits, [vocabulary], of output `output` of batch entry `entry`; valid during the
-  // call. Must not throw.
+  // Receives the logits, [vocabulary], of outputRows[output] of batch[entry]. They are valid during
+  // the call, which must not throw.
   using OnLogits = std::function<void(size_t entry, size_t output, const float* logits)>;
 
   // One forward pass over a batch: evaluates the tokens of its entries, each of a session of its
-  // own, and passes the logits of their outputs to `onLogits`, entry by entry, in rising order.
+  // own, and passes the logits of their output rows to `onLogits`, in order.
   // Several entries have at most ForwardPass::kMaxDecodeTokens tokens each.
   //
   // Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY. An entry whose outputs were not all received

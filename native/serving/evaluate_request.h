@@ -8,11 +8,11 @@
 
 namespace gpt2 {
 
-// Appends tokens (at least one) to a session and gives out logits.
+// Appends tokens (at least one) to a session and returns logits.
 class EvaluateRequest final : public Request {
  public:
-  // positions: whole numbers in [0, tokens.size()); out: [vocabulary, positions.size()], the logits
-  // of the distribution that follows each of these tokens, there until the request is finished.
+  // positions: indices into `tokens`, in any order. out: [vocabulary, positions.size()], receives
+  // the logits that follow each of these tokens; must stay valid until the request has ended.
   EvaluateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
                   std::vector<uint32_t> tokens, const std::vector<int64_t>& positions, float* out);
 
@@ -24,11 +24,11 @@ class EvaluateRequest final : public Request {
   void onLogits(int64_t position, const float* logits) override;
 
   struct Row {
-    int64_t position;  // in `tokens`; from begin() on, in the session
+    int64_t position;  // in `tokens`; after begin(), in the session
     size_t index;      // of the row in `out`
   };
 
-  std::vector<Row> rows_;  // in the order of their positions
+  std::vector<Row> rows_;  // by position, ascending
   std::vector<int64_t> outputPositions_;
   float* out_;
 };

@@ -29,7 +29,7 @@ void GenerateRequest::begin() {
   start_ = Clock::now();
   Request::begin();
   if (session().length() == 0) throw Error(code::kInvalidArgument, "Expected at least one token");
-  // The last token's hidden state is needed, and the cache does not hold it.
+  // The cache does not hold the last token's hidden state, so that token is evaluated again.
   session().markEvaluated(std::min(session().evaluated(), session().length() - 1));
   generation_.promptTokens = session().length();
   generation_.cachedTokens = session().evaluated();

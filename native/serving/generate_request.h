@@ -21,14 +21,16 @@ enum class FinishReason { kLength, kEndOfText };
 struct Generation {
   FinishReason finishReason = FinishReason::kLength;
   int64_t promptTokens = 0;  // the session's length before the first new token
-  int64_t cachedTokens = 0;  // those of them that needed no evaluating
+  int64_t cachedTokens = 0;  // prompt tokens that were in the cache
   int64_t completionTokens = 0;
-  double promptMilliseconds = 0;      // until the logits after the prompt were there
-  double firstTokenMilliseconds = 0;  // until the first token was drawn
+  // From begin() to:
+  double promptMilliseconds = 0;      // the logits that follow the prompt
+  double firstTokenMilliseconds = 0;  // the first new token
   double totalMilliseconds = 0;
 };
 
-// Appends tokens (possibly none, if something is kept) to a session, then draws token by token.
+// Appends tokens (possibly none, if the session keeps some) to a session, then samples token by
+// token.
 class GenerateRequest final : public Request {
  public:
   using OnToken = std::function<void(uint32_t)>;
@@ -49,7 +51,7 @@ class GenerateRequest final : public Request {
   OnToken onToken_;
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_;
-  std::vector<int64_t> outputPositions_;  // the last position
+  std::vector<int64_t> outputPositions_;  // the last token's
   bool isFinished_ = false;
   Generation generation_;
 };

@@ -16,7 +16,7 @@ namespace gpt2 {
 // and the request receives the logits at its output positions. Requests on different sessions share
 // passes.
 //
-// Belongs to the worker thread once it was made.
+// Belongs to the worker thread once it is submitted.
 class Request {
  public:
   // Keeps the session's first `keep` tokens and appends `tokens`.
@@ -63,7 +63,7 @@ class Request {
 };
 
 // Runs one pass over the next tokens of each request. Throws what Model::evaluate() throws; the
-// requests can then be evaluated again.
+// pass can then be repeated.
 void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled);
 
 }  // namespace gpt2

@@ -18,8 +18,8 @@ void Scheduler::submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Re
 }
 
 void Scheduler::begin(const Entry& entry) {
-  // A session whose call was aborted may have been given its next one.
-  failAborted();
+  // The session of a cancelled request may have received its next request already.
+  failCancelled();
   endDone();
   Request& request = *entry.request;
   try {
@@ -46,8 +46,8 @@ void Scheduler::begin(const Entry& entry) {
   entry.onEnd(request);
 }
 
-// The flag of a request that is alone stops its pass: one that others have joined meanwhile is done
-// again. Otherwise a request that is stopped ends after the pass.
+// A request that is alone can cancel its pass; if others have joined meanwhile, the pass is
+// repeated for them. In company, a cancelled request ends after the pass.
 void Scheduler::postPass() {
   if (passIsPosted_) return;
   worker_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
@@ -57,19 +57,19 @@ void Scheduler::postPass() {
 
 void Scheduler::pass(const CancelFlag& cancelled) {
   passIsPosted_ = false;
-  failAborted();
+  failCancelled();
   endDone();
   std::vector<Request*> requests;
   try {
     requests = nextPass();
     if (!cancelled && !requests.empty()) evaluate(*model_, requests, &cancelled);
   } catch (const Error& error) {
-    // What was stopped is done again, for those that remain.
+    // A cancelled pass is repeated for the requests that remain.
     if (std::string_view(error.code()) != code::kAborted) failAll(requests);
   } catch (...) {
     failAll(requests);
   }
-  failAborted();
+  failCancelled();
   endDone();
   if (entries_.empty()) return;
   try {
@@ -90,30 +90,30 @@ void Scheduler::failAll(const std::vector<Request*>& requests) noexcept {
 }
 
 std::vector<Request*> Scheduler::nextPass() {
-  std::vector<Request*> few;
-  int64_t fewTokens = 0;
-  Request* many = nullptr;
+  std::vector<Request*> decoding;
+  int64_t decodeTokens = 0;
+  Request* prefilling = nullptr;
   auto leftOut = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     const int64_t count = entry->request->pending();
     if (count > ForwardPass::kMaxDecodeTokens) {
-      if (many == nullptr) many = entry->request.get();
-    } else if (fewTokens + count <= ForwardPass::kMaxBatchTokens) {
-      few.push_back(entry->request.get());
-      fewTokens += count;
+      if (prefilling == nullptr) prefilling = entry->request.get();
+    } else if (decodeTokens + count <= ForwardPass::kMaxBatchTokens) {
+      decoding.push_back(entry->request.get());
+      decodeTokens += count;
     } else if (leftOut == entries_.end()) {
       leftOut = entry;
     }
   }
-  const bool isManysTurn = many != nullptr && (few.empty() || lastWasFew_);
-  lastWasFew_ = !isManysTurn;
-  if (isManysTurn) return {many};
-  // Those that did not fit come first next time.
+  const bool prefills = prefilling != nullptr && (decoding.empty() || lastPassDecoded_);
+  lastPassDecoded_ = !prefills;
+  if (prefills) return {prefilling};
+  // The requests that did not fit come first in the next pass.
   if (leftOut != entries_.end()) std::rotate(entries_.begin(), leftOut, entries_.end());
-  return few;
+  return decoding;
 }
 
-void Scheduler::failAborted() {
+void Scheduler::failCancelled() {
   for (Entry& entry : entries_) {
     if (entry.request->failure() || entry.request->isFinished()) continue;
     try {

@@ -12,19 +12,20 @@
 
 namespace gpt2 {
 
-// Carries out the requests on one model, all that are there at the same time: a pass evaluates the
-// few tokens that each has to go on with (as many as fit a slice, in turns), or a slice of the
-// first one that has many. Between two passes the worker does the jobs that have come meanwhile.
+// Runs the requests on one model concurrently, pass by pass. A pass either decodes (the few pending
+// tokens of every request that is decoding, as many requests as fit one pass, in turns) or prefills
+// (part of the prompt of the first request that has a long one). The two kinds take turns. Between
+// passes, the worker runs the jobs posted meanwhile.
 class Scheduler {
  public:
   Scheduler(std::shared_ptr<Model> model, WorkerThread& worker);
 
   Model& model() const noexcept { return *model_; }
 
-  // Hears, on the worker thread, that a request has ended: request.failure() says how.
+  // Receives a request that has ended, on the worker thread; request.failure() tells how.
   using OnEnd = std::function<void(Request&)>;
-  // From any thread; one request at a time for a session. Throws DISPOSED when the worker takes no
-  // more. The scheduler must be there until the worker has ended.
+  // From any thread; at most one request at a time for a session. Throws DISPOSED when the worker
+  // accepts no more jobs, and std::bad_alloc. The scheduler must outlive the worker's last job.
   void submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request, OnEnd onEnd);
 
  private:
@@ -34,22 +35,23 @@ class Scheduler {
     OnEnd onEnd;
   };
 
-  // All of these on the worker thread.
+  // All on the worker thread.
   void begin(const Entry& entry);
   void postPass();
   void pass(const CancelFlag& cancelled);
   std::vector<Request*> nextPass();
-  // With the exception at hand: these requests, or if there are none, all.
+  // Fails these requests, or all if there are none, with the exception being handled.
   void failAll(const std::vector<Request*>& requests) noexcept;
-  // Those that are finished or have failed.
+  // Fails the requests whose flag is set.
+  void failCancelled();
+  // Removes the requests that are finished or have failed.
   void endDone();
-  void failAborted();
 
   std::shared_ptr<Model> model_;
   WorkerThread& worker_;
-  std::deque<Entry> entries_;  // in the order they came
+  std::deque<Entry> entries_;  // in the order of submission
   bool passIsPosted_ = false;
-  bool lastWasFew_ = false;
+  bool lastPassDecoded_ = false;
 };
 
 }  // namespace gpt2

@@ -12,7 +12,7 @@ namespace gpt2 {
 
 namespace {
 
-// Likeliest first; of equals, the lower id, so that the order is one on every machine.
+// By logit, descending; then by id, ascending, so that the order is the same on every machine.
 template <typename Candidate>
 bool likelier(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
@@ -22,20 +22,20 @@ bool likelier(const Candidate& a, const Candidate& b) {
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options), state_(options.seed) {}
 
-// One 64-bit state, so every seed is a good one.
+// With 64 bits of state, every seed is as good as any other.
 double Sampler::nextUniform() {
   state_ += kSplitMixStep;
   return static_cast<double>(splitMix(state_) >> 11U) * 0x1p-53;
 }
 
-// Brings the `count` likeliest candidates to the front, in order.
+// Moves the `count` likeliest candidates to the front, in order.
 void Sampler::orderLikeliest(size_t count) {
   const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
   std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier<Candidate>);
 }
 
-// How many of the likeliest candidates it takes for their probabilities to reach topP of `total`.
-// Orders no more of them than needed: the nucleus is a few tokens of 50,257 as a rule.
+// The number of likeliest candidates whose probabilities reach topP × `total`. Orders no more of
+// them than needed: the nucleus usually has a few of the 50,257 tokens.
 size_t Sampler::countForTopP(double total) {
   constexpr size_t kFirst = 64;
   constexpr size_t kGrowth = 8;
@@ -52,7 +52,7 @@ size_t Sampler::countForTopP(double total) {
   }
 }
 
-// Leaves the candidates that top-k and then top-p leave: p is a share of what k left.
+// Reduces the candidates by top-k, then by top-p, where p is a share of what top-k leaves.
 void Sampler::choose(const float* logits) {
   candidates_.resize(weights_.size());
   for (size_t i = 0; i < candidates_.size(); ++i) {
@@ -75,10 +75,10 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
   if (!areFinite(logits, count)) {
     throw Error(
         code::kNotFinite,
-        "the model's logits are not all finite numbers, so no token can be drawn from them");
+        "the model's logits are not all finite numbers, so no token can be sampled from them");
   }
   const double scale = 1 / options_.temperature;
-  if (scale > std::numeric_limits<float>::max()) {  // temperature 0, or as good as 0
+  if (scale > std::numeric_limits<float>::max()) {  // a temperature of 0, or close to it
     const float* best = std::find(logits, logits + vocabSize, largest(logits, count));
     return static_cast<uint32_t>(best - logits);
   }
@@ -94,13 +94,13 @@ uint32_t Sampler::sample(const float* logits, size_t vocabSize) {
   return candidates_[draw(chosen_)].token;
 }
 
-// An index, each as likely as its weight says. Blocks are added up first, which the processor does
-// on many numbers at once; taking away number by number is left for one of them.
+// An index, drawn in proportion to the weights. Whole blocks are summed first, with SIMD; only the
+// block that holds the result is searched number by number.
 size_t Sampler::draw(const std::vector<float>& weights) {
   constexpr size_t kBlock = 512;
   blockSums_.clear();
   double total = 0;
-  size_t lastBlock = 0;  // with a weight
+  size_t lastBlock = 0;  // the last with a positive weight
   for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
     const size_t count = std::min(kBlock, weights.size() - begin);
     blockSums_.push_back(sumInDouble(&weights[begin], static_cast<int64_t>(count)));
@@ -112,7 +112,7 @@ size_t Sampler::draw(const std::vector<float>& weights) {
   while (block < lastBlock && remaining >= blockSums_[block]) {
     remaining -= blockSums_[block++];
   }
-  size_t lastWeighted = 0;  // for what rounding leaves over
+  size_t lastWeighted = 0;  // the result if rounding leaves a remainder
   const size_t end = std::min((block + 1) * kBlock, weights.size());
   for (size_t i = block * kBlock; i < end; ++i) {
     if (weights[i] > 0) lastWeighted = i;

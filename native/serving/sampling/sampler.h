@@ -7,18 +7,18 @@
 namespace gpt2 {
 
 struct SamplingOptions {
-  double temperature = 1;  // 0: always the likeliest token
-  int64_t topK = 0;        // only the k likeliest; 0: all
-  double topP = 1;         // only the fewest likeliest whose probabilities reach p; 1: all
+  double temperature = 1;  // 0: greedy
+  int64_t topK = 0;        // sample from the k likeliest tokens; 0: from all
+  double topP = 1;         // from the smallest set whose probabilities sum to p; 1: from all
   uint64_t seed = 0;
 };
 
-// Draws tokens from logits. Same seed and same logits: same tokens.
+// Samples tokens from logits. The same seed and the same logits give the same tokens.
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
-  // logits: [vocabulary]. Throws NOT_FINITE when they hold no distribution.
+  // logits: [vocabulary]. Throws NOT_FINITE if one is infinite or NaN.
   uint32_t sample(const float* logits, size_t vocabSize);
 
  private:
@@ -34,9 +34,9 @@ class Sampler {
 
   SamplingOptions options_;
   uint64_t state_;
-  std::vector<float> weights_;  // by token
+  std::vector<float> weights_;  // the probability of each token
   std::vector<Candidate> candidates_;
-  std::vector<float> chosen_;  // the weights of the candidates
+  std::vector<float> chosen_;  // the probabilities of the candidates
   std::vector<double> blockSums_;
 };
 
