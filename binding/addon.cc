@@ -34,7 +34,7 @@ void stopWorkers(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  // Else the first model would end the process by an illegal instruction.
+  // Otherwise the first model would end the process with an illegal instruction.
   if (const std::string missing = missingInstructionSets(); !missing.empty()) {
     throw toJavaScript(env,
                        Error(code::kAddonMismatch, "it was built for a processor with " + missing +

@@ -4,7 +4,7 @@
 
 namespace gpt2::binding {
 
-// inspectGguf(path) → Promise<GgufDescription>, see lib/addon.ts
+// inspectGguf(path) → Promise<GgufDescription>, see lib/native/types.ts
 Napi::Value inspectGguf(const Napi::CallbackInfo& info);
 
 }  // namespace gpt2::binding

@@ -38,7 +38,7 @@ struct RunningModel {
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // openModel(path, options, cancellation) → Promise<ModelObject>
+  // openModel(path, options, logger, cancellation) → Promise<ModelObject>
   static Napi::Value open(const Napi::CallbackInfo& info);
 
   explicit ModelObject(const Napi::CallbackInfo& info);

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../test/carry_out.h"
+#include "../test/run_requests.h"
 #include "base/error.h"
 #include "memory_file.h"
 #include "model/model.h"

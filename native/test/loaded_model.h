@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "carry_out.h"
 #include "model/model.h"
+#include "run_requests.h"
 #include "temporary_file.h"
 
 namespace gpt2::test {

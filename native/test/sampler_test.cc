@@ -45,7 +45,7 @@ std::vector<int> countDraws(const std::vector<float>& logits, const SamplingOpti
   return counts;
 }
 
-// The ids that come up in so many draws: with probabilities of 1 % and more, all that can.
+// The ids that occur in enough draws for every id with a probability of 1 % or more.
 std::set<size_t> drawn(const std::vector<float>& logits, const SamplingOptions& sampling,
                        int draws = 2000) {
   const std::vector<int> counts = countDraws(logits, sampling, draws);
@@ -58,7 +58,8 @@ std::set<size_t> drawn(const std::vector<float>& logits, const SamplingOptions& 
 
 using Ids = std::set<size_t>;
 
-// Every frequency within five standard deviations of a binomial count; ids of probability 0 never.
+// Every frequency is within five standard deviations of a binomial count; ids of probability 0
+// never occur.
 void checkFrequencies(const std::vector<int>& counts, const std::vector<double>& expected) {
   int draws = 0;
   for (const int count : counts) draws += count;
@@ -77,7 +78,7 @@ TEST(greedyTakesTheLargest) {
   CHECK_EQUAL(greedy({42}), 0U);
 }
 
-TEST(greedyTakesTheLowestIdOfEquals) {
+TEST(greedyTakesTheLowestIdOfEqualLogits) {
   CHECK_EQUAL(greedy({1, 3, 3, 3}), 1U);
   CHECK_EQUAL(greedy({0, 0, 0}), 0U);
   CHECK_EQUAL(greedy({-1, -0.0F, 0.0F}), 1U);
@@ -100,7 +101,7 @@ TEST(aVocabularyOfOneHasOneToken) {
   }
 }
 
-// With 2^k equal logits the drawn id is the upper k bits of the generator's output. Seed 0 of
+// With 2^k equal logits, the sampled id is the upper k bits of the generator's output. Seed 0 of
 // SplitMix64 gives e220a8397b1dcdaf, 6e789e6aa1b965f4, 06c45d188009454f (Vigna's splitmix64.c).
 TEST(drawsFromSplitMix64) {
   const std::vector<float> logits(1U << 20U, 0.5F);
@@ -147,7 +148,7 @@ TEST(frequenciesFollowTheSoftmax) {
                    probabilities);
 }
 
-// Softmax of logits / T, worked here with exponentials of the quotients.
+// The expected softmax of logits / T is computed directly.
 TEST(frequenciesFollowTheTemperature) {
   const std::vector<float> logits{1.5F, -0.5F, 0.25F, 2, 900 - 899.5F};
   for (const double temperature : {0.3, 0.7, 2.5}) {
@@ -160,12 +161,12 @@ TEST(frequenciesFollowTheTemperature) {
   }
 }
 
-TEST(frequenciesAreThoseOfWhatIsLeft) {
-  // Of .5 .3 .2 the two likeliest are .625 and .375.
+TEST(frequenciesFollowTheRemainingCandidates) {
+  // The two likeliest of .5, .3, .2 have .625 and .375 of their sum.
   const std::vector<float> logits = logarithms({0.2, 0.5, 0.3});
   checkFrequencies(countDraws(logits, options(1, 2, 1, 3), 100000), {0, 0.625, 0.375});
   checkFrequencies(countDraws(logits, options(1, 0, 0.7, 4), 100000), {0, 0.625, 0.375});
-  // Temperature ½ squares the weights before: .25 .09 .04 of .38; p .9 then takes two.
+  // Temperature ½ squares the weights first: .25, .09, .04 of .38. Then p = .9 keeps two.
   checkFrequencies(countDraws(logits, options(0.5, 0, 0.85, 6), 100000), {0, 25. / 34, 9. / 34});
 }
 
@@ -177,7 +178,7 @@ TEST(largeLogitsDoNotOverflow) {
   checkFrequencies(countDraws({-100, 100}, options(1e6, 0, 1, 8), 100000), {0.49995, 0.50005});
 }
 
-// Their reciprocals are not finite.
+// The reciprocals of these temperatures are not finite.
 TEST(temperaturesNextToZeroAreGreedy) {
   const std::vector<float> logits{1, 5, 2, 3};
   for (const double temperature : {1e-300, 5e-309, 1e-310, 5e-324}) {
@@ -188,7 +189,7 @@ TEST(temperaturesNextToZeroAreGreedy) {
 
 TEST(topKKeepsTheLikeliest) {
   const std::vector<float> logits{1, 3, 2, 3, 0};
-  CHECK(drawn(logits, options(3, 1, 1, 1)) == Ids{1});  // of the equals the lower id
+  CHECK(drawn(logits, options(3, 1, 1, 1)) == Ids{1});  // of equal logits, the lower id
   CHECK((drawn(logits, options(3, 2, 1, 1)) == Ids{1, 3}));
   CHECK((drawn(logits, options(3, 3, 1, 1)) == Ids{1, 2, 3}));
   CHECK((drawn(logits, options(3, 4, 1, 1)) == Ids{0, 1, 2, 3}));
@@ -196,7 +197,8 @@ TEST(topKKeepsTheLikeliest) {
   for (const int64_t k : {0, 5, 6, 50257}) CHECK(drawn(logits, options(3, k, 1, 1)) == all);
 }
 
-// .5, .3, .2: the sums are .5, .8, 1. A nucleus is the fewest tokens whose sum reaches p.
+// The cumulative sums of .5, .3, .2 are .5, .8, 1. A nucleus is the smallest set whose sum reaches
+// p.
 TEST(topPKeepsTheNucleus) {
   const std::vector<float> logits = logarithms({0.2, 0.5, 0.3});
   for (const double p : {0.0, 0.01, 0.3, 0.4999})
@@ -209,7 +211,7 @@ TEST(topPKeepsTheNucleus) {
   }
 }
 
-// Four equal logits are exactly ¼ each: a sum that equals p is enough.
+// Four equal logits have a probability of exactly ¼ each. A sum equal to p suffices.
 TEST(topPIsReachedByEquality) {
   const std::vector<float> logits(4, 1.25F);
   CHECK(drawn(logits, options(1, 0, 0.25, 2)) == Ids{0});
@@ -218,7 +220,7 @@ TEST(topPIsReachedByEquality) {
   CHECK((drawn(logits, options(1, 0, 0.7501, 2)) == Ids{0, 1, 2, 3}));
 }
 
-// p is a share of what k left: of .4 .3 .2 .1, two are left at 4/7 and 3/7, and 4/7 reaches .55.
+// p is a share of what top-k keeps: of .4, .3, .2, .1, it keeps 4/7 and 3/7, and 4/7 reaches .55.
 TEST(topPComesAfterTopK) {
   const std::vector<float> logits = logarithms({0.1, 0.2, 0.3, 0.4});
   CHECK(drawn(logits, options(1, 2, 0.55, 2)) == Ids{3});
@@ -226,10 +228,10 @@ TEST(topPComesAfterTopK) {
   CHECK((drawn(logits, options(1, 0, 0.55, 2)) == Ids{2, 3}));
 }
 
-// Nuclei of more than the few tokens that are put in order first.
-TEST(aNucleusMayBeLarge) {
+// Nuclei larger than the number of tokens that is sorted first.
+TEST(keepsALargeNucleus) {
   const std::vector<float> uniform(50257, 0);
-  // The fewest of 50257 equals that reach half: 25129 of them, and of equals the lower ids.
+  // Half of 50257 equal tokens is reached by 25129 of them, those with the lowest ids.
   Sampler sampler(options(1, 0, 0.5, 12));
   uint32_t largest = 0;
   for (int i = 0; i < 50; ++i) {
@@ -238,7 +240,7 @@ TEST(aNucleusMayBeLarge) {
   CHECK(largest < 25129);
   CHECK(largest > 20000);  // all of 50 fair draws below it: (20000/25129)^50, about 1e-5
 
-  // Around the numbers of tokens that are put in order at a time.
+  // Around the numbers of tokens that are sorted at a time.
   for (const size_t count : {63U, 64U, 65U, 511U, 512U, 513U}) {
     const std::vector<float> logits(600, 0);
     const std::set<size_t> ids =
@@ -248,12 +250,12 @@ TEST(aNucleusMayBeLarge) {
 }
 
 TEST(frequenciesOfALargeVocabularyFollowTheSoftmax) {
-  // As likely as they are numbered, and the last thousand not at all.
+  // Each token is as likely as its number; the last thousand have probability 0.
   constexpr size_t kLikely = 2000;
   std::vector<float> logits(kLikely + 1000, -1e30F);
   for (size_t i = 0; i < kLikely; ++i) logits[i] = std::log(static_cast<float>(i + 1));
   const std::vector<int> counts = countDraws(logits, options(1, 0, 1, 11), 20000);
-  // By hundreds: the sum of the numbers from first + 1 to first + 100.
+  // In hundreds: the sum of the numbers from first + 1 to first + 100.
   std::vector<int> hundreds(logits.size() / 100);
   std::vector<double> expected(hundreds.size());
   constexpr double kTotal = kLikely * (kLikely + 1) / 2.0;
@@ -276,7 +278,7 @@ TEST(aSamplerServesSeveralVocabularies) {
   CHECK(most > 500);
 }
 
-TEST(rejectsWhatIsNotFinite) {
+TEST(rejectsLogitsThatAreNotFinite) {
   for (const float bad : {kNan, -kNan, kInfinity, -kInfinity}) {
     for (const size_t at : {0U, 1U, 2U}) {
       std::vector<float> logits{1, 2, 3};

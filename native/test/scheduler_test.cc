@@ -1,4 +1,4 @@
-// Requests that come together share passes, give what they give alone, and do not harm each other.
+// Concurrent requests share passes, return the same results as alone, and do not affect each other.
 
 #include "serving/scheduler.h"
 
@@ -40,7 +40,7 @@ const ReferenceModel& reference() {
   return model;
 }
 
-// A model, its worker, and the requests' ends.
+// A model and its worker. Collects the outcome of each request.
 class Service {
  public:
   explicit Service(const std::string& bytes, const ModelOptions& options = cpuOptions(2))
@@ -53,7 +53,7 @@ class Service {
   WorkerThread& worker() { return worker_; }
   std::shared_ptr<Session> newSession() { return model_->createSession(); }
 
-  // What a request has come to, once it has ended.
+  // The outcome of a request. Complete once `ended` is set.
   struct Call {
     std::shared_ptr<CancelFlag> cancelled = std::make_shared<CancelFlag>(false);
     std::vector<uint32_t> drawn;
@@ -84,7 +84,7 @@ class Service {
                                                 }));
   }
 
-  // Holds the worker until the returned promise is set, so that what is submitted meanwhile begins
+  // Blocks the worker until the returned promise is set, so that requests submitted meanwhile begin
   // together.
   std::promise<void> hold() {
     std::promise<void> go;
@@ -129,8 +129,8 @@ gpt2::GenerateOptions drawing(int64_t maxTokens, uint64_t seed) {
 
 }  // namespace
 
-// To the bit: what is drawn from one seed, and logits.
-TEST(togetherTheyGiveWhatTheyGiveAlone) {
+// To the bit: tokens sampled from one seed, and logits.
+TEST(concurrentRequestsReturnTheSameBitsAsAlone) {
   for (const OperatorSet operators : {OperatorSet::kFused, OperatorSet::kStock}) {
     for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
       ModelOptions options = cpuOptions(operators == OperatorSet::kFused ? 2 : 1);
@@ -138,8 +138,8 @@ TEST(togetherTheyGiveWhatTheyGiveAlone) {
       Service service(fileOf(type), options);
       constexpr size_t kCount = 9;
       const auto start = [&](size_t i) {
-        // Prompts from one token to more than a slice; of the evaluations, one shares its passes
-        // and one has a token too many for that.
+        // Prompts from one token to more than one pass. Of the evaluations, one can share passes
+        // and one has a token too many.
         const auto few = static_cast<size_t>(gpt2::ForwardPass::kMaxDecodeTokens);
         const size_t length = i == 2 ? few : i == 5 ? few + 1 : 1 + i * i * 4;
         const std::vector<uint32_t> prompt = randomTokens(length, kVocabulary, i);
@@ -166,7 +166,7 @@ TEST(togetherTheyGiveWhatTheyGiveAlone) {
   }
 }
 
-TEST(moreTokensThanAPassTakes) {
+TEST(runsMoreTokensThanFitOnePass) {
   Service service(fileOf(GGML_TYPE_F32));
   std::promise<void> go = service.hold();
   std::vector<Service::CallPtr> calls;
@@ -184,12 +184,12 @@ TEST(moreTokensThanAPassTakes) {
   }
 }
 
-// More generations than a pass takes: none is left behind.
+// More generations than fit one pass: none starves.
 TEST(manyGenerationsTakeTurns) {
   Service service(fileOf(GGML_TYPE_F32));
   constexpr size_t kCount = 300;
   constexpr size_t kTokens = 3;
-  std::vector<size_t> order;  // how many tokens the call has that hears one
+  std::vector<size_t> order;  // the number of tokens of the call that receives one
   std::promise<void> go = service.hold();
   std::vector<Service::CallPtr> calls;
   for (size_t i = 0; i < kCount; ++i) {
@@ -204,8 +204,8 @@ TEST(manyGenerationsTakeTurns) {
   CHECK_EQUAL(std::count(order.begin(), firstThird, 1U), static_cast<std::ptrdiff_t>(kCount));
 }
 
-// The tokens of generations that began together come in turns, one each per pass.
-TEST(generationsGoOnSideBySide) {
+// Generations that begin together receive one token each per pass.
+TEST(generationsAdvanceTogether) {
   Service service(fileOf(GGML_TYPE_F32));
   std::vector<size_t> order;
   std::promise<void> go = service.hold();
@@ -219,8 +219,8 @@ TEST(generationsGoOnSideBySide) {
   CHECK(order == (std::vector<size_t>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
 }
 
-// Who has few tokens waits for a slice of a long prompt at most.
-TEST(aShortCallDoesNotWaitForALongOne) {
+// A request with a few tokens waits for at most one pass of a long prompt.
+TEST(aShortRequestDoesNotWaitForALongOne) {
   Service service(fileOf(GGML_TYPE_F32));
   std::mutex mutex;
   std::vector<std::string> order;
@@ -236,7 +236,7 @@ TEST(aShortCallDoesNotWaitForALongOne) {
   CHECK(order == (std::vector<std::string>{"short", "long"}));
 }
 
-TEST(anAbortedOneLeavesTheOthers) {
+TEST(aCancelledRequestLeavesTheOthersRunning) {
   Service service(fileOf(GGML_TYPE_F32));
   const auto expected = service.generate(service.newSession(), 0, {7}, greedy(30));
   expected->wait();
@@ -255,8 +255,8 @@ TEST(anAbortedOneLeavesTheOthers) {
   CHECK(other->drawn == expected->drawn);
 }
 
-// Whose flag is set before its turn comes is not begun.
-TEST(oneThatIsAbortedBeforehandDoesNothing) {
+// A request whose flag is set before its turn does not begin.
+TEST(aRequestCancelledBeforeItsTurnDoesNothing) {
   Service service(fileOf(GGML_TYPE_F32));
   const auto session = service.newSession();
   std::promise<void> go = service.hold();
@@ -268,9 +268,9 @@ TEST(oneThatIsAbortedBeforehandDoesNothing) {
   CHECK_EQUAL(session->length(), 0);
 }
 
-TEST(anErrorOfOneIsNoneOfTheOthers) {
+TEST(anErrorFailsOneRequestOnly) {
   ReferenceModel broken = reference();
-  // At position 5 nothing is a number.
+  // At position 5 every logit is NaN.
   auto& positions = broken.tensor("position_embd.weight");
   positions.values[5 * positions.in] = std::nan("");
   broken.encode("position_embd.weight", GGML_TYPE_F32);
@@ -292,8 +292,9 @@ TEST(anErrorOfOneIsNoneOfTheOthers) {
   CHECK(fine->drawn == expected->drawn);
 }
 
-// A caller that has aborted does not wait for the end: its session may have the next call at once.
-TEST(anAbortedSessionTakesTheNextCall) {
+// A caller does not wait for a cancelled request to end: its session can receive the next one at
+// once.
+TEST(aSessionTakesTheNextRequestAfterACancelledOne) {
   Service service(fileOf(GGML_TYPE_F32));
   const std::vector<uint32_t> prompt = randomTokens(40, kVocabulary, 3);
   const auto expected = service.generate(service.newSession(), 0, prompt, greedy(20));
@@ -319,7 +320,7 @@ TEST(anAbortedSessionTakesTheNextCall) {
   }
 }
 
-TEST(twoOnOneSessionAreRefused) {
+TEST(rejectsTwoRequestsOnOneSession) {
   Service service(fileOf(GGML_TYPE_F32));
   const auto session = service.newSession();
   std::promise<void> go = service.hold();
@@ -333,7 +334,7 @@ TEST(twoOnOneSessionAreRefused) {
   CHECK_EQUAL(second->failure, std::string(code::kInternal));
 }
 
-TEST(stoppingTheWorkerEndsThemAll) {
+TEST(stoppingTheWorkerEndsAllRequests) {
   for (const size_t count : {1U, 5U}) {
     Service service(fileOf(GGML_TYPE_F32));
     std::promise<void> reached;
@@ -358,8 +359,8 @@ TEST(stoppingTheWorkerEndsThemAll) {
   }
 }
 
-// Calls come and are aborted from several threads at once.
-TEST(manyCallersAtOnce) {
+// Several threads submit and cancel requests at once.
+TEST(manyThreadsSubmitAtOnce) {
   Service service(fileOf(GGML_TYPE_F32));
   const auto expected = service.generate(service.newSession(), 0, {1, 2}, greedy(12));
   expected->wait();

@@ -17,26 +17,26 @@ namespace {
 
 std::shared_ptr<CancelFlag> makeFlag() { return std::make_shared<CancelFlag>(false); }
 
-// Jobs must not throw, so they note what they see and the test checks it after join().
+// Jobs must not throw, so they record what they see, and the test checks it after join().
 struct Gate {
   std::promise<void> opened;
   std::promise<void> reached;
 
-  // For a job: says that it runs, and waits for the test.
+  // Called by a job: signals that it runs, then waits for the test.
   void pass() {
     reached.set_value();
     opened.get_future().wait();
   }
 };
 
-// Does not stop the worker, as join() would; ctest's time limit ends a test that hangs here.
+// Unlike join(), does not stop the worker. A hang ends at ctest's time limit.
 void waitUntilEnded(const WorkerThread& worker) {
   while (!worker.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 }  // namespace
 
-TEST(runsJobsInTheOrderTheyCame) {
+TEST(runsJobsInTheOrderOfPosting) {
   std::vector<int> order;
   std::promise<void> done;
   WorkerThread worker;
@@ -85,7 +85,7 @@ TEST(runsJobsFromSeveralThreads) {
   CHECK_EQUAL(count, 1000);
 }
 
-TEST(givesEachJobItsOwnFlag) {
+TEST(passesEachJobItsOwnFlag) {
   const auto set = makeFlag();
   const auto unset = makeFlag();
   *set = true;
@@ -152,7 +152,7 @@ TEST(runsTheLastFunctionAfterAllJobsAndOnce) {
     lastThread = std::this_thread::get_id();
     order.push_back(2);
   });
-  worker.stop([&] { order.push_back(3); });  // not the first call: never runs
+  worker.stop([&] { order.push_back(3); });  // the second call: never runs
   gate.opened.set_value();
   worker.join();
   CHECK(order == (std::vector<int>{0, 1, 2}));
@@ -177,7 +177,7 @@ TEST(postAfterStopThrows) {
   CHECK(!ran);
 }
 
-TEST(closeLetsTheJobsThatAreThereRun) {
+TEST(closeRunsTheJobsAlreadyPosted) {
   Gate gate;
   std::vector<bool> seen;
   const std::vector<std::shared_ptr<CancelFlag>> flags{makeFlag(), makeFlag()};
@@ -197,7 +197,7 @@ TEST(closeLetsTheJobsThatAreThereRun) {
 
 TEST(closeEndsAnIdleWorker) {
   WorkerThread worker;
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits for jobs
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // so that it waits for jobs
   CHECK(!worker.ended());
   worker.close();
   worker.close();
@@ -223,7 +223,7 @@ TEST(stopAfterCloseSetsTheFlags) {
   CHECK(!lastRan);
 }
 
-TEST(itHasEndedWhenTheLastFunctionHas) {
+TEST(endsAfterTheLastFunction) {
   Gate job;
   Gate last;
   WorkerThread worker;
@@ -238,7 +238,7 @@ TEST(itHasEndedWhenTheLastFunctionHas) {
   waitUntilEnded(worker);
 }
 
-TEST(releasedObjectsGoAfterTheJobsBefore) {
+TEST(destroysReleasedObjectsAfterEarlierJobs) {
   Gate gate;
   std::vector<int> order;
   std::thread::id jobThread;
@@ -262,9 +262,9 @@ TEST(releasedObjectsGoAfterTheJobsBefore) {
   CHECK(goneOn == jobThread);
 }
 
-// Not even where the worker is done with them before release() returns to its caller: most
-// compilers let an argument live to the end of the whole expression.
-TEST(releasedObjectsNeverGoOnTheCallersThread) {
+// Even if the worker has finished with an object before release() returns: most compilers keep an
+// argument alive until the end of the full expression.
+TEST(neverDestroysReleasedObjectsOnTheCallersThread) {
   std::promise<void> done;
   std::thread::id goneOn;
   WorkerThread worker;
@@ -276,7 +276,7 @@ TEST(releasedObjectsNeverGoOnTheCallersThread) {
   CHECK(goneOn != std::this_thread::get_id());
 }
 
-TEST(releasedObjectsThatOthersHoldStay) {
+TEST(keepsReleasedObjectsThatHaveOtherOwners) {
   const auto object = std::make_shared<int>(7);
   WorkerThread worker;
   worker.release(object);
@@ -308,7 +308,7 @@ TEST(aClosedWorkerReleasesAtOnce) {
   CHECK(gone);
 }
 
-TEST(joinStopsAndMayBeCalledAgain) {
+TEST(joinStopsAndCanBeRepeated) {
   WorkerThread worker;
   worker.join();
   worker.join();
@@ -325,8 +325,7 @@ TEST(aDestroyedWorkerCancelsAndWaits) {
     WorkerThread worker;
     worker.post(flag, [&](const CancelFlag& cancelled) {
       reached.set_value();
-      // Ends only once the destructor has set the flag; ctest's time limit ends a test that hangs
-      // here.
+      // Ends when the destructor has set the flag. A hang ends at ctest's time limit.
       while (!cancelled) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       sawCancel = true;
     });
@@ -337,6 +336,6 @@ TEST(aDestroyedWorkerCancelsAndWaits) {
   CHECK(secondRan);
 }
 
-TEST(aWorkerMayBeDestroyedAtOnce) {
+TEST(aWorkerCanBeDestroyedAtOnce) {
   for (int i = 0; i < 100; ++i) const WorkerThread worker;
 }

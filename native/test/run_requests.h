@@ -12,7 +12,7 @@
 namespace gpt2::test {
 
 // Runs a single request to its end, batch by batch.
-inline void carryOut(Model& model, Request& request, const CancelFlag* cancelled = nullptr) {
+inline void runToCompletion(Model& model, Request& request, const CancelFlag* cancelled = nullptr) {
   request.begin();
   while (!request.isFinished()) {
     evaluate(model, {&request}, cancelled);
@@ -32,7 +32,7 @@ inline std::vector<float> evaluate(Model& model, Session& session, int64_t keep,
   const auto vocabSize = static_cast<size_t>(model.weights().hyperparameters().vocabSize);
   std::vector<float> logits(positions.size() * vocabSize);
   EvaluateRequest request(model, unowned(session), keep, tokens, positions, logits.data());
-  carryOut(model, request, cancelled);
+  runToCompletion(model, request, cancelled);
   return logits;
 }
 
@@ -41,7 +41,7 @@ inline Generation generate(Model& model, Session& session, int64_t keep,
                            GenerateRequest::OnToken onToken,
                            const CancelFlag* cancelled = nullptr) {
   GenerateRequest request(model, unowned(session), keep, prompt, options, std::move(onToken));
-  carryOut(model, request, cancelled);
+  runToCompletion(model, request, cancelled);
   return request.generation();
 }
 
