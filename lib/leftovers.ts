@@ -2,11 +2,12 @@
 //
 // A lock of the operating system, which ends with its process, marks the files that a living process uses:
 // - NAME.gguf.PID.NUMBER.tmp, a GGUF file being written, is locked itself (native/io/output_file.cc).
-// - created-RANDOM, a folder of createModel, is in use while the file created-RANDOM.lock beside it is locked.
+// - created-RANDOM, a folder of createModel, is in use while the empty file created-RANDOM.lock beside it is locked. The
+//   lock file is created before the folder and removed after it: a folder without one belongs to somebody else.
 // On a file system without locks, no file counts as a leftover.
 //
-// The small temporary files of the hub's cache (`temporaryName`) exist for milliseconds and have no lock. They are
-// leftovers once they are a day old and no process on this machine has the id in their name.
+// The small temporary files of the hub's cache (`temporaryName`) exist for milliseconds and have no lock. They count as
+// leftovers when they are a day old and no process on this machine has the id in their name.
 
 import type { Stats } from 'node:fs';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
@@ -16,7 +17,7 @@ import { temporaryNamePattern, tryLock, writing } from './files.js';
 /** A file, or a folder with all its files, that no living process needs. */
 export interface Leftover {
   path: string;
-  /** bytes on the disk, of a folder those of its files */
+  /** in bytes; for a folder, the total of its files */
   byteSize: number;
 }
 
@@ -37,7 +38,7 @@ export async function makeTemporaryFolder(parent: string): Promise<TemporaryFold
     const path = join(parent, `created-${Math.random().toString(36).slice(2)}`);
     const lock = lockOf(path);
     const release = await tryLock(lock);
-    if (!release) continue; // a process that looks for leftovers has locked it: try another name
+    if (!release) continue; // locked by a process that looks for leftovers
     const remove = async () => {
       await rm(path, { recursive: true, force: true }).catch(() => {});
       await removeLock(lock, release);
@@ -91,24 +92,24 @@ async function forEachLeftover(
   return leftovers;
 }
 
-const createdName = /^(created-[A-Za-z0-9]+)(\.lock)?$/;
-const unfinishedName = /^(.+)\.\d+\.\d+\.tmp$/;
+const createdLockName = /^(created-[A-Za-z0-9]+)\.lock$/;
+const unfinishedName = /^(.+)\.\d+\.\d+\.tmp$/s;
 
 /** The paths that may be leftovers, by their names. */
-async function candidates(folder: string, target: string | undefined): Promise<Set<string>> {
-  const found = new Set<string>();
+async function candidates(folder: string, target: string | undefined): Promise<string[]> {
+  const found: string[] = [];
   for (const name of (await readdir(folder).catch(() => [])).sort()) {
-    const created = createdName.exec(name)?.[1];
+    const created = createdLockName.exec(name)?.[1];
     const whole = unfinishedName.exec(name)?.[1];
-    if (target === undefined && created !== undefined) found.add(join(folder, created));
+    if (target === undefined && created !== undefined) found.push(join(folder, created));
     if (target === undefined ? whole?.endsWith('.gguf') : whole === target) {
-      found.add(join(folder, name));
+      found.push(join(folder, name));
     }
   }
   return found;
 }
 
-/** The file whose lock a living process holds while it needs the path. */
+/** The file that a living process keeps locked while it needs the path. */
 function lockOf(path: string): string {
   return path.endsWith('.tmp') ? path : `${path}.lock`;
 }
@@ -120,18 +121,18 @@ function lockOf(path: string): string {
 async function ifUnused(path: string, work: () => Promise<number>): Promise<number | undefined> {
   const lock = lockOf(path);
   const before = await stateOf(lock);
-  if (lock === path && !before?.isFile()) return undefined;
+  if (!before?.isFile() || (lock !== path && before.size > 0)) return undefined;
   const release = await tryLock(lock);
   if (!release) return undefined;
   try {
     // A second lock is granted only where locks have no effect.
     const second = await tryLock(lock);
     second?.();
-    const isSame = lock !== path || (await stateOf(lock))?.ino === before?.ino;
+    const isSame = lock !== path || (await stateOf(lock))?.ino === before.ino;
     return !second && isSame && (await stateOf(path)) ? await work() : undefined;
   } finally {
-    // Locking creates the file if it does not exist.
-    const isOwn = (await stateOf(lock))?.ino !== before?.ino;
+    // Locking created the file if another process removed it in the meantime.
+    const isOwn = (await stateOf(lock))?.ino !== before.ino;
     if (isOwn || !(await stateOf(path))) await removeLock(lock, release);
     else release();
   }

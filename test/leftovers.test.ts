@@ -191,6 +191,32 @@ describe.runIf(process.platform !== 'win32').each([...calls, ['convert()', toTar
   },
 );
 
+test.runIf(process.platform !== 'win32')(
+  'the leftover of a target with a line break in its name is removed',
+  async () => {
+    const target = join(cacheDir, 'two\nlines.gguf');
+    writeFileSync(`${target}.123.456.tmp`, 'unfinished');
+    await convert(fixtureFolder('odd-heads'), target);
+    expect(readdirSync(cacheDir)).toEqual(['two\nlines.gguf']);
+  },
+);
+
+test('a folder that createModel did not make is kept, whatever its name', async () => {
+  const names = ['created-2024', 'created-photos', 'created-photos.lock'];
+  for (const folder of ['created-2024', 'created-photos']) {
+    mkdirSync(join(cacheDir, folder));
+    writeFileSync(join(cacheDir, folder, 'mine'), 'mine');
+  }
+  writeFileSync(join(cacheDir, 'created-photos.lock'), 'mine'); // the lock files of createModel are empty
+  expect((await gpt2('list')).stdout).toBe('');
+  await gpt2('rm');
+  await (await createModel(small, { cacheDir, threads: 1 })).dispose();
+  expect(readdirSync(cacheDir).sort()).toEqual(names);
+  for (const folder of ['created-2024', 'created-photos']) {
+    expect(readdirSync(join(cacheDir, folder))).toEqual(['mine']);
+  }
+});
+
 test('files with other names are kept', async () => {
   const names = ['notes.tmp', 'a.123.456.tmp', 'created-by-me', 'created.gguf', 'x.gguf.tmp'];
   for (const name of names) writeFileSync(join(cacheDir, name), 'mine');
