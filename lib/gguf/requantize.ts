@@ -18,6 +18,8 @@ import { isQuantized, type WeightType } from './tensor-types.js';
 
 // The size of "GGUF", the version and the two counts.
 const metadataStart = 24;
+// Causal masks, which some converters copied from Hugging Face's checkpoints. They are not weights.
+const maskBuffer = /^(transformer\.)?(h|blk)\.\d+\.attn\.(bias|masked_bias)$/;
 
 /**
  * Writes a GGUF file of a GPT-2, which may be split, as a single file with another weight type. All other metadata is
@@ -43,9 +45,9 @@ export async function requantize(
   const files: InputFile[] = [];
   try {
     for (const path of description.parts) files.push(await InputFile.open(path, signal));
-    const tensors = description.tensors.map((tensor) =>
-      planTensor(files[tensor.part] as InputFile, tensor, type, layerCount),
-    );
+    const tensors = description.tensors
+      .filter(({ name }) => !maskBuffer.test(name))
+      .map((tensor) => planTensor(files[tensor.part] as InputFile, tensor, type, layerCount));
     const changes = new Map([['general.file_type', fileTypeNumber(tensors, type)]]);
     if (tensors.some((tensor) => isQuantized(tensor.type))) {
       changes.set('general.quantization_version', 2);

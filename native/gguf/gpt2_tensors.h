@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace gpt2 {
 
@@ -97,5 +98,9 @@ constexpr size_t moduleCount(ModulePlace place) {
 // outside the layers.
 std::string weightName(const Gpt2Module& module, int64_t layer = 0);
 std::string biasName(const Gpt2Module& module, int64_t layer = 0);
+
+// Whether a tensor is a causal mask, which old versions of Hugging Face's GPT-2 stored as a buffer
+// and some converters copied: "h.7.attn.bias", "blk.7.attn.masked_bias". It is not a weight.
+bool isMaskBuffer(std::string_view name);
 
 }  // namespace gpt2

@@ -105,7 +105,7 @@ Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,
   head_.weight = matrix(headIsTied_ ? modules::kTokenEmbedding : modules::kHead);
 
   for (const TensorInfo* tensor : files_->tensors()) {
-    if (used_.count(tensor->name) == 0) {
+    if (used_.count(tensor->name) == 0 && !isMaskBuffer(tensor->name)) {
       throw Error(code::kUnsupportedModel, tensor->file->path() + ": it holds the tensor \"" +
                                                tensor->name +
                                                "\", which is not part of a GPT-2 of " +
@@ -190,7 +190,7 @@ LayerNorm Weights::norm(const Gpt2Module& module, int64_t layer) {
 void Weights::countParameters() {
   std::map<ggml_type, size_t> bytesOfType;
   for (const TensorInfo* tensor : files_->tensors()) {
-    if (absentBiases_.count(tensor->name) != 0) continue;
+    if (used_.count(tensor->name) == 0 || absentBiases_.count(tensor->name) != 0) continue;
     parameterCount_ += tensor->shape[0] * tensor->shape[1];
     if (tensor->dimensionCount > 1) bytesOfType[tensor->type] += tensor->byteSize;
   }

@@ -142,11 +142,42 @@ TEST(rejectsOtherArchitectures) {
 
 // Settings that would change the computation must not be ignored.
 TEST(rejectsUnknownSettings) {
-  for (const std::string key :
-       {"gpt2.rope.freq_base", "gpt2.attention.scale", "gpt2.use_parallel_residual", "gpt2.",
-        "gpt2.context_length2", "gpt2.attention.sliding_window"}) {
+  for (const std::string key : {"gpt2.rope.freq_base", "gpt2.use_parallel_residual", "gpt2.",
+                                "gpt2.context_length2", "gpt2.attention.sliding_window"}) {
     checkRefused(with(key, number(1U)), code::kUnsupportedModel, "\"" + key + "\"");
   }
+}
+
+TEST(acceptsSettingsThatDescribeGpt2) {
+  const auto boolean = [](bool value) { return Value{7, std::string(1, value ? '\1' : '\0')}; };
+  const auto scale = [](double value) { return with("gpt2.attention.scale", {12, raw(value)}); };
+  checkAccepted(with("gpt2.attention.causal", boolean(true)));
+  checkAccepted(with("gpt2.use_parallel_residual", boolean(false)));
+  checkAccepted(with("gpt2.attention.scale", number(0.57735026919F)));  // 1 ÷ √3
+  checkAccepted(scale(0.577350));
+  checkAccepted(scale(0));
+  for (const std::string key :
+       {"expert_count", "expert_used_count", "rope.dimension_count", "leading_dense_block_count"}) {
+    checkAccepted(with("gpt2." + key, number(0U)));
+    checkRefused(with("gpt2." + key, number(2U)), code::kUnsupportedModel,
+                 "\"gpt2." + key + "\" to 2");
+  }
+  checkAccepted(with("gpt2.attention.max_alibi_bias", number(0.0F)));
+  checkAccepted(with("gpt2.attention.sliding_window", number(0U)));
+  checkAccepted(with("gpt2.logit_scale", number(1.0F)));
+  checkAccepted(with("gpt2.rope.scaling.type", text("none")));
+
+  checkRefused(with("gpt2.attention.causal", boolean(false)), code::kUnsupportedModel,
+               "\"gpt2.attention.causal\" to 0");
+  checkRefused(with("gpt2.use_parallel_residual", boolean(true)), code::kUnsupportedModel,
+               "\"gpt2.use_parallel_residual\" to 1");
+  checkRefused(with("gpt2.logit_scale", number(0.5F)), code::kUnsupportedModel, "to 0.5");
+  checkRefused(with("gpt2.rope.scaling.type", text("yarn")), code::kUnsupportedModel, "\"yarn\"");
+  for (const double wrong : {1.0, 0.5773, 0.125, -0.57735026919}) {
+    checkRefused(scale(wrong), code::kUnsupportedModel, "gpt2.attention.scale to be 0.57735,");
+  }
+  checkRefused(scale(std::nan("")), code::kUnsupportedModel, "gpt2.attention.scale");
+  checkRefused(with("gpt2.attention.scale", text("0.5")), code::kUnsupportedModel, "\"0.5\"");
 }
 
 TEST(rejectsSettingsThatGpt2DoesNotHave) {
@@ -286,6 +317,22 @@ TEST(rejectsSurplusTensors) {
   for (const std::string name : {"blk.0.attn_q.weight", "rope_freqs.weight", "output.bias",
                                  "blk.2.attn_norm.weight", "blk.0.ffn_gate.weight", "x"}) {
     checkRefused(Draft().add(name, 24, 24, GGML_TYPE_F32), code::kUnsupportedModel,
+                 "\"" + name + "\"");
+  }
+}
+
+TEST(leavesOutCausalMasks) {
+  for (const std::string name :
+       {"h.0.attn.bias", "blk.1.attn.bias", "h.1.attn.masked_bias", "transformer.h.12.attn.bias"}) {
+    const Draft draft = Draft().add(name, 48, 48, GGML_TYPE_F32);
+    checkAccepted(draft);
+    LoadedModel plain(Draft().bytes());
+    CHECK_EQUAL(LoadedModel(draft.bytes())->weights().parameterCount(),
+                plain->weights().parameterCount());
+  }
+  for (const std::string name : {"h..attn.bias", "h.x.attn.bias", "x.0.attn.bias", "h.0.attn.bia",
+                                 "h.0.attn.bias.weight", "h.0.attn"}) {
+    checkRefused(Draft().add(name, 48, 48, GGML_TYPE_F32), code::kUnsupportedModel,
                  "\"" + name + "\"");
   }
 }
