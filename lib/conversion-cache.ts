@@ -8,7 +8,7 @@ import {
 } from './checkpoint/checkpoint-files.js';
 import { type ConvertOptions, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
-import { fileError } from './files.js';
+import { reading } from './files.js';
 import type { WeightType } from './gguf/tensor-types.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
@@ -64,36 +64,35 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
+// With the type, the hash and the temporary name's end, a name stays below the 255 bytes that file systems allow.
+const maxNameBytes = 128;
+
+/** The longest prefix of a name with at most `maxNameBytes` bytes of UTF-8. */
+function shortened(name: string): string {
+  const { read } = new TextEncoder().encodeInto(name, new Uint8Array(maxNameBytes));
+  return name.slice(0, read);
+}
+
 /** A name that depends on the checkpoint's path, the sizes and times of its files, the type and the format. */
 async function cacheName(
   { path, name: ownName }: LocalModel,
   type: WeightType | undefined,
 ): Promise<string> {
-  const real = await realpath(path);
+  const real = await reading(path, async () => await realpath(path));
   const { folder, weights, isTensorflow } = await findCheckpointFiles(path);
-  const data = isTensorflow ? tensorflowData(await namesIn(folder), weights[0] as string) : [];
+  const names = isTensorflow ? await reading(folder, async () => await readdir(folder)) : [];
+  const data = isTensorflow ? tensorflowData(names, weights[0] as string) : [];
   const required = [...weights, ...data];
   const states: string[] = [];
   // One after the other, so that the error always names the first of several missing files.
   for (const name of [...required, ...companionFiles]) {
-    try {
-      const { size, mtimeNs } = await stat(join(folder, name), { bigint: true });
-      states.push(`${name} ${size} ${mtimeNs}`);
-    } catch (error) {
-      if (required.includes(name)) {
-        throw fileError(join(folder, name), error as NodeJS.ErrnoException);
-      }
-      states.push(`${name} absent`);
-    }
+    const file = join(folder, name);
+    const found = reading(file, async () => await stat(file, { bigint: true }));
+    const state = await (required.includes(name) ? found : found.catch(() => undefined));
+    states.push(state ? `${name} ${state.size} ${state.mtimeNs}` : `${name} absent`);
   }
   const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
   const { createHash } = require('node:crypto'); // loading it takes 5 ms, and only checkpoints need it
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
-  return `${ownName ?? basename(real)}-${type ?? 'own'}-${hash}.gguf`;
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  return await readdir(folder).catch((error) => {
-    throw fileError(folder, error);
-  });
+  return `${ownName ?? shortened(basename(real))}-${type ?? 'own'}-${hash}.gguf`;
 }

@@ -8,7 +8,7 @@ import type { NativeFile } from './native/types.js';
 
 /** The error for a file that cannot be read: FILE_NOT_FOUND or FILE_UNREADABLE. */
 export function fileError(path: string, error: NodeJS.ErrnoException): Gpt2Error {
-  // ERR_INVALID_ARG_VALUE: a path with a zero byte, which no file can have.
+  // ERR_INVALID_ARG_VALUE: the path contains a zero byte, so no file can have it.
   const missing = ['ENOENT', 'ENOTDIR', 'ERR_INVALID_ARG_VALUE'].includes(error.code ?? '');
   return new Gpt2Error(
     missing ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE',
@@ -26,6 +26,15 @@ export function writeError(path: string, error: unknown): Gpt2Error {
   });
 }
 
+/** Runs a step that reads. An error of the file system becomes FILE_NOT_FOUND or FILE_UNREADABLE. */
+export async function reading<T>(path: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    throw fileError(path, error as NodeJS.ErrnoException);
+  }
+}
+
 /** Runs a step that writes. An error of the file system becomes FILE_UNWRITABLE. */
 export async function writing<T>(path: string, step: () => Promise<T>): Promise<T> {
   try {
@@ -35,13 +44,13 @@ export async function writing<T>(path: string, step: () => Promise<T>): Promise<
   }
 }
 
-/** A name for a file until it is complete, with this process's id in it. Every call returns another name. */
+/** Returns a name for a file that is not complete yet. It contains this process's id, and every call returns a new one. */
 export function temporaryName(path: string): string {
   const random = Math.random().toString(36).slice(2);
   return `${path}.${process.pid}.${random}.tmp`;
 }
 
-/** Matches the names that `temporaryName` returns. Its group is the process's id. */
+/** Matches the names that `temporaryName` returns. Group 1 is the process's id. */
 export const temporaryNamePattern = /\.(\d+)\.[0-9a-z]+\.tmp$/;
 
 /**
@@ -68,12 +77,12 @@ export async function writeWhole(path: string, text: string): Promise<void> {
 }
 
 /**
- * Checks that a file system has space for so many bytes, so that work which would fill the disk is not begun.
+ * Checks that the file system of a folder has this many bytes free, so that work that would fill the disk is not begun.
  *
  * @throws FILE_UNWRITABLE
  */
 export async function requireSpace(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
+  const { bavail, bsize } = await writing(folder, async () => await statfs(folder));
   if (bytes <= bavail * bsize) return;
   throw new Gpt2Error(
     'FILE_UNWRITABLE',

@@ -13,6 +13,7 @@ import {
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
 import { Gpt2Error } from './errors.js';
+import { reading } from './files.js';
 import { sizeWithParts } from './gguf/gguf-parts.js';
 import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { Model } from './model.js';
@@ -110,7 +111,7 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   const log = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
     const opened = await addon().openModel(path, nativeOptions, log, cancellation);
-    if (signal?.aborted) await opened.dispose(); // the call has rejected already
+    if (signal?.aborted) await opened.dispose(); // the call has rejected, so nothing else disposes it
     return opened;
   });
   try {
@@ -167,7 +168,8 @@ export async function findModelFile(
   const { type, threads, signal, onProgress } = options;
   if (source !== undefined) checkString('the model', source);
   const model = await findModel(source, options);
-  const found = await unlessAborted(signal, stat(model.path));
+  const statOf = async (path: string) => await reading(path, async () => await stat(path));
+  const found = await unlessAborted(signal, statOf(model.path));
   if (found.isFile() && !(await isCheckpointFile(model.path, signal))) {
     return { path: model.path, size: await sizeWithParts(model.path, found.size) };
   }
@@ -180,5 +182,5 @@ export async function findModelFile(
     signal,
     onProgress,
   });
-  return { path, size: (await stat(path)).size };
+  return { path, size: (await statOf(path)).size };
 }

@@ -810,6 +810,19 @@ describe('the cache', () => {
     await expectGolden(folder, 'odd-heads', { cacheDir });
   });
 
+  test.each([
+    ['ASCII', 'n'.repeat(250)],
+    ['multi-byte', '💥ü'.repeat(40)],
+  ])('holds the conversion of a folder with a long %s name', async (_, name) => {
+    const long = join(freshFolder(root), name);
+    renameSync(folder, long);
+    folder = long;
+    expect(await stages()).toEqual(['convert', 'load']);
+    expect(await stages()).toEqual(['load']);
+    const [file] = readdirSync(cacheDir) as [string];
+    expect(name.startsWith(file.slice(0, file.indexOf('-own-')))).toBe(true);
+  });
+
   test('holds one conversion per type', async () => {
     for (const type of ['f32', 'q8_0', 'f16'] as const) {
       expect(await stages({ type })).toEqual(['convert', 'load']);

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { fileError, readJsonObject } from '../files.js';
+import { reading, readJsonObject } from '../files.js';
 import { InputFile } from '../input-file.js';
 import { pytorchStarts } from './pytorch.js';
 
@@ -59,11 +59,14 @@ async function startOf(path: string, signal: AbortSignal | undefined): Promise<s
   }
 }
 
-/** Finds the files of a checkpoint, given its folder or the file with its weights. */
+/**
+ * Finds the files of a checkpoint.
+ *
+ * @param source the folder or the file with the weights
+ * @throws FILE_NOT_FOUND, FILE_UNREADABLE, INVALID_FILE, INVALID_ARGUMENT if the weights are ambiguous
+ */
 export async function findCheckpointFiles(source: string): Promise<CheckpointFiles> {
-  const found = await stat(source).catch((error) => {
-    throw fileError(source, error);
-  });
+  const found = await reading(source, async () => await stat(source));
   if (!found.isDirectory()) {
     const name = basename(source);
     return {
@@ -72,9 +75,7 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
       isTensorflow: tensorflowIndex.test(name),
     };
   }
-  const names = await readdir(source).catch((error) => {
-    throw fileError(source, error);
-  });
+  const names = await reading(source, async () => await readdir(source));
   const choice = chooseWeights(source, names);
   if (!choice) {
     throw new Gpt2Error(
