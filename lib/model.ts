@@ -132,7 +132,8 @@ export class Model implements AsyncDisposable {
     this.checkAlive();
     const { signal } = generationSettings('generate', options);
     using stop = new LinkedSignal(signal);
-    const running = prompts.map(async (prompt) => {
+    // Array.from() visits the holes of a sparse array too, which are invalid prompts.
+    const running = Array.from(prompts, async (prompt) => {
       try {
         return await this.#generate(prompt, { ...options, signal: stop.signal });
       } catch (error) {
@@ -141,7 +142,7 @@ export class Model implements AsyncDisposable {
       }
     });
     await Promise.allSettled(running);
-    stop.signal.throwIfAborted(); // throws the first failure in time
+    stop.signal.throwIfAborted(); // throws the reason: the failure that happened first
     return await Promise.all(running);
   }
 

@@ -448,6 +448,9 @@ describe('a list of prompts', () => {
   test('fails as a whole if one of them does', async () => {
     await failure('TOKEN_OUT_OF_RANGE', () => model.generate([[1], [509]]));
     await failure('INVALID_ARGUMENT', () => model.generate([[1], []]));
+    const sparse: number[][] = [[1]];
+    sparse[2] = [2];
+    await failure('INVALID_ARGUMENT', () => model.generate(sparse));
   });
 });
 
