@@ -1,9 +1,10 @@
 // The gpt2 command: its stdout, stderr and exit codes.
 
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { withProgressBar } from '../dist/cli/terminal.js';
 import { loadModel, version } from '../dist/index.js';
 import { writeTextCheckpoint } from './checkpoint-folder.js';
 import { argmax, fixtureFolder, readGolden } from './golden.js';
@@ -281,6 +282,52 @@ describe('gpt2 quantize', () => {
     const { stderr, exitCode } = await gpt2(['quantize', fixtureFolder('wide'), 'x.gguf']);
     expect(exitCode).toBe(2);
     expect(stderr).toContain('--type');
+  });
+});
+
+describe('a terminal', () => {
+  const isTTY = process.stderr.isTTY;
+  afterEach(() => {
+    process.stderr.isTTY = isTTY;
+    vi.restoreAllMocks();
+  });
+
+  test('shows one line of progress, whose end a shorter line overwrites', async () => {
+    process.stderr.isTTY = true;
+    let line = '';
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      for (const part of String(text).split('\r').slice(1)) line = part + line.slice(part.length);
+      return true;
+    });
+    const shown: string[] = [];
+    await withProgressBar(async (onProgress) => {
+      for (const stage of ['download', 'convert', 'load'] as const) {
+        for (const done of [10, 9, 0]) {
+          onProgress({ stage, done, total: 10 });
+          shown.push(line.replaceAll(/[█░]+/g, '').trimEnd());
+        }
+      }
+    });
+    expect(shown).toEqual([
+      ...['download  100 %', 'download  90 %', 'download  0 %'],
+      ...['convert  100 %', 'convert  90 %', 'convert  0 %'],
+      ...['convert  0 %', 'convert  0 %', 'convert  0 %'],
+    ]);
+    expect(line.trim()).toBe('');
+  });
+
+  test('receives no control characters from a file', async () => {
+    const target = join(folder, 'controls.gguf');
+    await gpt2(['convert', fixtureFolder('wide'), target]);
+    const bytes = readFileSync(target);
+    const end = bytes.indexOf('blk.0.ffn_up.weight') + 'blk.0.ffn_up.weight'.length;
+    bytes.write('\x1b]0;x\x07', end - 6, 'latin1');
+    writeFileSync(target, bytes);
+    const { stdout } = await gpt2(['inspect', target]);
+    expect(stdout).toContain('blk.0.ffn_up.\\u001b]0;x\\u0007');
+    expect(stdout).not.toMatch(/(?!\n)\p{Cc}/u);
+    const { stderr } = await gpt2(['generate', '-m', 'no/such/\x1b[31mmodel']);
+    expect(stderr).toContain('no/such/\\u001b[31mmodel');
   });
 });
 

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
-import { formatBytes, ProgressBar } from './terminal.js';
+import { formatBytes, withProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;
@@ -30,17 +30,9 @@ async function run(
   { type, threads, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
-  const bar = new ProgressBar();
-  try {
-    await convert(checkpoint, target, {
-      type,
-      threads,
-      offline,
-      onProgress: (progress) => bar.show(progress),
-    });
-  } finally {
-    bar.clear();
-  }
+  await withProgressBar((onProgress) =>
+    convert(checkpoint, target, { type, threads, offline, onProgress }),
+  );
   const { size } = await stat(target);
   const seconds = (performance.now() - start) / 1000;
   process.stdout.write(

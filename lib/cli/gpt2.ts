@@ -13,6 +13,7 @@ import { logitsCommand } from './logits-command.js';
 import { pullCommand } from './pull-command.js';
 import { quantizeCommand } from './quantize-command.js';
 import { rmCommand } from './rm-command.js';
+import { withoutControls } from './terminal.js';
 
 const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
 
@@ -58,7 +59,7 @@ async function main(): Promise<number> {
       return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;
     }
     if (!(error instanceof Gpt2Error)) throw error;
-    process.stderr.write(`gpt2: ${error.message} [${error.code}]\n`);
+    process.stderr.write(withoutControls(`gpt2: ${error.message} [${error.code}]\n`));
     return error.code === 'INVALID_ARGUMENT' ? exitCodes.usage : exitCodes.failure;
   }
 }

@@ -3,7 +3,7 @@ import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription } from '../native/types.js';
 import { findFile, modelForms, noteDefaultModel, offlineOption } from './model-options.js';
-import { formatBytes } from './terminal.js';
+import { formatBytes, withoutControls } from './terminal.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -58,7 +58,7 @@ function toText(
     0,
   );
   lines.push('', `${tensors.length} tensors, ${parameters.toLocaleString('en')} numbers`);
-  return `${lines.join('\n')}\n`;
+  return withoutControls(`${lines.join('\n')}\n`);
 }
 
 function valueText(value: GgufDescription['metadata'][number][1]): string {

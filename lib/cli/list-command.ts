@@ -7,9 +7,11 @@ import { formatBytes } from './terminal.js';
 
 export function listCommand(): Command {
   return new Command('list')
+    .summary('Print the models of the hub in the cache, their conversions, and leftovers.')
     .description(
-      `Print the models of the hub that are in the cache and the conversions made from them.
-Files that a killed process left behind are listed after them (with --json: on stderr).`,
+      `Print the models of the hub in the cache and the conversions made from them.
+
+The leftovers of killed processes are printed after them (with --json, on stderr).`,
     )
     .option('--cache-dir <folder>', 'the folder of the conversions')
     .option('--json', 'print the models as JSON on stdout')
@@ -26,7 +28,7 @@ async function run({ cacheDir, json }: { cacheDir?: string; json?: boolean }): P
   const leftovers = await listLeftovers(conversionFolder);
   if (leftovers.length === 0) return;
   const lines = [
-    'left behind by killed processes ("gpt2 rm" removes it):',
+    'left behind by killed processes (removed by "gpt2 rm"):',
     ...leftovers.map(({ path, byteSize }) => `  ${path}  ${formatBytes(byteSize)}`),
   ];
   (json ? process.stderr : process.stdout).write(`${lines.join('\n')}\n`);
@@ -34,10 +36,10 @@ async function run({ cacheDir, json }: { cacheDir?: string; json?: boolean }): P
 
 function linesOf(model: CachedModel): string[] {
   const { repository, commit, revisions, byteSize, hasWeights, conversions } = model;
-  const what = [revisions.join(', '), commit.slice(0, 12), formatBytes(byteSize)];
-  if (!hasWeights) what.push('without its weights: the download was interrupted');
+  const details = [revisions.join(', '), commit.slice(0, 12), formatBytes(byteSize)];
+  if (!hasWeights) details.push('without its weights: the download was interrupted');
   return [
-    `${repository}  ${what.filter((part) => part !== '').join('  ')}`,
+    `${repository}  ${details.filter((part) => part !== '').join('  ')}`,
     ...conversions.map(({ path, byteSize: bytes }) => `  ${basename(path)}  ${formatBytes(bytes)}`),
   ];
 }

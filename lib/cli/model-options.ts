@@ -4,8 +4,7 @@ import { weightTypes } from '../gguf/tensor-types.js';
 import type { Input } from '../input.js';
 import { findModelFile, type LoadOptions, loadModel } from '../load-model.js';
 import type { Model } from '../model.js';
-import type { LoadProgress } from '../progress.js';
-import { ProgressBar } from './terminal.js';
+import { withProgressBar } from './terminal.js';
 
 export interface ModelFlags {
   model?: string;
@@ -73,33 +72,24 @@ export async function findFile(
   model: string | undefined,
   { offline }: Pick<ModelFlags, 'offline'>,
 ): Promise<string> {
-  const bar = new ProgressBar();
-  const onProgress = (progress: LoadProgress) => bar.show(progress);
-  try {
-    return (await findModelFile(model, defaultCacheFolder(), { offline, onProgress })).path;
-  } finally {
-    bar.clear();
-  }
+  const { path } = await withProgressBar((onProgress) =>
+    findModelFile(model, defaultCacheFolder(), { offline, onProgress }),
+  );
+  return path;
 }
 
 /** Opens the model of the options, with a progress bar on a terminal. */
 export async function openModel(flags: ModelFlags): Promise<Model> {
   const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir, offline } = flags;
-  const bar = new ProgressBar();
-  const options = {
-    ...{ device, threads, contextLength, type, cacheType, mmap, cacheDir, offline },
-    onProgress: (progress: LoadProgress) => bar.show(progress),
-  };
-  try {
-    const opened = await loadModel(model, options);
-    if (model === undefined) noteDefaultModel();
-    return opened;
-  } finally {
-    bar.clear();
-  }
+  const options = { device, threads, contextLength, type, cacheType, mmap, cacheDir, offline };
+  const opened = await withProgressBar((onProgress) =>
+    loadModel(model, { ...options, onProgress }),
+  );
+  if (model === undefined) noteDefaultModel();
+  return opened;
 }
 
-/** Writes to stderr which model is used, and how to use a real one. */
+/** Writes to stderr that the bundled model is used, and how to use a real one. */
 export function noteDefaultModel(): void {
   process.stderr.write(
     `gpt2: no model given; using the small model that comes with the package, which was trained on twenty old books.
@@ -131,7 +121,7 @@ export function parseNumbers(text: string): number[] {
     .map(parseNumber);
 }
 
-/** The input of a command: token ids if given, otherwise the text, which "-" reads from stdin. */
+/** Returns the input of a command: its token ids, or else its text. The text "-" stands for stdin. */
 export async function readInput(text: string | undefined, tokens?: number[]): Promise<Input> {
   if (tokens) return tokens;
   if (text !== '-') return text ?? '';

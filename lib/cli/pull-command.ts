@@ -5,7 +5,7 @@ import { downloadModel } from '../hub/hub-model.js';
 import { isOfflineByDefault } from '../hub/hub-settings.js';
 import { expectModelName } from '../hub/model-name.js';
 import { typeOption } from './model-options.js';
-import { ProgressBar } from './terminal.js';
+import { withProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;
@@ -32,11 +32,6 @@ async function run(text: string, { type, json }: Flags): Promise<void> {
       'Expected the variable HF_HUB_OFFLINE not to be set for a pull',
     );
   }
-  const bar = new ProgressBar();
-  try {
-    const { path } = await downloadModel(name, { type, onProgress: (done) => bar.show(done) });
-    process.stdout.write(json ? `${JSON.stringify({ path })}\n` : `${path}\n`);
-  } finally {
-    bar.clear();
-  }
+  const { path } = await withProgressBar((onProgress) => downloadModel(name, { type, onProgress }));
+  process.stdout.write(json ? `${JSON.stringify({ path })}\n` : `${path}\n`);
 }

@@ -4,7 +4,7 @@ import type { WeightType } from '../gguf/tensor-types.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
-import { formatBytes, ProgressBar } from './terminal.js';
+import { formatBytes, withProgressBar } from './terminal.js';
 
 interface Flags {
   type: WeightType;
@@ -38,17 +38,9 @@ async function run(
   { type, threads, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
-  const bar = new ProgressBar();
-  try {
-    await convert(model, target, {
-      type,
-      threads,
-      offline,
-      onProgress: (progress) => bar.show(progress),
-    });
-  } finally {
-    bar.clear();
-  }
+  await withProgressBar((onProgress) =>
+    convert(model, target, { type, threads, offline, onProgress }),
+  );
   const seconds = (performance.now() - start) / 1000;
   const { byteSize, tensors } = await callNative(undefined, () => addon().inspectGguf(target));
   const shares = new Map<string, Share>();
@@ -66,8 +58,8 @@ async function run(
   const lines = [
     `${target}: ${formatBytes(byteSize)} in ${seconds.toFixed(1)} s`,
     ...matrices.map(({ type: own, byteSize: bytes, tensors: names }) => {
-      const what = names.length > 3 ? `${names.length} matrices` : names.join(', ');
-      return `  ${own.padEnd(6)}${formatBytes(bytes).padStart(8)}  ${what}`;
+      const listed = names.length > 3 ? `${names.length} matrices` : names.join(', ');
+      return `  ${own.padEnd(6)}${formatBytes(bytes).padStart(8)}  ${listed}`;
     }),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);

@@ -6,9 +6,11 @@ import { formatBytes } from './terminal.js';
 
 export function rmCommand(): Command {
   return new Command('rm')
+    .summary('Remove a model of the hub from the cache, and leftovers.')
     .description(
-      `Remove a model of the hub from the cache, with the conversions made from it, and all files that killed
-processes left behind. Without a name, only those files are removed.`,
+      `Remove a model of the hub from the cache, with the conversions made from it.
+
+The leftovers of killed processes are removed too. Without a name, only they are removed.`,
     )
     .argument('[name]', 'as for pull; without @revision all versions are removed')
     .option('--cache-dir <folder>', 'the folder of the conversions')

@@ -3,7 +3,7 @@ import type { LoadProgress } from '../progress.js';
 const width = 30;
 
 /** A progress bar: one line on stderr that is overwritten. Writes nothing if stderr is not a terminal. */
-export class ProgressBar {
+class ProgressBar {
   #shown = '';
 
   show({ stage, done, total }: LoadProgress): void {
@@ -12,14 +12,37 @@ export class ProgressBar {
     const filled = Math.round(share * width);
     const line = `${stage} ${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${Math.floor(share * 100)} %`;
     if (line === this.#shown) return;
+    // The spaces overwrite the end of a longer line.
+    process.stderr.write(`\r${line.padEnd(this.#shown.length)}`);
     this.#shown = line;
-    process.stderr.write(`\r${line}`);
   }
 
   clear(): void {
     if (this.#shown !== '') process.stderr.write(`\r${' '.repeat(this.#shown.length)}\r`);
     this.#shown = '';
   }
+}
+
+/** Calls `work` with an `onProgress` callback that draws a progress bar. Clears the bar when the work has ended. */
+export async function withProgressBar<T>(
+  work: (onProgress: (progress: LoadProgress) => void) => Promise<T>,
+): Promise<T> {
+  const bar = new ProgressBar();
+  try {
+    return await work((progress) => bar.show(progress));
+  } finally {
+    bar.clear();
+  }
+}
+
+/**
+ * Escapes the control characters in a text from a file, except tabs and line breaks. A terminal would execute them.
+ */
+export function withoutControls(text: string): string {
+  return text.replace(
+    /(?![\t\n])\p{Cc}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** A number of bytes as text: three digits and a decimal unit. */
