@@ -1,6 +1,7 @@
 // Checks of the arguments that callers pass. Every error says what was expected and what was received.
 
 import { Gpt2Error } from './errors.js';
+import { completeSignal, isAbortSignal } from './native/abort.js';
 
 /** A value as text for an error message: shortened, and with its type where the text alone does not show it. */
 export function show(value: unknown): string {
@@ -100,10 +101,9 @@ export function checkOneOf<T extends string>(
 }
 
 export function checkSignal(value: unknown): AbortSignal | undefined {
-  if (value !== undefined && !(value instanceof AbortSignal)) {
-    throw invalidArgument('signal to be an AbortSignal', value);
-  }
-  return value;
+  if (value === undefined) return undefined;
+  if (!isAbortSignal(value)) throw invalidArgument('signal to be an AbortSignal', value);
+  return completeSignal(value);
 }
 
 export function checkFunction<T>(name: string, value: T): T {

@@ -6,7 +6,7 @@ import {
   findCheckpointFiles,
   tensorflowData,
 } from './checkpoint/checkpoint-files.js';
-import { type ConvertOptions, convertLocal } from './convert.js';
+import { type ConversionSettings, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
 import type { WeightType } from './gguf/tensor-types.js';
@@ -41,7 +41,7 @@ export function defaultCacheFolder(): string {
 export async function cachedConversion(
   model: LocalModel,
   cacheFolder: string,
-  options: ConvertOptions,
+  options: ConversionSettings,
 ): Promise<string> {
   const name = await unlessAborted(options.signal, cacheName(model, options.type));
   const path = join(cacheFolder, name);

@@ -18,7 +18,7 @@ import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { findModel } from './model-source.js';
-import { unlessAborted } from './native/abort.js';
+import { type AbortSignalLike, unlessAborted } from './native/abort.js';
 import type { TensorType } from './native/types.js';
 import type { LoadProgress } from './progress.js';
 
@@ -30,10 +30,15 @@ export interface ConvertOptions {
   /** Reads models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
   /** Aborts the conversion, which then leaves no file and rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignalLike;
   /** Receives the number of bytes converted so far and the total. */
   onProgress?: (progress: LoadProgress) => void;
 }
+
+/** @internal Checked options. */
+export type ConversionSettings = Omit<ConvertOptions, 'signal'> & {
+  signal?: AbortSignal | undefined;
+};
 
 const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
@@ -64,24 +69,24 @@ export async function convert(
     'signal',
     'onProgress',
   ]);
-  const { type, threads, offline, signal, onProgress } = checked;
+  const { type, threads, offline, onProgress } = checked;
+  const signal = checkSignal(checked.signal);
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (threads !== undefined) checkThreads(threads);
   if (offline !== undefined) checkBoolean('offline', offline);
-  checkSignal(signal);
   checkFunction('onProgress', onProgress);
   signal?.throwIfAborted();
   const model = await findModel(source, { type, offline, signal, onProgress });
   const { dir, base } = parse(resolve(target));
   await unlessAborted(signal, removeLeftovers(dir, base));
-  await convertLocal(model, target, checked);
+  await convertLocal(model, target, { ...checked, signal });
 }
 
 /** Converts a model that is on this machine; as `convert`, with checked options. */
 export async function convertLocal(
   { path: source, name }: LocalModel,
   target: string,
-  options: ConvertOptions,
+  options: ConversionSettings,
 ): Promise<void> {
   const { type, signal } = options;
   if (await unlessAborted(signal, isGgufFile(source, signal))) {

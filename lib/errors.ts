@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /** The kind of an error. A code never changes its meaning; `docs/errors.md` describes each. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
@@ -37,9 +39,17 @@ export type ErrorCode =
 export class Gpt2Error extends Error {
   readonly code: ErrorCode;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.name = 'Gpt2Error';
     this.code = code;
   }
+}
+
+/**
+ * @internal Whether a value is an Error of any realm. Jest and vm contexts have an Error class of their own, and the
+ * errors of the addon and of Node are of another.
+ */
+export function isError(value: unknown): value is Error {
+  return types.isNativeError(value) || value instanceof Error;
 }

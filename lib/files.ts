@@ -1,5 +1,6 @@
 import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { TextDecoder } from 'node:util';
 import { Gpt2Error } from './errors.js';
 import { eventLoopTurn } from './event-loop.js';
 import { addon } from './native/addon.js';

@@ -1,5 +1,5 @@
 import { checkInteger, checkNumber, checkOptions, checkSignal } from './arguments.js';
-import { LinkedSignal } from './native/abort.js';
+import { type AbortSignalLike, LinkedSignal } from './native/abort.js';
 import { callNative } from './native/native-call.js';
 import type {
   NativeCancellation,
@@ -20,7 +20,7 @@ export interface GenerateOptions {
   /** Same seed and input: same text. Default: a random one, which the result contains. */
   seed?: number;
   /** Aborts the call within one token. It then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignalLike;
 }
 
 export interface Generation {
@@ -145,7 +145,7 @@ export async function* streamParts(
   let ended = false;
 
   // Aborted by the caller's signal, and at the end of the loop.
-  using stop = new LinkedSignal(settings.signal);
+  const stop = new LinkedSignal(settings.signal);
   const running = callNative(stop.signal, (cancellation) =>
     run((token) => {
       arrived.push(token);
@@ -181,6 +181,7 @@ export async function* streamParts(
     if (held.length > 0) yield { text: decoder?.end() ?? '', tokens: held };
   } finally {
     stop.abort();
+    stop.unlink();
     await running.catch(() => {});
   }
 }

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { invalidArgument, show } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import type { Tokenizer } from './tokenizer/tokenizer.js';
@@ -26,7 +27,8 @@ export function checkInput(
     const { endOfText } = tokenizer; // throws TOKENIZER_MISSING for a model without one
     return input === '' ? Uint32Array.of(endOfText) : input;
   }
-  if (!Array.isArray(input) && !(input instanceof Uint32Array) && !(input instanceof Int32Array)) {
+  // These checks hold for arrays of any realm, which instanceof does not.
+  if (!Array.isArray(input) && !types.isUint32Array(input) && !types.isInt32Array(input)) {
     throw invalidArgument('text or an array of token ids', input);
   }
   if (input.length > contextLength) {

@@ -12,14 +12,16 @@ import {
 } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
+import type { ConversionSettings } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
 import { sizeWithParts } from './gguf/gguf-parts.js';
 import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { Model } from './model.js';
 import { findModel } from './model-source.js';
-import { unlessAborted } from './native/abort.js';
+import { type AbortSignalLike, unlessAborted } from './native/abort.js';
 import { addon } from './native/addon.js';
+import { nodeGlobal } from './native/globals.js';
 import { callNative } from './native/native-call.js';
 import type { Logger } from './native/types.js';
 import type { LoadProgress } from './progress.js';
@@ -49,7 +51,7 @@ export interface LoadOptions {
   /** Opens models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
   /** Aborts download, conversion and loading. The call then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignalLike;
   /** Receives the progress of each stage, in bytes. */
   onProgress?: (progress: LoadProgress) => void;
   /**
@@ -129,7 +131,8 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
 /** Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
   const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
-  const { threads, contextLength, type, cacheType, offline, signal, onProgress, logger } = options;
+  const { threads, contextLength, type, cacheType, offline, onProgress, logger } = options;
+  const signal = checkSignal(options.signal);
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (threads !== undefined) checkThreads(threads);
   if (contextLength !== undefined) {
@@ -140,10 +143,9 @@ export function checkLoadOptions(options: LoadOptions) {
   checkBoolean('mmap', mmap);
   if (offline !== undefined) checkBoolean('offline', offline);
   checkString('cacheDir', cacheDir);
-  checkSignal(signal);
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
-  return { ...options, device, mmap, cacheDir };
+  return { ...options, device, mmap, cacheDir, signal };
 }
 
 // Node drops an error that a function called by an addon throws, and writes a warning to stderr.
@@ -152,7 +154,7 @@ function withUncaughtErrors(logger: Logger): Logger {
     try {
       logger(line, level);
     } catch (error) {
-      queueMicrotask(() => {
+      nodeGlobal('queueMicrotask')(() => {
         throw error;
       });
     }
@@ -163,7 +165,7 @@ function withUncaughtErrors(logger: Logger): Logger {
 export async function findModelFile(
   source: string | undefined,
   cacheFolder: string,
-  options: Pick<LoadOptions, 'type' | 'threads' | 'offline' | 'signal' | 'onProgress'>,
+  options: ConversionSettings,
 ): Promise<{ path: string; size: number }> {
   const { type, threads, signal, onProgress } = options;
   if (source !== undefined) checkString('the model', source);

@@ -9,6 +9,7 @@ import {
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { LinkedSignal } from './native/abort.js';
+import { asyncDispose } from './native/globals.js';
 import { callNative, callNativeNow } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription } from './native/types.js';
 import { type EvaluateOptions, Session } from './session.js';
@@ -84,8 +85,12 @@ export class Model implements AsyncDisposable {
    */
   async logits(input: Input, options?: EvaluateOptions): Promise<Logits> {
     checkOptions('logits', options, ['positions', 'signal']);
-    using session = this.createSession();
-    return await session.evaluate(input, options);
+    const session = this.createSession();
+    try {
+      return await session.evaluate(input, options);
+    } finally {
+      session.dispose();
+    }
   }
 
   /**
@@ -131,7 +136,7 @@ export class Model implements AsyncDisposable {
   ): Promise<Generation[]> {
     this.checkAlive();
     const { signal } = generationSettings('generate', options);
-    using stop = new LinkedSignal(signal);
+    const stop = new LinkedSignal(signal);
     // Array.from() visits the holes of a sparse array too, which are invalid prompts.
     const running = Array.from(prompts, async (prompt) => {
       try {
@@ -142,13 +147,18 @@ export class Model implements AsyncDisposable {
       }
     });
     await Promise.allSettled(running);
+    stop.unlink();
     stop.signal.throwIfAborted(); // throws the reason: the failure that happened first
     return await Promise.all(running);
   }
 
   async #generate(prompt: Input, options: GenerateOptions | undefined): Promise<Generation> {
-    using session = this.createSession();
-    return await session.generate(prompt, options);
+    const session = this.createSession();
+    try {
+      return await session.generate(prompt, options);
+    } finally {
+      session.dispose();
+    }
   }
 
   /**
@@ -162,8 +172,12 @@ export class Model implements AsyncDisposable {
     prompt: Input,
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
-    using session = this.createSession();
-    yield* session.stream(prompt, options);
+    const session = this.createSession();
+    try {
+      yield* session.stream(prompt, options);
+    } finally {
+      session.dispose();
+    }
   }
 
   /**
@@ -179,7 +193,7 @@ export class Model implements AsyncDisposable {
     return this.#disposing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  [asyncDispose](): Promise<void> {
     return this.dispose();
   }
 

@@ -16,7 +16,8 @@ import {
   type Positions,
   positionIndices,
 } from './logits.js';
-import { LinkedSignal, unlessAborted } from './native/abort.js';
+import { type AbortSignalLike, LinkedSignal, unlessAborted } from './native/abort.js';
+import { dispose } from './native/globals.js';
 import { callNative, callNativeNow } from './native/native-call.js';
 import type { NativeSession } from './native/types.js';
 import { StreamTurn } from './stream-turn.js';
@@ -26,7 +27,7 @@ export interface EvaluateOptions {
   /** The positions to return. Indices count from the first token of this call. Default 'last'. */
   positions?: Positions;
   /** Aborts the call. It then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignalLike;
 }
 
 /** @internal The part of a model that its sessions use. */
@@ -63,7 +64,7 @@ export class Session implements Disposable {
   #finishedStream: StreamTurn | undefined;
   #last: Promise<void> = Promise.resolve();
   // Aborted by dispose(), which stops the running call and the waiting ones.
-  readonly #disposal = new AbortController();
+  readonly #disposal = new LinkedSignal();
 
   /** @internal Use `model.createSession()`. */
   constructor(model: SessionModel, native: NativeSession, tokens: number[] = []) {
@@ -91,8 +92,9 @@ export class Session implements Disposable {
    * const { data } = await session.evaluate([464, 3290], { positions: 'all' }); // 2 × vocabSize
    */
   async evaluate(input: Input, options?: EvaluateOptions): Promise<Logits> {
-    const { positions, signal } = checkOptions('evaluate', options, ['positions', 'signal']);
-    checkSignal(signal);
+    const checked = checkOptions('evaluate', options, ['positions', 'signal']);
+    const { positions } = checked;
+    const signal = checkSignal(checked.signal);
     this.#check();
     const { contextLength, vocabSize } = this.#model.config;
     const given = checkInput(input, this.#model.tokenizer, contextLength);
@@ -151,11 +153,12 @@ export class Session implements Disposable {
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
     const given = this.#checkPrompt(prompt);
-    using stop = new LinkedSignal(settings.signal, this.#disposal.signal);
+    const stop = new LinkedSignal(settings.signal, this.#disposal.signal);
     const { signal } = stop;
-    const release = await this.#turn(signal);
+    let release = () => {};
     let turn: StreamTurn | undefined;
     try {
+      release = await this.#turn(signal);
       this.#check();
       const tokens = await this.#readPrompt(given, signal);
       const keep = this.length;
@@ -188,6 +191,7 @@ export class Session implements Disposable {
       if (this.#finishedStream === turn) this.#finishedStream = undefined;
       if (turn) turn.end();
       else release();
+      stop.unlink();
     }
   }
 
@@ -228,7 +232,7 @@ export class Session implements Disposable {
     this.#native.dispose();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.dispose();
   }
 
@@ -274,14 +278,16 @@ export class Session implements Disposable {
     callSignal: AbortSignal | undefined,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    using stop = new LinkedSignal(callSignal, this.#disposal.signal);
+    const stop = new LinkedSignal(callSignal, this.#disposal.signal);
     const { signal } = stop;
-    const release = await this.#turn(signal);
+    let release = () => {};
     try {
+      release = await this.#turn(signal);
       this.#check();
       return await work(signal);
     } finally {
       release();
+      stop.unlink();
     }
   }
 

@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { show } from '../arguments.js';
 import type { InputFile } from '../input-file.js';
 import { elementBytes, type WeightEntry } from './weight-entry.js';

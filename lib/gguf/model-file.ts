@@ -83,26 +83,25 @@ export async function writeTensors(
   const total = tensors.reduce((sum, { sourceBytes }) => sum + sourceBytes, 0);
   const report = (done: number) => onProgress?.({ stage: 'convert', done, total });
   // An error of the onProgress callback stops the conversion, which rejects with it.
-  using stop = new LinkedSignal(signal);
+  const stop = new LinkedSignal(signal);
   const failures: unknown[] = [];
-  report(0);
-  await callNativeToItsEnd(stop.signal, (cancellation) =>
-    addon().writeGguf(
-      target,
-      header,
-      tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers })),
-      threads,
-      (done) => {
-        try {
-          if (!stop.signal.aborted) report(done);
-        } catch (error) {
-          failures.push(error);
-          stop.abort(error);
-        }
-      },
-      cancellation,
-    ),
-  );
+  const onBytes = (done: number) => {
+    try {
+      if (!stop.signal.aborted) report(done);
+    } catch (error) {
+      failures.push(error);
+      stop.abort(error);
+    }
+  };
+  const sources = tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers }));
+  try {
+    report(0);
+    await callNativeToItsEnd(stop.signal, (cancellation) =>
+      addon().writeGguf(target, header, sources, threads, onBytes, cancellation),
+    );
+  } finally {
+    stop.unlink();
+  }
   if (failures.length > 0) throw failures[0]; // thrown at the last report: the file is complete and stays
 }
 

@@ -1,5 +1,6 @@
 import { show } from '../arguments.js';
-import { Gpt2Error } from '../errors.js';
+import { Gpt2Error, isError } from '../errors.js';
+import { nodeGlobal } from '../native/globals.js';
 import { requestFromHub } from './hub-request.js';
 import { hubEndpoint } from './hub-settings.js';
 import { type ModelName, showModelName } from './model-name.js';
@@ -56,7 +57,7 @@ export async function readHubRepository(
     signal?.throwIfAborted();
     if (error instanceof Gpt2Error) throw error;
     // The package's own errors mean that it could not interpret a response.
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = isError(error) ? error.message : String(error);
     throw new Gpt2Error(
       'HUB_UNAVAILABLE',
       `${hubEndpoint()}: the response about ${showModelName(name)} is malformed (${reason})`,
@@ -93,7 +94,9 @@ function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
             parts.push(part);
           }
           const link = headers.get('link');
-          return new Response(Buffer.concat(parts), { headers: link ? { link } : {} });
+          return new (nodeGlobal('Response'))(Buffer.concat(parts), {
+            headers: link ? { link } : {},
+          });
         },
       },
       signal,

@@ -1,8 +1,11 @@
 // Requests to the hub. Temporary failures are retried, all others become errors of this package.
 
-import { type ErrorCode, Gpt2Error } from '../errors.js';
+import { clearTimeout, setTimeout } from 'node:timers';
+import { URL } from 'node:url';
+import { type ErrorCode, Gpt2Error, isError } from '../errors.js';
 import { LinkedSignal, waitUnlessAborted } from '../native/abort.js';
 import { version } from '../native/addon.js';
+import { nodeGlobal } from '../native/globals.js';
 import { hubEndpoint, hubTimeout, hubToken } from './hub-settings.js';
 
 export interface HubRequest<T> {
@@ -59,7 +62,7 @@ export async function requestFromHub<T>(
   };
   for (;;) {
     signal?.throwIfAborted();
-    using stop = new LinkedSignal(signal);
+    const stop = new LinkedSignal(signal);
     try {
       return await attempt(request, stop, progress);
     } catch (error) {
@@ -71,6 +74,8 @@ export async function requestFromHub<T>(
       const isHopeless = pause > maxPause || (!wasOfUse && isUnknownHost(error));
       if (failures >= maxAttempts || isHopeless) throw unavailable(request.url, error);
       await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
+    } finally {
+      stop.unlink();
     }
   }
 }
@@ -84,7 +89,7 @@ async function attempt<T>(
     headers: { 'user-agent': `gpt2-native/${version}`, ...authorization(url), ...headers?.() },
     signal: stop.signal,
   };
-  const answer = await fromNetwork(stop, () => fetch(url, init));
+  const answer = await fromNetwork(stop, () => nodeGlobal('fetch')(url, init));
   if (!answer.ok && answer.status !== rangeRefused) throw failureOf(url, answer);
   return await read(
     { status: answer.status, headers: answer.headers, body: partsOf(answer, stop) },
@@ -131,16 +136,14 @@ async function fromNetwork<T>(stop: LinkedSignal, step: () => Promise<T>): Promi
 
 /** Whether the host name does not resolve, most often because there is no network. */
 function isUnknownHost({ cause }: Interruption): boolean {
-  const reason = cause instanceof Error ? cause.cause : undefined;
+  const reason = isError(cause) ? cause.cause : undefined;
   return (reason as NodeJS.ErrnoException | undefined)?.code === 'ENOTFOUND';
 }
 
 /** fetch() reports only "fetch failed"; the reason is in the cause. */
 function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error && error.cause.message !== ''
-    ? error.cause.message
-    : error.message;
+  if (!isError(error)) return String(error);
+  return isError(error.cause) && error.cause.message !== '' ? error.cause.message : error.message;
 }
 
 const temporaryStatuses: readonly number[] = [408, 429, 500, 502, 503, 504];

@@ -3,6 +3,7 @@
 
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { URL } from 'node:url';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 

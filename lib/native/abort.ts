@@ -1,4 +1,75 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { NodeAbortController, nodeGlobal } from './globals.js';
+
+/**
+ * An AbortSignal: of this or another realm, or of a polyfill. It is declared by its members, since not every program
+ * has the types of Node or of the DOM.
+ */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  /** Default: a DOMException named AbortError. */
+  readonly reason?: unknown;
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** @internal */
+export function isAbortSignal(value: unknown): value is AbortSignalLike {
+  const signal = value as Partial<AbortSignalLike> | null | undefined;
+  return (
+    typeof signal === 'object' &&
+    typeof signal?.aborted === 'boolean' &&
+    typeof signal.addEventListener === 'function' &&
+    typeof signal.removeEventListener === 'function'
+  );
+}
+
+const completed = new WeakMap<AbortSignalLike, AbortSignal>();
+
+/** @internal The signal itself, or with `reason` and `throwIfAborted`, which older polyfills lack. */
+export function completeSignal(signal: AbortSignalLike): AbortSignal {
+  const { throwIfAborted } = signal as Partial<AbortSignal>;
+  if (typeof throwIfAborted === 'function' && 'reason' in signal) return signal as AbortSignal;
+  let whole = completed.get(signal);
+  if (!whole) {
+    whole = new CompletedSignal(signal) as unknown as AbortSignal;
+    completed.set(signal, whole);
+  }
+  return whole;
+}
+
+class CompletedSignal implements AbortSignalLike {
+  readonly #signal: AbortSignalLike;
+  #reason: unknown;
+
+  constructor(signal: AbortSignalLike) {
+    this.#signal = signal;
+  }
+
+  get aborted(): boolean {
+    return this.#signal.aborted;
+  }
+
+  get reason(): unknown {
+    if (!this.aborted) return undefined;
+    this.#reason ??=
+      this.#signal.reason ??
+      new (nodeGlobal('DOMException'))('This operation was aborted', 'AbortError');
+    return this.#reason;
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason;
+  }
+
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void {
+    this.#signal.addEventListener(type, listener, options);
+  }
+
+  removeEventListener(type: 'abort', listener: () => void): void {
+    this.#signal.removeEventListener(type, listener);
+  }
+}
 
 /** Waits. If the signal is aborted first, throws its reason. */
 export async function waitUnlessAborted(
@@ -64,18 +135,18 @@ export function onAbort(signal: AbortSignal, action: () => void): () => void {
 }
 
 /**
- * A signal that is aborted with any of several others, or by `abort()`. Disposing it unlinks it from the others.
+ * A signal that is aborted with any of several others, or by `abort()`. `unlink()` unlinks it from the others.
  * (AbortSignal.any() leaves 300 bytes per call in signals that outlive it, in Node 22.)
  */
-export class LinkedSignal implements Disposable {
-  readonly #controller = new AbortController();
-  readonly #unlink: (() => void)[] = [];
+export class LinkedSignal {
+  readonly #controller = new NodeAbortController();
+  readonly #links: (() => void)[] = [];
 
   constructor(...others: (AbortSignal | undefined)[]) {
     for (const other of others) {
       if (!other) continue;
       if (other.aborted) this.abort(other.reason);
-      else this.#unlink.push(onAbort(other, () => this.abort(other.reason)));
+      else this.#links.push(onAbort(other, () => this.abort(other.reason)));
     }
   }
 
@@ -87,7 +158,7 @@ export class LinkedSignal implements Disposable {
     this.#controller.abort(reason);
   }
 
-  [Symbol.dispose](): void {
-    for (const unlink of this.#unlink) unlink();
+  unlink(): void {
+    for (const unlink of this.#links) unlink();
   }
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Gpt2Error } from '../errors.js';
+import { Gpt2Error, isError } from '../errors.js';
 import type { Addon } from './types.js';
 
 const root = join(__dirname, '..', '..');
@@ -19,12 +19,7 @@ let loadedAddon: Addon | undefined;
  * @throws ADDON_MISSING, ADDON_MISMATCH
  */
 export function addon(): Addon {
-  if (!loadedAddon) {
-    const loaded = load();
-    // process.exit() unloads what running threads use, so they stop first.
-    process.on('exit', () => loaded.stopWorkers());
-    loadedAddon = loaded;
-  }
+  loadedAddon ??= load();
   return loadedAddon;
 }
 
@@ -33,7 +28,7 @@ function load(): Addon {
   try {
     loaded = require(path);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = isError(cause) ? cause.message : String(cause);
     throw new Gpt2Error(
       isNativeError(cause) && cause.code === 'ADDON_MISMATCH' ? cause.code : 'ADDON_MISSING',
       `The compiled addon for ${process.platform}-${process.arch} could not be loaded from ${path}: ${reason}\n` +
@@ -53,5 +48,5 @@ function load(): Addon {
 
 /** Whether an error has a code, as all errors of the addon have. */
 export function isNativeError(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+  return isError(error) && typeof (error as { code?: unknown }).code === 'string';
 }

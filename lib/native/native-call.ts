@@ -1,6 +1,6 @@
 // Calls of the addon, with errors as Gpt2Error and an AbortSignal for cancellation.
 
-import { type ErrorCode, Gpt2Error } from '../errors.js';
+import { type ErrorCode, Gpt2Error, isError } from '../errors.js';
 import { onAbort, unlessAborted } from './abort.js';
 import { addon, isNativeError } from './addon.js';
 import type { NativeCancellation } from './types.js';
@@ -56,7 +56,7 @@ function toGpt2Error(error: unknown): Gpt2Error {
   if (error instanceof Gpt2Error) return error; // the addon could not be loaded
   if (!isNativeError(error)) {
     // node-addon-api turns a C++ exception into an Error with the exception's text.
-    const isOutOfMemory = error instanceof Error && error.message === 'std::bad_alloc';
+    const isOutOfMemory = isError(error) && error.message === 'std::bad_alloc';
     return isOutOfMemory
       ? new Gpt2Error('OUT_OF_MEMORY', 'There is no memory for the call.', { cause: error })
       : new Gpt2Error('INTERNAL', String(error), { cause: error });

@@ -233,6 +233,4 @@ export interface Addon {
   ): Promise<void>;
   /** The elements and bytes of one block of a type. */
   blockSize(type: TensorType): [elements: number, bytes: number];
-  /** Stops the work of all models of this JavaScript thread for good, and waits until it has ended. */
-  stopWorkers(): void;
 }

@@ -1,3 +1,4 @@
+import { TextEncoder } from 'node:util';
 import type { NativeAddedTokens } from '../native/types.js';
 import { spelledBytes } from './byte-spelling.js';
 import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';

@@ -1,5 +1,7 @@
+import { TextEncoder } from 'node:util';
 import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import { eventLoopTurn } from '../event-loop.js';
+import { withNodeGlobals } from '../native/globals.js';
 
 export const gpt2VocabSize = 50_257;
 export const gpt2MergeCount = 50_000;
@@ -30,11 +32,13 @@ class Gpt2Vocabulary {
 
   get core(): BytePairEncodingCore {
     if (!this.#core) {
-      const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
-      this.#core = new BytePairEncodingCore({
-        bytePairRankDecoder: this.ranks,
-        tokenSplitRegex: wordPattern,
-      }) as BytePairEncodingCore;
+      this.#core = withNodeGlobals(['TextDecoder', 'TextEncoder'], () => {
+        const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
+        return new BytePairEncodingCore({
+          bytePairRankDecoder: this.ranks,
+          tokenSplitRegex: wordPattern,
+        }) as BytePairEncodingCore;
+      });
     }
     return this.#core;
   }

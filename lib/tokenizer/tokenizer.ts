@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { checkOptions, invalidArgument, show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import type { NativeAddedTokens, NativeVocabulary } from '../native/types.js';

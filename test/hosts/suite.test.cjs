@@ -1,0 +1,1 @@
+require('./suite.cjs')(require('../../dist/index.js'));

@@ -1,0 +1,4 @@
+import * as gpt2 from '../../dist/index.js';
+import suite from './suite.cjs';
+
+suite(gpt2);
