@@ -24,6 +24,9 @@ void check(const SourceTensor& source, ggml_type type) {
     throw Error(code::kUnsupportedModel,
                 "a quantised matrix cannot be transposed, and it is " + typeName(source.type));
   }
+  if (!canEncode(type)) {
+    throw Error(code::kInvalidArgument, "tensors cannot be encoded in " + typeName(type));
+  }
   checkShape(source.type, source.rows, source.columns, source.transpose, type);
   const size_t rowBytes = ggml_row_size(source.type, source.columns);
   const size_t expected = rowBytes * static_cast<size_t>(source.rows);

@@ -26,9 +26,9 @@ struct SourceTensor {
 void checkShape(ggml_type source, int64_t rows, int64_t columns, bool transpose, ggml_type target);
 
 // Returns the tensor's bytes in `type`, row after row. The bytes do not depend on the number of
-// threads. Throws INVALID_ARGUMENT if the shape does not fit the bytes or the rows do not fit the
-// type's blocks, INVALID_FILE if the type cannot hold a number, UNSUPPORTED_MODEL if the source
-// type cannot be widened, and ABORTED.
+// threads. Throws INVALID_ARGUMENT if the shape does not fit the bytes, the rows do not fit the
+// type's blocks or the type is not one to encode in (canEncode), INVALID_FILE if the type cannot
+// hold a number, UNSUPPORTED_MODEL if the source type cannot be widened, and ABORTED.
 std::vector<uint8_t> encodeTensor(const SourceTensor& source, ggml_type type, ThreadPool& pool,
                                   const CancelFlag* cancelled = nullptr);
 

@@ -5,19 +5,29 @@
 
 #include "base/cpu_count.h"
 #include "base/error.h"
+#include "base/tensor_type.h"
 
 namespace gpt2 {
 
 namespace {
 
-int64_t checkedContextLength(const Weights& weights, int64_t asked) {
+int64_t checkedContextLength(const Weights& weights, int64_t requested) {
   const int64_t own = weights.hyperparameters().contextLength;
-  if (asked > own) {
+  if (requested > own) {
     throw Error(code::kInvalidArgument, "Expected a contextLength of 1 to " + std::to_string(own) +
                                             ", the model's own, but received " +
-                                            std::to_string(asked));
+                                            std::to_string(requested));
   }
-  return asked == 0 ? own : asked;
+  return requested == 0 ? own : requested;
+}
+
+ggml_type checkedCacheType(const Weights& weights, std::optional<ggml_type> requested) {
+  if (!requested) return weights.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+  if (*requested != GGML_TYPE_F32 && *requested != GGML_TYPE_F16) {
+    throw Error(code::kInvalidArgument,
+                "Expected a cacheType of f32 or f16 but received " + typeName(*requested));
+  }
+  return *requested;
 }
 
 std::optional<uint32_t> readEndOfText(const Weights& weights) {
@@ -35,8 +45,7 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       weights_(std::make_shared<const ModelFiles>(path, options.map, cancelled), device_,
                cancelled),
       contextLength_(checkedContextLength(weights_, options.contextLength)),
-      cacheType_(options.cacheType.value_or(
-          weights_.dominantType() == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16)),
+      cacheType_(checkedCacheType(weights_, options.cacheType)),
       endOfText_(readEndOfText(weights_)),
       forwardPass_(weights_, device_, options.operators) {}
 

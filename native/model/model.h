@@ -25,7 +25,7 @@ struct ModelOptions {
 // A model in memory, ready to compute. Belongs to one thread at a time: the worker's.
 class Model {
  public:
-  // Throws what Device, ModelFiles and Weights throw, and ABORTED.
+  // Throws what Device, ModelFiles and Weights throw, INVALID_ARGUMENT and ABORTED.
   Model(const std::string& path, const ModelOptions& options,
         const CancelFlag* cancelled = nullptr);
 

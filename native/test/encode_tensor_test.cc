@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/tensor_type.h"
 #include "check.h"
 #include "decode.h"
 #include "gguf_builder.h"
@@ -200,6 +201,24 @@ TEST(rejectsRowsThatDoNotFitTheBlocks) {
   CHECK_ERROR(code::kInvalidArgument, encode(32, 48, false, GGML_TYPE_Q8_0));
   CHECK_ERROR(code::kInvalidArgument, encode(48, 32, true, GGML_TYPE_Q8_0));
   CHECK_ERROR(code::kInvalidArgument, encode(48, 32, false, GGML_TYPE_Q4_K));
+}
+
+// Without the check, ggml would end the process.
+TEST(encodesInEveryTypeOrRejectsIt) {
+  const std::string bytes(sizeof(float) * 256, '\0');
+  int encoded = 0;
+  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
+    const auto type = static_cast<ggml_type>(i);
+    if (ggml_blck_size(type) == 0) continue;  // removed from ggml
+    const SourceTensor tensor = source(bytes, GGML_TYPE_F32, 1, 256, false);
+    if (!gpt2::canEncode(type)) {
+      CHECK_ERROR(code::kInvalidArgument, encodeTensor(tensor, type));
+      continue;
+    }
+    CHECK_EQUAL(encodeTensor(tensor, type).size(), ggml_row_size(type, 256));
+    ++encoded;
+  }
+  CHECK_EQUAL(encoded, 13);
 }
 
 TEST(rejectsNumbersThatTheTypeCannotHold) {

@@ -132,3 +132,16 @@ TEST(rejectsAPathWithAZeroByte) {
   const gpt2::test::TemporaryFile file(gpt2::test::ReferenceModel({}).file());
   CHECK_ERROR(gpt2::code::kFileNotFound, gpt2::Model(file.path() + '\0', gpt2::test::cpuOptions()));
 }
+
+TEST(acceptsACacheInF32AndF16Only) {
+  const gpt2::test::TemporaryFile file(gpt2::test::ReferenceModel({}).file());
+  gpt2::ModelOptions options = gpt2::test::cpuOptions();
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16}) {
+    options.cacheType = type;
+    CHECK(gpt2::Model(file.path(), options).cacheType() == type);
+  }
+  for (const ggml_type type : {GGML_TYPE_BF16, GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_I8}) {
+    options.cacheType = type;
+    CHECK_ERROR(gpt2::code::kInvalidArgument, gpt2::Model(file.path(), options));
+  }
+}
