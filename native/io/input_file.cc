@@ -108,11 +108,11 @@ InputFile::InputFile(const std::string& path)
                 path + ": " + reason(errno));
   }
   struct stat status {};
-  const bool known = fstat(handle_, &status) == 0;
-  if (!known || !S_ISREG(status.st_mode)) {
-    const std::string why = known ? "not a regular file" : reason(errno);
+  const int error = fstat(handle_, &status) == 0 ? 0 : errno;
+  if (error != 0 || !S_ISREG(status.st_mode)) {
     close(handle_);
-    throw Error(code::kFileUnreadable, path + ": " + why);
+    throw Error(code::kFileUnreadable,
+                path + ": " + (error == 0 ? "not a regular file" : reason(error)));
   }
   size_ = static_cast<uint64_t>(status.st_size);
   modified_ = modificationTime(status);
