@@ -99,6 +99,14 @@ RunningModel::~RunningModel() {
   if (worker) worker->stop();
 }
 
+RunningModel& requireRunning(Napi::Env env, const std::shared_ptr<RunningModel>& running,
+                             const char* message) {
+  if (!running || running->worker->isClosed()) {
+    throw toJavaScript(env, Error(code::kDisposed, message));
+  }
+  return *running;
+}
+
 Napi::Function ModelObject::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
                      {InstanceMethod<&ModelObject::describe>("describe"),
@@ -114,14 +122,14 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
   const std::shared_ptr<CancelFlag> cancelled = toCancelFlag(info[3]);
   AsyncCalls& calls = AddonData::of(env).calls;
   auto running = std::make_shared<RunningModel>(env);
-  auto call = std::make_unique<AsyncCall>(env);
-  call->owned = running;
-  if (info[2].IsFunction()) call->keep(info[2].As<Napi::Object>());
   try {
     running->worker = calls.workers().start(toLogger(calls, info[2], running));
   } catch (const Error& error) {
     throw toJavaScript(env, error);
   }
+  auto call = std::make_unique<AsyncCall>(env);
+  call->owned = running;
+  if (info[2].IsFunction()) call->keep(info[2].As<Napi::Object>());
   return calls.run(
       *running->worker, std::move(call), cancelled,
       [path, options, &worker = *running->worker](AsyncCall&,
@@ -145,12 +153,12 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
 
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
     : ObjectWrap(info), running_(fromExternal<ModelSeed>(info).running) {
-  running_->bytes.report(info.Env(), running_->model().anonymousBytes());
+  RunningModel& opened = running(info.Env());
+  opened.bytes.report(info.Env(), opened.model().anonymousBytes());
 }
 
 RunningModel& ModelObject::running(Napi::Env env) const {
-  if (!running_) throw toJavaScript(env, Error(code::kDisposed, "The model was disposed."));
-  return *running_;
+  return requireRunning(env, running_, "The model was disposed.");
 }
 
 Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {

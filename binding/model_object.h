@@ -22,6 +22,7 @@ struct RunningModel {
   RunningModel(const RunningModel&) = delete;
   RunningModel& operator=(const RunningModel&) = delete;
 
+  // Only while the worker is not closed.
   Model& model() const { return scheduler->model(); }
 
   Napi::Env env;
@@ -34,6 +35,11 @@ struct RunningModel {
   Napi::FunctionReference logger;
   ExternalBytes bytes;
 };
+
+// The model behind an object of JavaScript. Throws DISPOSED with this message if it is null or its
+// worker was stopped, which destroys the native model.
+RunningModel& requireRunning(Napi::Env env, const std::shared_ptr<RunningModel>& running,
+                             const char* message);
 
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:

@@ -59,9 +59,9 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
     } catch (const Error& error) {
       throw toJavaScript(info.Env(), error);
     }
-    cacheBytes_.report(info.Env(), seed.bytes);
   }
   running_->sessions.insert(this);
+  cacheBytes_.report(info.Env(), seed.bytes);
 }
 
 void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
@@ -75,8 +75,7 @@ void SessionObject::release(Napi::BasicEnv env) {
 }
 
 RunningModel& SessionObject::running(Napi::Env env) const {
-  if (!running_) throw toJavaScript(env, Error(code::kDisposed, "The session was disposed."));
-  return *running_;
+  return requireRunning(env, running_, "The session was disposed.");
 }
 
 SessionObject::HeldBytes SessionObject::bytesOf(const Model& model, const Session& session) {
@@ -120,10 +119,10 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Scheduler& scheduler = *running(env).scheduler;
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
   const GenerateOptions options = toGenerateOptions(toObject(info[2]));
+  Scheduler& scheduler = *running(env).scheduler;  // last: a getter of the options may dispose it
 
   auto call = std::make_unique<AsyncCall>(env);
   call->keep(Value());

@@ -207,6 +207,34 @@ describe('a process', () => {
     }
   });
 
+  test('may make calls while it exits, which start no work', async () => {
+    const { stdout, stderr, exitCode, signal } = await runNode(
+      `const model = await gpt2.loadModel(args.folder, args.loading);
+       const session = model.createSession();
+       process.on('exit', () => {
+         const codeOf = (call) => {
+           try {
+             return call() && 'none';
+           } catch (error) {
+             return error.code;
+           }
+         };
+         console.log(codeOf(() => model.createSession()), codeOf(() => session.fork()));
+         session.evaluate([1]).catch(() => {});
+         gpt2.loadModel(args.folder, args.loading).catch(() => {});
+       });
+       process.exit(3);`,
+      args,
+      { MALLOC_PERTURB_: '165' }, // glibc fills freed memory, so that reading it shows
+    );
+    expect({ stdout, stderr, exitCode, signal }).toEqual({
+      stdout: 'DISPOSED DISPOSED\n',
+      stderr: '',
+      exitCode: 3,
+      signal: null,
+    });
+  });
+
   test('may exit during loading or conversion and leaves no partial file', async () => {
     for (const delay of [0, 2, 5]) {
       const target = join(freshFolder(cacheDir), 'model.gguf');

@@ -45,6 +45,7 @@ async function runRaw(script: string): Promise<unknown> {
       file,
       weights: join(fixtureFolder('wide'), 'model.safetensors'),
     },
+    { MALLOC_PERTURB_: '165' }, // glibc fills freed memory, so that reading it shows
   );
   expect(rest).toEqual({ exitCode: 0, signal: null, stderr: '' });
   return JSON.parse(stdout);
@@ -75,6 +76,56 @@ describe('the state of a raw object', () => {
       await model.dispose();
       return [own, await errorOf(() => session.fork()), await errorOf(() => evaluate([1]))];`);
     expect(errors).toEqual(['DISPOSED', 'DISPOSED', 'DISPOSED']);
+  });
+
+  test('a model that is disposed while a call reads its options fails the call with DISPOSED', async () => {
+    const errors = await runRaw(`
+      let disposing;
+      const options = {
+        ...sampling,
+        get maxTokens() {
+          disposing = model.dispose();
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200); // until the model's memory is free
+          return 1;
+        },
+      };
+      return [await errorOf(() => session.generate(0, Uint32Array.of(1), options, () => {})), await disposing ?? 'none'];`);
+    expect(errors).toEqual(['DISPOSED', 'none']);
+  });
+
+  test('once the workers are stopped, calls fail with DISPOSED and a model can be disposed', async () => {
+    const errors = await runRaw(`
+      addon.stopWorkers();
+      addon.stopWorkers();
+      return [
+        await errorOf(() => model.describe()),
+        await errorOf(() => model.createSession()),
+        await errorOf(() => session.fork()),
+        await errorOf(() => evaluate([1])),
+        await errorOf(() => session.generate(0, Uint32Array.of(1), sampling, () => {})),
+        await errorOf(() => file.read(0, new Uint8Array(1))),
+        await errorOf(() => addon.openFile(args.file)),
+        await errorOf(() => addon.openModel(args.file, options)),
+        await errorOf(() => model.dispose()),
+        await errorOf(() => session.dispose()),
+      ];`);
+    expect(errors).toEqual([...Array(8).fill('DISPOSED'), 'none', 'none']);
+  });
+
+  test('stopping the workers rejects the calls under way', async () => {
+    const errors = await runRaw(`
+      const codes = [];
+      for (const wait of [0, 0, 1, 2, 5, 20]) {
+        codes.push(
+          errorOf(() => addon.openModel(args.file, options)),
+          errorOf(() => model.createSession().generate(0, Uint32Array.of(1), { ...sampling, maxTokens: 90 }, () => {})),
+        );
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+      codes.push(errorOf(() => addon.openModel(args.file, options)));
+      addon.stopWorkers();
+      return [...new Set(await Promise.all(codes))].filter((code) => !['none', 'ABORTED', 'DISPOSED'].includes(code));`);
+    expect(errors).toEqual([]);
   });
 
   test('calls on a closed file fail', async () => {
@@ -133,6 +184,70 @@ describe('the class of a raw object', () => {
 });
 
 describe('the arguments of a raw call', () => {
+  test('a number out of range is rejected', async () => {
+    const errors = await runRaw(`
+      const notWhole = [NaN, 0.5, Infinity, -Infinity, 2 ** 63];
+      const notUnsigned = [...notWhole, -1];
+      const notThreads = [...notWhole, 2 ** 32, 2 ** 32 + 1, -(2 ** 32)];
+      const target = args.file + '.rejected';
+      const write = (numbers, threads = 1) =>
+        addon.writeGguf(target, new Uint8Array(8), [{ name: 'a', type: 'f32', ...numbers }], threads, () => {});
+      const drawn = { seed: 1, stream: 1, deviation: 1, rows: 1, columns: 1 };
+      const errors = [];
+      for (const threads of notThreads) {
+        errors.push(await errorOf(() => addon.openModel(args.file, { ...options, threads })));
+        errors.push(await errorOf(() => write({ drawn }, threads)));
+      }
+      for (const number of notUnsigned) {
+        errors.push(await errorOf(() => file.read(number, new Uint8Array(1))));
+        errors.push(await errorOf(() => write({ drawn: { ...drawn, seed: number } })));
+        errors.push(await errorOf(() => write({ drawn: { ...drawn, stream: number } })));
+        errors.push(await errorOf(() => write({ equal: { value: 0, count: number } })));
+      }
+      return errors;`);
+    expect(errors).toEqual(Array(2 * 8 + 4 * 6).fill('TypeError'));
+  });
+
+  test('a matrix of 0 or 2^31 rows or columns is rejected', async () => {
+    const errors = await runRaw(`
+      const part = { file, offset: 0, type: 'f32', rows: 1, columns: 1, transpose: false };
+      const drawn = { seed: 1, stream: 1, deviation: 1, rows: 1, columns: 1 };
+      const errors = [];
+      for (const extent of [0, 2 ** 31]) {
+        for (const change of [{ rows: extent }, { columns: extent }]) {
+          for (const numbers of [{ parts: [{ ...part, ...change }] }, { drawn: { ...drawn, ...change } }]) {
+            const tensors = [{ name: 'a', type: 'f32', ...numbers }];
+            errors.push(await errorOf(() =>
+              addon.writeGguf(args.file + '.rejected', new Uint8Array(8), tensors, 1, () => {})));
+          }
+        }
+      }
+      return errors;`);
+    expect(errors).toEqual(Array(8).fill('INVALID_ARGUMENT'));
+  });
+
+  test('a type that tensors cannot be encoded in is rejected', async () => {
+    const errors = await runRaw(`
+      const drawn = { seed: 1, stream: 1, deviation: 1, rows: 1, columns: 256 };
+      const errors = [];
+      for (const type of ['iq2_xxs', 'iq1_s', 'q8_k', 'q8_1', 'i8', 'i32', 'f64']) {
+        errors.push(await errorOf(() =>
+          addon.writeGguf(args.file + '.rejected', new Uint8Array(8), [{ name: 'a', type, drawn }], 1, () => {})));
+      }
+      return errors;`);
+    expect(errors).toEqual(Array(7).fill('INVALID_ARGUMENT'));
+  });
+
+  test('a cache of a type other than f32 and f16 is rejected', async () => {
+    const errors = await runRaw(`
+      const errors = [];
+      for (const cacheType of ['q4_0', 'q8_0', 'bf16', 'i8', 'f64']) {
+        errors.push(await errorOf(() => addon.openModel(args.file, { ...options, cacheType })));
+      }
+      return errors;`);
+    expect(errors).toEqual(Array(5).fill('INVALID_ARGUMENT'));
+  });
+
   test('a logits array of the wrong length or type is rejected', async () => {
     const errors = await runRaw(`
       const errors = [];

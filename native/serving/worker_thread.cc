@@ -54,6 +54,11 @@ void WorkerThread::close() noexcept {
   changed_.notify_one();
 }
 
+bool WorkerThread::isClosed() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return closed_;
+}
+
 bool WorkerThread::stop(std::function<void()> last) noexcept {
   bool stops = false;
   {

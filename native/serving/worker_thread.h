@@ -47,6 +47,8 @@ class WorkerThread {
   // see the flag. Then the kept object is destroyed, `last` runs, and the thread ends. Returns
   // false, and drops `last`, if the thread accepted no jobs before.
   bool stop(std::function<void()> last = {}) noexcept;
+  // Whether close() or stop() was called. After stop(), the kept object may be gone.
+  bool isClosed() const;
   // Whether the last job has run, so that join() does not wait.
   bool ended() const { return ended_; }
 

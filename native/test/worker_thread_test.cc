@@ -195,6 +195,17 @@ TEST(closeRunsTheJobsAlreadyPosted) {
   CHECK(seen == (std::vector<bool>{false, false}));
 }
 
+TEST(isClosedByCloseStopAndJoin) {
+  WorkerThread closed;
+  WorkerThread stopped;
+  WorkerThread joined;
+  CHECK(!closed.isClosed() && !stopped.isClosed() && !joined.isClosed());
+  closed.close();
+  stopped.stop();
+  joined.join();
+  CHECK(closed.isClosed() && stopped.isClosed() && joined.isClosed());
+}
+
 TEST(closeEndsAnIdleWorker) {
   WorkerThread worker;
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // so that it waits for jobs
