@@ -48,8 +48,8 @@ const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
  * @param source The path of a checkpoint's folder or of the file with its weights, in the formats of Hugging Face,
  *   OpenAI, nanoGPT and "Build a Large Language Model (From Scratch)" (docs/checkpoints.md); the path of a GGUF file;
  *   or the name of a model on the hub, as for `loadModel`.
- * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE, UNSUPPORTED_MODEL,
- *   INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE,
+ * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE, INVALID_FILE, UNSUPPORTED_MODEL, OUT_OF_MEMORY,
+ *   INVALID_ARGUMENT, UNKNOWN_OPTION; for a name also MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE,
  *   CHECKSUM_MISMATCH
  * @example
  * await convert('./my-gpt2', './my-gpt2.gguf', { type: 'q8_0' });
@@ -82,7 +82,7 @@ export async function convert(
   await convertLocal(model, target, { ...checked, signal });
 }
 
-/** Converts a model that is on this machine; as `convert`, with checked options. */
+/** Converts a model on this machine, as `convert` does. The options have been checked. */
 export async function convertLocal(
   { path: source, name }: LocalModel,
   target: string,
@@ -113,7 +113,7 @@ export async function convertLocal(
       config,
       vocabulary,
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),
-      wanted: type,
+      requestedType: type,
     };
     const tensors = planTensors(checkpoint, type);
     await writeModelFile(target, description, tensors, options);

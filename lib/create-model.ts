@@ -41,7 +41,7 @@ export async function createModel(
   config: Gpt2Config | PresetName,
   options?: CreateOptions,
 ): Promise<Model> {
-  const whole = checkGpt2Config(config);
+  const fullConfig = checkGpt2Config(config);
   const checked = checkOptions('createModel', options, ['seed', ...loadOptionNames]);
   const { seed = Math.floor(Math.random() * 2 ** 53), ...loadOptions } = checked;
   checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
@@ -52,9 +52,9 @@ export async function createModel(
   await unlessAborted(signal, removeLeftovers(cacheFolder));
   const folder = await makeTemporaryFolder(cacheFolder);
   try {
-    await requireSpace(folder.path, bytesOf(whole, type));
+    await requireSpace(folder.path, modelBytes(fullConfig, type));
     const path = join(folder.path, 'model.gguf');
-    await writeUntrained(path, { config: whole, seed, type }, { threads, signal, onProgress });
+    await writeUntrained(path, { config: fullConfig, seed, type }, { threads, signal, onProgress });
     // Windows does not remove a file that is mapped.
     const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
     return await loadModel(path, { ...loadOptions, mmap });
@@ -63,7 +63,7 @@ export async function createModel(
   }
 }
 
-function bytesOf(config: Required<Gpt2Config>, type: WeightType): number {
+function modelBytes(config: Required<Gpt2Config>, type: WeightType): number {
   let bytes = 0;
   for (const { name, rowLength, rows, isVector } of tiedModelTensors(sizesOf(config))) {
     bytes += byteSize(
@@ -137,7 +137,7 @@ export async function writeUntrained(
     vocabulary: await paddedGpt2Vocabulary(vocab_size),
     absentBiases: qkv_bias ? [] : qkvBiases.map(({ name }) => name),
     dropRate: drop_rate,
-    wanted: model.type,
+    requestedType: model.type,
   };
   const planned = tensors.map((tensor, i) => planTensor(tensor, i, model));
   await writeModelFile(path, description, planned, options);

@@ -45,7 +45,7 @@ export async function writing<T>(path: string, step: () => Promise<T>): Promise<
   }
 }
 
-/** Returns a name for a file that is not complete yet. It contains this process's id, and every call returns a new one. */
+/** Returns a new name for a file that is not complete yet. It contains this process's id. */
 export function temporaryName(path: string): string {
   const random = Math.random().toString(36).slice(2);
   return `${path}.${process.pid}.${random}.tmp`;

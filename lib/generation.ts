@@ -100,8 +100,8 @@ export type NativeRun = (
   cancellation?: NativeCancellation,
 ) => Promise<NativeGeneration>;
 
-/** Runs to the end and returns the result. */
-export async function gather(
+/** Runs the decode loop to its end and returns the result. */
+export async function runToEnd(
   run: NativeRun,
   settings: GenerationSettings,
   tokenizer: Tokenizer | undefined,
@@ -129,7 +129,7 @@ export async function gather(
 }
 
 /**
- * Runs and yields part by part. Leaving the loop early stops the run.
+ * Runs the decode loop and yields the result part by part. Leaving the loop over the parts early stops the run.
  *
  * @param onPart receives the number of tokens of a part before the part is yielded
  */
@@ -158,16 +158,16 @@ export async function* streamParts(
   running.catch(() => {}); // awaited below, unless the loop is left early
 
   try {
-    let held: number[] = []; // tokens that end within a character
+    let pending: number[] = []; // their bytes end within a character
     while (true) {
       if (arrived.length > 0) {
         const tokens = arrived.splice(0);
-        held.push(...tokens);
+        pending.push(...tokens);
         onPart(tokens.length);
         const text = tokens.map((token) => decoder?.write(token) ?? '').join('');
         if (text !== '' || !decoder) {
-          yield { text, tokens: held };
-          held = [];
+          yield { text, tokens: pending };
+          pending = [];
         }
       } else if (ended) {
         break;
@@ -178,7 +178,7 @@ export async function* streamParts(
       }
     }
     await running;
-    if (held.length > 0) yield { text: decoder?.end() ?? '', tokens: held };
+    if (pending.length > 0) yield { text: decoder?.end() ?? '', tokens: pending };
   } finally {
     stop.abort();
     stop.unlink();

@@ -28,8 +28,8 @@ export type PresetName = (typeof presetNames)[number];
 
 export const presetNames = ['124M', '355M', '774M', '1558M'] as const;
 
-// The paper's names. OpenAI corrected the counts later.
-const firstReported: Readonly<Record<string, PresetName>> = {
+// The names in the paper, whose parameter counts OpenAI corrected later.
+const paperNames: Readonly<Record<string, PresetName>> = {
   '117M': '124M',
   '345M': '355M',
   '762M': '774M',
@@ -54,8 +54,8 @@ const maxLayers = 10_000;
  */
 export function checkGpt2Config(config: Gpt2Config | PresetName): Required<Gpt2Config> {
   if (typeof config === 'string') {
-    checkOneOf('the config', config, [...presetNames, ...Object.keys(firstReported)]);
-    const [n_layers, emb_dim, n_heads] = sizes[firstReported[config] ?? config];
+    checkOneOf('the config', config, [...presetNames, ...Object.keys(paperNames)]);
+    const [n_layers, emb_dim, n_heads] = sizes[paperNames[config] ?? config];
     const published = { vocab_size: 50_257, context_length: 1024, drop_rate: 0.1, qkv_bias: true };
     return { ...published, n_layers, emb_dim, n_heads };
   }

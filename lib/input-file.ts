@@ -19,7 +19,7 @@ export class InputFile {
   static async open(path: string, signal: AbortSignal | undefined): Promise<InputFile> {
     const native = await callNative(signal, async () => {
       const opened = await addon().openFile(path);
-      if (signal?.aborted) opened.close(); // the call has rejected, so nobody else closes it
+      if (signal?.aborted) opened.close(); // the call has rejected, so nothing else closes it
       return opened;
     });
     return new InputFile(path, native, signal);

@@ -7,7 +7,7 @@ import type { Tokenizer } from './tokenizer/tokenizer.js';
 export type Input = string | readonly number[] | Uint32Array | Int32Array;
 
 /**
- * Checks an input as far as possible without tokenizing it, and copies token ids, which the caller may change.
+ * Checks an input as far as possible without tokenizing it. Copies token ids, since the caller may change them.
  *
  * @throws INVALID_ARGUMENT, TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, TOKENIZER_MISSING
  */
@@ -53,8 +53,8 @@ export function checkInput(
   return Uint32Array.from(input);
 }
 
-/** Checks that there is at least one token, or text. */
-export function checkSome(tokens: Uint32Array | string): void {
+/** Checks that an input has at least one token or character. */
+export function checkNotEmpty(tokens: Uint32Array | string): void {
   if (tokens.length > 0) return;
   throw new Gpt2Error('INVALID_ARGUMENT', 'Expected at least one token but received none');
 }

@@ -62,7 +62,7 @@ export async function findLeftovers(folder: string, target?: string): Promise<Le
   return await forEachLeftover(folder, target, async () => {});
 }
 
-/** Removes the leftovers of conversions and of createModel in a folder, as `findLeftovers`. Returns the removed ones. */
+/** Removes the leftovers that `findLeftovers` returns, with the same arguments. Returns the removed ones. */
 export async function removeLeftovers(folder: string, target?: string): Promise<Leftover[]> {
   return await forEachLeftover(
     folder,

@@ -28,7 +28,7 @@ import type { LoadProgress } from './progress.js';
 import { tokenizerFor } from './tokenizer/tokenizer.js';
 
 export interface LoadOptions {
-  /** Where to compute. Default 'auto': a GPU if this build supports one that is present, else the CPU. */
+  /** The device that computes. Default 'auto': a GPU if this build supports one that is present, else the CPU. */
   device?: 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan';
   /**
    * Threads that compute and that convert a checkpoint, 1 to 512. Default: the physical cores within the process's
@@ -89,7 +89,7 @@ export const loadOptionNames = [
  *
  *   If a file or folder exists at that path, it is opened as a path, never looked up as a name.
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, FILE_UNWRITABLE (the cache), INVALID_FILE, UNSUPPORTED_MODEL,
- *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION; for a name MODEL_NOT_FOUND,
+ *   DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, UNKNOWN_OPTION; for a name also MODEL_NOT_FOUND,
  *   ACCESS_DENIED, HUB_UNAVAILABLE, CHECKSUM_MISMATCH
  * @example
  * const toy = await loadModel();

@@ -28,8 +28,8 @@ export async function findModel(
   );
   if (!error) return { path };
   // A dangling symbolic link exists too.
-  const isThere = await lstat(path).catch(() => undefined);
-  if (isThere || error.code !== 'FILE_NOT_FOUND') throw error;
+  const link = await lstat(path).catch(() => undefined);
+  if (link || error.code !== 'FILE_NOT_FOUND') throw error;
   const name = source === undefined ? undefined : parseModelName(source);
   if (name) return await hub().findHubModel(name, options);
   const expected =
@@ -39,7 +39,7 @@ export async function findModel(
   throw new Gpt2Error(error.code, `Expected ${expected}, but there is nothing at ${path}`);
 }
 
-// Loading it takes milliseconds, which only names need.
+// Loaded on demand, since loading takes milliseconds and only names need it.
 function hub(): typeof import('./hub/hub-model.js') {
   return require('./hub/hub-model.js');
 }

@@ -10,7 +10,7 @@ import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { LinkedSignal } from './native/abort.js';
 import { asyncDispose } from './native/globals.js';
-import { callNative, callNativeNow } from './native/native-call.js';
+import { callNative, callNativeSync } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription } from './native/types.js';
 import { type EvaluateOptions, Session } from './session.js';
 import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
@@ -78,7 +78,7 @@ export class Model implements AsyncDisposable {
    * no state; use a session to continue a sequence.
    *
    * @throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY,
-   *   TOKENIZER_MISSING (for text), DISPOSED
+   *   FILE_UNREADABLE (the mapped file has changed), TOKENIZER_MISSING (for text), DISPOSED
    * @example
    * const { data, shape: [rows, vocabSize] } = await model.logits('The dog', { positions: 'all' });
    * const last = data.subarray((rows - 1) * vocabSize); // scores of the token after "The dog"
@@ -96,7 +96,7 @@ export class Model implements AsyncDisposable {
   /**
    * Creates an empty sequence with a KV cache of its own.
    *
-   * @throws DISPOSED, UNKNOWN_OPTION (there are none)
+   * @throws UNKNOWN_OPTION (there are no options), DISPOSED
    * @example
    * using session = model.createSession();
    * await session.evaluate('Once upon');
@@ -106,7 +106,7 @@ export class Model implements AsyncDisposable {
     this.checkAlive();
     return new Session(
       this,
-      callNativeNow(() => this.#native.createSession()),
+      callNativeSync(() => this.#native.createSession()),
     );
   }
 
@@ -187,7 +187,7 @@ export class Model implements AsyncDisposable {
    */
   dispose(): Promise<void> {
     this.#disposing ??= callNative(undefined, () => this.#native.dispose()).catch((error) => {
-      this.#disposing = undefined; // without memory for the call, the model lives on
+      this.#disposing = undefined; // there was no memory for the call, and the model stays usable
       throw error;
     });
     return this.#disposing;

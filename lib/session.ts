@@ -4,11 +4,11 @@ import {
   type GenerateOptions,
   type Generation,
   type GenerationPart,
-  gather,
   generationSettings,
+  runToEnd,
   streamParts,
 } from './generation.js';
-import { checkInput, checkSome, type Input } from './input.js';
+import { checkInput, checkNotEmpty, type Input } from './input.js';
 import {
   allocateLogits,
   checkPositions,
@@ -18,13 +18,13 @@ import {
 } from './logits.js';
 import { type AbortSignalLike, LinkedSignal, unlessAborted } from './native/abort.js';
 import { dispose } from './native/globals.js';
-import { callNative, callNativeNow } from './native/native-call.js';
+import { callNative, callNativeSync } from './native/native-call.js';
 import type { NativeSession } from './native/types.js';
 import { StreamTurn } from './stream-turn.js';
 import type { Gpt2Tokenizer, Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface EvaluateOptions {
-  /** The positions to return. Indices count from the first token of this call. Default 'last'. */
+  /** The positions whose logits are returned. Indices count from the first token of this call. Default 'last'. */
   positions?: Positions;
   /** Aborts the call. It then rejects with the signal's reason. */
   signal?: AbortSignalLike;
@@ -57,7 +57,7 @@ export class Session implements Disposable {
   readonly #native: NativeSession;
   #tokens: number[];
   #running = 0;
-  // The calls among them that wait for their turn.
+  // The running calls that wait for their turn.
   #waiting = 0;
   // The turn of a stream whose generation has finished. A waiting call ends it, since the stream's loop may be awaiting
   // that call.
@@ -87,7 +87,7 @@ export class Session implements Disposable {
    * Appends tokens and returns logits, shape [positions, vocabSize].
    *
    * @throws TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY,
-   *   TOKENIZER_MISSING (for text), DISPOSED
+   *   FILE_UNREADABLE (the mapped file has changed), TOKENIZER_MISSING (for text), DISPOSED
    * @example
    * const { data } = await session.evaluate([464, 3290], { positions: 'all' }); // 2 × vocabSize
    */
@@ -97,12 +97,12 @@ export class Session implements Disposable {
     const signal = checkSignal(checked.signal);
     this.#check();
     const { contextLength, vocabSize } = this.#model.config;
-    const given = checkInput(input, this.#model.tokenizer, contextLength);
-    checkSome(given);
-    const maxCount = typeof given === 'string' ? contextLength : given.length;
+    const checkedInput = checkInput(input, this.#model.tokenizer, contextLength);
+    checkNotEmpty(checkedInput);
+    const maxCount = typeof checkedInput === 'string' ? contextLength : checkedInput.length;
     const selected = checkPositions(positions, maxCount);
     return this.#enqueue(signal, async (signal) => {
-      const tokens = await this.#read(given, signal);
+      const tokens = await this.#tokenize(checkedInput, signal);
       const indices = positionIndices(selected, tokens.length);
       const data = allocateLogits(indices.length, vocabSize);
       await callNative(signal, (cancellation) =>
@@ -122,11 +122,11 @@ export class Session implements Disposable {
    */
   async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
     const settings = generationSettings('generate', options);
-    const given = this.#checkPrompt(prompt);
+    const checkedInput = this.#checkPrompt(prompt);
     return this.#enqueue(settings.signal, async (signal) => {
-      const tokens = await this.#readPrompt(given, signal);
+      const tokens = await this.#readPrompt(checkedInput, signal);
       const keep = this.length;
-      const generation = await gather(
+      const generation = await runToEnd(
         (onToken, cancellation) =>
           this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
         { ...settings, signal },
@@ -152,7 +152,7 @@ export class Session implements Disposable {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
     const settings = generationSettings('stream', options);
-    const given = this.#checkPrompt(prompt);
+    const checkedInput = this.#checkPrompt(prompt);
     const stop = new LinkedSignal(settings.signal, this.#disposal.signal);
     const { signal } = stop;
     let release = () => {};
@@ -160,7 +160,7 @@ export class Session implements Disposable {
     try {
       release = await this.#turn(signal);
       this.#check();
-      const tokens = await this.#readPrompt(given, signal);
+      const tokens = await this.#readPrompt(checkedInput, signal);
       const keep = this.length;
       turn = new StreamTurn(this.#tokens, tokens, release);
       const { generated } = turn;
@@ -178,14 +178,14 @@ export class Session implements Disposable {
             receive,
             cancellation,
           );
-          turn?.hold(0);
+          turn?.append(0);
           this.#finishedStream = turn;
-          if (this.#waiting > 0) turn?.endWithAll();
+          if (this.#waiting > 0) turn?.finish();
           return generation;
         },
         { ...settings, signal },
         this.#model.textTokenizer,
-        (count) => turn?.hold(count),
+        (count) => turn?.append(count),
       );
     } finally {
       if (this.#finishedStream === turn) this.#finishedStream = undefined;
@@ -217,7 +217,7 @@ export class Session implements Disposable {
   fork(): Session {
     this.#check();
     this.#checkIdle('fork');
-    const native = callNativeNow(() => this.#native.fork());
+    const native = callNativeSync(() => this.#native.fork());
     return new Session(this.#model, native, [...this.#tokens]);
   }
 
@@ -245,30 +245,30 @@ export class Session implements Disposable {
     if (this.#running === 0) return;
     throw new Gpt2Error(
       'SESSION_BUSY',
-      `Expected no call in flight on the session at ${call}(), which acts immediately; await them first`,
+      `Expected no call in flight on the session during ${call}(), which takes effect immediately. Await the calls first.`,
     );
   }
 
   #checkPrompt(prompt: Input): Uint32Array | string {
     this.#check();
     const { tokenizer, config } = this.#model;
-    // Whether an empty text starts or continues the session is known only at its turn.
+    // An empty text is checked at the call's turn: it either starts or continues the session.
     return prompt === '' ? prompt : checkInput(prompt, tokenizer, config.contextLength);
   }
 
-  /** Tokenizes text. This happens at the call's turn, since the tokenizer may have to be read first. */
-  async #read(given: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
-    if (typeof given !== 'string') return given;
+  /** Tokenizes text. Called at the call's turn, since the vocabulary may have to be loaded first. */
+  async #tokenize(input: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
+    if (typeof input !== 'string') return input;
     const { textTokenizer, tokenizer } = this.#model;
     if (textTokenizer) await unlessAborted(signal, textTokenizer.prepare());
     this.#check();
-    return tokenizer.encode(given);
+    return tokenizer.encode(input);
   }
 
-  async #readPrompt(given: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
-    if (given !== '') {
-      if (this.length === 0) checkSome(given);
-      return await this.#read(given, signal);
+  async #readPrompt(input: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
+    if (input !== '') {
+      if (this.length === 0) checkNotEmpty(input);
+      return await this.#tokenize(input, signal);
     }
     if (this.length > 0) return new Uint32Array(0);
     return Uint32Array.of(this.#model.tokenizer.endOfText);
@@ -292,12 +292,12 @@ export class Session implements Disposable {
   }
 
   /**
-   * Waits for the calls before this one. Resolves to a function that lets the next call begin. A call that is aborted
-   * while it waits rejects immediately and gives up its place.
+   * Waits for the earlier calls. Resolves to a function that lets the next call begin. A call that is aborted while it
+   * waits rejects immediately and leaves the queue.
    */
   async #turn(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    this.#finishedStream?.endWithAll();
+    this.#finishedStream?.finish();
     const before = this.#last;
     let end = () => {};
     this.#last = new Promise<void>((resolve) => {

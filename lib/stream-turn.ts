@@ -1,4 +1,4 @@
-/** A stream's turn on its session: adds the stream's tokens to the session and ends the turn. */
+/** A stream's turn on its session. Appends the stream's tokens to the session and ends the turn. */
 export class StreamTurn {
   /** The new tokens so far, yielded or not. */
   readonly generated: number[] = [];
@@ -6,7 +6,7 @@ export class StreamTurn {
   readonly #prompt: Uint32Array;
   readonly #release: () => void;
   #hasPrompt = false;
-  #held = 0;
+  #appended = 0;
   #isOver = false;
 
   constructor(sessionTokens: number[], prompt: Uint32Array, release: () => void) {
@@ -15,19 +15,19 @@ export class StreamTurn {
     this.#release = release;
   }
 
-  /** Adds the prompt, unless it was added before, and the next `count` new tokens to the session. */
-  hold(count: number): void {
+  /** Appends the next `count` new tokens to the session. The first call appends the prompt before them. */
+  append(count: number): void {
     if (this.#isOver) return;
     if (!this.#hasPrompt) for (const token of this.#prompt) this.#sessionTokens.push(token);
     this.#hasPrompt = true;
-    const next = this.generated.slice(this.#held, this.#held + count);
+    const next = this.generated.slice(this.#appended, this.#appended + count);
     for (const token of next) this.#sessionTokens.push(token);
-    this.#held += next.length;
+    this.#appended += next.length;
   }
 
-  /** Adds all remaining tokens, yielded or not, and ends the turn. */
-  endWithAll(): void {
-    this.hold(this.generated.length - this.#held);
+  /** Appends all remaining tokens, yielded or not, and ends the turn. */
+  finish(): void {
+    this.append(this.generated.length - this.#appended);
     this.end();
   }
 

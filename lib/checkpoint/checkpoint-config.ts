@@ -6,7 +6,7 @@ import type { Hyperparameters } from '../gguf/model-file.js';
 
 /** A checkpoint's description of its model. */
 export interface CheckpointConfig extends Hyperparameters {
-  /** undefined if the checkpoint does not say */
+  /** undefined if the checkpoint does not state it */
   headIsTied: boolean | undefined;
 }
 
@@ -50,8 +50,9 @@ const defaultEpsilon = 1e-5;
 
 /**
  * Reads the config beside the weights: hparams.json in OpenAI's release, config.json elsewhere. Returns undefined if
- * there is none. Throws UNSUPPORTED_MODEL, naming the setting, if the config requires something that the engine does
- * not compute.
+ * there is none.
+ *
+ * @throws UNSUPPORTED_MODEL if a setting has a value that the engine does not support; INVALID_FILE, FILE_UNREADABLE
  */
 export async function readConfigFile(
   folder: string,
@@ -144,8 +145,8 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
   };
 }
 
-// The settings that change what is computed, each with the values that the engine supports. The default of every
-// setting is among its values.
+// The settings that change the computation, each with the values that the engine supports. The default of every
+// setting is among them.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
   activation_function: ['gelu_new', 'gelu_pytorch_tanh'],

@@ -8,7 +8,7 @@ import { pytorchStarts } from './pytorch.js';
 /** The files of a checkpoint, by name within one folder. */
 export interface CheckpointFiles {
   folder: string;
-  /** The index of a TensorFlow checkpoint, which leads to its data files; otherwise the files with the tensors. */
+  /** The files with the tensors. For a TensorFlow checkpoint, the index, which refers to the data files. */
   weights: readonly string[];
   isTensorflow: boolean;
 }
@@ -44,7 +44,7 @@ export async function isCheckpointFile(
   return pytorchStarts.some((known) => start.startsWith(known));
 }
 
-/** Whether a path leads to a GGUF file, whatever its name. */
+/** Whether a file is a GGUF file, by its first bytes. */
 export async function isGgufFile(path: string, signal: AbortSignal | undefined): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   return found?.isFile() === true && (await startOf(path, signal)).startsWith('GGUF');
@@ -130,11 +130,11 @@ export function tensorflowData(names: readonly string[], index: string): string[
   return names.filter((name) => name.startsWith(prefix)).sort();
 }
 
-function onlyOne(place: string, names: readonly string[], what: string): string {
+function onlyOne(place: string, names: readonly string[], kind: string): string {
   if (names.length > 1) {
     throw new Gpt2Error(
       'INVALID_ARGUMENT',
-      `${place}: expected one ${what} but found ${[...names].sort().slice(0, 5).join(', ')}; pass the path of one of them`,
+      `${place}: expected one ${kind} but found ${[...names].sort().slice(0, 5).join(', ')}; pass the path of one of them`,
     );
   }
   return names[0] as string;
@@ -145,7 +145,7 @@ export async function readShardIndex(folder: string, index: string): Promise<str
   const path = join(folder, index);
   const map = (await readJsonObject(path))?.weight_map;
   const names = typeof map === 'object' && map !== null ? Object.values(map) : [];
-  // Shards have the same format as their index says and lie in the same folder.
+  // Shards have the format in the index's name and are in the same folder.
   const pattern = index.includes('.safetensors') ? /^[^/\\]+\.safetensors$/ : /^[^/\\]+\.bin$/;
   const isName = (name: unknown) => typeof name === 'string' && pattern.test(name);
   if (names.length === 0 || !names.every(isName)) {

@@ -28,7 +28,7 @@ export interface TensorPart {
 
 export type WeightDtype = 'F32' | 'F16' | 'BF16';
 
-/** A tensor of the model and where its elements are stored. */
+/** A tensor of the model and the location of its elements. */
 export interface CheckpointTensor {
   /** The name in GGUF. */
   name: string;
@@ -48,12 +48,17 @@ export interface Checkpoint {
   tensors: CheckpointTensor[];
   /** The biases that the checkpoint lacks: their names in GGUF and their lengths. */
   absentBiases: { name: string; length: number }[];
-  /** Whether the program that wrote it saves no vocabulary. GPT-2's is assumed if the size fits. */
+  /** Whether the program that wrote the checkpoint saves no vocabulary. GPT-2's is assumed if the size fits. */
   hasNoVocabulary: boolean;
   close(): void;
 }
 
-/** @param source a folder or the file with the weights */
+/**
+ * Opens a checkpoint. The caller closes it.
+ *
+ * @param source the folder or the file with the weights
+ * @throws FILE_NOT_FOUND, FILE_UNREADABLE, INVALID_FILE, UNSUPPORTED_MODEL, INVALID_ARGUMENT (ambiguous weights)
+ */
 export async function openCheckpoint(
   source: string,
   signal: AbortSignal | undefined,
@@ -207,11 +212,11 @@ function checkOverlap(
 ): void {
   const parts = tensors.flatMap((tensor) => tensor.parts);
   const claimed = parts.reduce((sum, { entry }) => sum + entry.byteSize, 0);
-  const there = files.reduce((sum, { size }) => sum + size, 0);
-  if (claimed > there) {
+  const available = files.reduce((sum, { size }) => sum + size, 0);
+  if (claimed > available) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${source}: its tensors claim ${claimed} bytes, but its files hold ${there}: they overlap`,
+      `${source}: its tensors claim ${claimed} bytes, but its files hold ${available}: they overlap`,
     );
   }
 }

@@ -1,5 +1,5 @@
-// Reads Python pickles without executing anything. The caller decides what each function call in a pickle produces;
-// everything else is refused.
+// Reads Python pickles without executing anything. A handler returns the result of each function call in a pickle.
+// Everything else is refused.
 // Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
 
 /** A class or function, identified by its name, such as `collections.OrderedDict`. */
@@ -24,8 +24,8 @@ export type PickleValue =
   | PickleGlobal
   | object;
 
-/** Gives a pickle its meaning. Both methods throw PickleError for input that is not allowed. */
-export interface PickleMeaning {
+/** Creates the objects of a pickle. Both methods throw PickleError for input that is not allowed. */
+export interface PickleHandler {
   /** Returns the result of a call. */
   call(name: string, args: readonly PickleValue[]): PickleValue;
   /** Returns the object stored outside the pickle under a persistent id. */
@@ -37,12 +37,12 @@ export class PickleError extends Error {}
 /** The pickle uses a class or function that is not allowed. */
 export class PickleRefusal extends PickleError {}
 
-// Limits on what a small file can expand to. A checkpoint of a GPT-2 of 48 layers with its optimizer state uses a
-// third of them.
+// Limits on the memory and time that a small file can cost. A checkpoint of a GPT-2 of 48 layers with its optimizer state
+// uses a third of them.
 const maxSteps = 600_000;
 const maxObjects = 100_000;
-const maxMemorized = 100_000;
-const deepestStack = 100_000;
+const maxMemoEntries = 100_000;
+const maxStackDepth = 100_000;
 // Limits integer keys of dicts: larger ones could be chosen to collide in V8's hash table.
 const maxKey = 1_000_000;
 
@@ -54,15 +54,15 @@ export class PickleReader {
   /** Offset of the next byte. */
   position = 0;
   readonly #bytes: Buffer;
-  readonly #meaning: PickleMeaning;
+  readonly #handler: PickleHandler;
   #stack: StackValue[] = [];
   #memo = new Map<number, PickleValue>();
   #steps = 0;
   #objects = 0;
 
-  constructor(bytes: Buffer, meaning: PickleMeaning) {
+  constructor(bytes: Buffer, handler: PickleHandler) {
     this.#bytes = bytes;
-    this.#meaning = meaning;
+    this.#handler = handler;
   }
 
   /** Reads the next pickle and returns its value. */
@@ -79,7 +79,7 @@ export class PickleReader {
           `the opcode ${opcode} at byte ${start} does not occur in state dicts`,
         );
       }
-      if (this.#stack.length > deepestStack) throw new PickleError('its stack grows too deep');
+      if (this.#stack.length > maxStackDepth) throw new PickleError('its stack grows too deep');
     }
   }
 
@@ -214,22 +214,22 @@ export class PickleReader {
         this.#setItems(this.#popToMark());
         break;
       case 'q': // BINPUT
-        this.#memorize(this.#uint(1));
+        this.#memoize(this.#uint(1));
         break;
       case 'r': // LONG_BINPUT
-        this.#memorize(this.#uint(4));
+        this.#memoize(this.#uint(4));
         break;
       case '\x94': // MEMOIZE
-        this.#memorize(this.#memo.size);
+        this.#memoize(this.#memo.size);
         break;
       case 'h': // BINGET
-        this.#recall(this.#uint(1));
+        this.#pushFromMemo(this.#uint(1));
         break;
       case 'j': // LONG_BINGET
-        this.#recall(this.#uint(4));
+        this.#pushFromMemo(this.#uint(4));
         break;
       case 'Q': // BINPERSID
-        this.#pushObject(this.#meaning.persistent(this.#pop()));
+        this.#pushObject(this.#handler.persistent(this.#pop()));
         break;
       case 'R': {
         // REDUCE
@@ -238,7 +238,7 @@ export class PickleReader {
         if (!(callee instanceof PickleGlobal) || !Array.isArray(args)) {
           throw new PickleError('it calls a value that is not a named function');
         }
-        this.#pushObject(this.#meaning.call(callee.name, args));
+        this.#pushObject(this.#handler.call(callee.name, args));
         break;
       }
       case '\x81': // NEWOBJ
@@ -312,9 +312,9 @@ export class PickleReader {
     }
   }
 
-  #memorize(number: number): void {
-    if (number >= maxMemorized)
-      throw new PickleError(`it uses more than ${maxMemorized} memo entries`);
+  #memoize(number: number): void {
+    if (number >= maxMemoEntries)
+      throw new PickleError(`it uses more than ${maxMemoEntries} memo entries`);
     this.#memo.set(number, this.#top());
   }
 
@@ -325,7 +325,7 @@ export class PickleReader {
     return callee instanceof PickleGlobal ? callee.name : 'no name';
   }
 
-  #recall(number: number): void {
+  #pushFromMemo(number: number): void {
     const value = this.#memo.get(number);
     if (value === undefined) throw new PickleError(`it has no memo entry ${number}`);
     this.#stack.push(value);

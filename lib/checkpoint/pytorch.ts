@@ -4,7 +4,7 @@ import type { InputFile } from '../input-file.js';
 import {
   PickleError,
   PickleGlobal,
-  type PickleMeaning,
+  type PickleHandler,
   PickleReader,
   PickleRefusal,
   type PickleValue,
@@ -70,7 +70,7 @@ const areSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length <= 8 && value.every(isSize);
 
 /** The functions that the pickle of a state dict calls. All other calls are refused. */
-const stateDict: PickleMeaning = {
+const stateDict: PickleHandler = {
   call(name, args) {
     switch (name) {
       case 'collections.OrderedDict':
@@ -252,9 +252,9 @@ function toEntry(file: InputFile, name: string, tensor: Tensor, location: Locati
   const count = shape.reduce((product, extent) => product * extent, 1);
   const order = orderOf(tensor);
   const end = (offset + count) * bytes;
-  // Every reference to a storage states its size, which may be larger than the storage really is.
-  const isThere = end <= location.byteSize && location.offset + end <= file.size;
-  if (order !== 'other' && !isThere) {
+  // The size that a reference states may exceed the storage's real size.
+  const isInFile = end <= location.byteSize && location.offset + end <= file.size;
+  if (order !== 'other' && !isInFile) {
     throw file.invalid(
       `the tensor "${name}" extends beyond its storage of ${location.byteSize} bytes`,
     );

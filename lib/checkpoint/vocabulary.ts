@@ -130,7 +130,7 @@ async function readTokenIds(
     return ids;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    // Unusual or invalid JSON: the general parser has the better error messages.
+    // Unusual or invalid JSON: the general parser has better error messages.
     return new Map(Object.entries(parseJsonObject(path, json)));
   }
 }
@@ -138,7 +138,7 @@ async function readTokenIds(
 /** Yields the entries of a JSON object of numbers. Throws a SyntaxError for any other text. */
 function* tokensWithIds(json: string): Generator<[token: string, id: number]> {
   const opening = /[ \t\r\n]*\{/y;
-  // The number of escapes is limited to what the regular expression engine's stack holds; no token has as many.
+  // The number of escapes is limited by the stack of the regular expression engine. No token has as many.
   const entry =
     /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*){0,65536}")[ \t\r\n]*:[ \t\r\n]*(0|[1-9]\d*)[ \t\r\n]*([,}])/y;
   const matchAt = (pattern: RegExp, start: number): RegExpExecArray => {

@@ -1,6 +1,9 @@
 import type { InputFile } from '../input-file.js';
 
-/** Bytes per element, by safetensors' names. GPT-2's weights are F32, F16 or BF16; other types are never read. */
+/**
+ * Bytes per element, by safetensors' names of the types. GPT-2's weights are F32, F16 or BF16. Elements of other types are
+ * never read.
+ */
 export const elementBytes: Readonly<Record<string, number>> = {
   F64: 8,
   F32: 4,
@@ -20,9 +23,10 @@ export const elementBytes: Readonly<Record<string, number>> = {
 /** A tensor stored in a file. */
 export interface WeightEntry {
   file: InputFile;
+  /** A key of `elementBytes`. */
   dtype: string;
   shape: readonly number[];
-  /** Position in the file. */
+  /** The offset in the file, in bytes. */
   offset: number;
   byteSize: number;
   /** Row-major, column-major (matrices only), or neither. */

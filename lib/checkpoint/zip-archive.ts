@@ -20,7 +20,7 @@ const localSignature = 0x04034b50;
 const localSize = 30;
 const maxCommentBytes = 0xffff;
 // Marks a number that needs 64 bits and is stored in the extra field.
-const isElsewhere = 0xffffffff;
+const inExtraField = 0xffffffff;
 const zip64Extra = 1;
 const stored = 0;
 // The archive of a GPT-2 of 48 layers has 600 members.
@@ -98,13 +98,13 @@ async function findDirectory(file: InputFile): Promise<Directory> {
       offset: tail.readUInt32LE(at + 16),
     };
     const position = file.size - tailSize + at;
-    const large = await findLargeDirectory(file, position);
-    return checkDirectory(file, large ?? directory);
+    const zip64 = await findZip64Directory(file, position);
+    return checkDirectory(file, zip64 ?? directory);
   }
   throw file.invalid('it begins like a ZIP archive but has no central directory: it is truncated');
 }
 
-async function findLargeDirectory(file: InputFile, end: number): Promise<Directory | undefined> {
+async function findZip64Directory(file: InputFile, end: number): Promise<Directory | undefined> {
   if (end < locatorSize) return undefined;
   const locator = await file.read(end - locatorSize, locatorSize);
   if (locator.readUInt32LE(0) !== locatorSignature) return undefined;
@@ -131,17 +131,18 @@ function readMembers(file: InputFile, bytes: Buffer, count: number): Map<string,
   const members = new Map<string, Member>();
   let at = 0;
   for (let i = 0; i < count; i++) {
-    const isThere = at + memberSize <= bytes.length && bytes.readUInt32LE(at) === memberSignature;
+    const isComplete =
+      at + memberSize <= bytes.length && bytes.readUInt32LE(at) === memberSignature;
     const nameStart = at + memberSize;
-    const nameEnd = isThere ? nameStart + bytes.readUInt16LE(at + 28) : 0;
-    const extraEnd = isThere ? nameEnd + bytes.readUInt16LE(at + 30) : 0;
-    if (!isThere || extraEnd > bytes.length)
+    const nameEnd = isComplete ? nameStart + bytes.readUInt16LE(at + 28) : 0;
+    const extraEnd = isComplete ? nameEnd + bytes.readUInt16LE(at + 30) : 0;
+    if (!isComplete || extraEnd > bytes.length)
       throw file.invalid('its central directory is truncated');
     const name = bytes.toString('utf8', nameStart, nameEnd);
-    const large = readLargeNumbers(bytes.subarray(nameEnd, extraEnd));
+    const zip64 = readZip64Numbers(bytes.subarray(nameEnd, extraEnd));
     const number = (offset: number) => {
       const value = bytes.readUInt32LE(at + offset);
-      return value === isElsewhere ? (large.shift() ?? value) : value;
+      return value === inExtraField ? (zip64.shift() ?? value) : value;
     };
     // The extra field holds its numbers in this order.
     const byteSize = number(24);
@@ -159,7 +160,7 @@ function readMembers(file: InputFile, bytes: Buffer, count: number): Map<string,
 }
 
 /** Reads the 64-bit numbers in a member's extra field. */
-function readLargeNumbers(extra: Buffer): number[] {
+function readZip64Numbers(extra: Buffer): number[] {
   for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
     if (extra.readUInt16LE(at) !== zip64Extra) continue;
     const end = Math.min(at + 4 + extra.readUInt16LE(at + 2), extra.length);

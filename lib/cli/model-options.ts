@@ -67,7 +67,7 @@ export function offlineOption(): Option {
   );
 }
 
-/** Finds the GGUF file of a model, with a progress bar on a terminal. The model is downloaded and converted if necessary. */
+/** Finds the GGUF file of a model as `findModelFile` does, with a progress bar on a terminal. */
 export async function findFile(
   model: string | undefined,
   { offline }: Pick<ModelFlags, 'offline'>,

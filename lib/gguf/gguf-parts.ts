@@ -19,7 +19,7 @@ export function* ggufParts(name: string): Generator<string, void, undefined> {
 }
 
 /** The name of a GGUF file before it was split. */
-export function wholeName(name: string): string {
+export function unsplitName(name: string): string {
   return name.replace(partName, '.gguf');
 }
 

@@ -2,7 +2,7 @@ import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { LinkedSignal } from '../native/abort.js';
 import { addon } from '../native/addon.js';
-import { callNativeToItsEnd } from '../native/native-call.js';
+import { callNativeToCompletion } from '../native/native-call.js';
 import type { GgufDescription, ModuleRole, NativeTensor, TensorType } from '../native/types.js';
 import type { LoadProgress } from '../progress.js';
 import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
@@ -43,7 +43,7 @@ export interface ModelDescription {
   /** Recorded only. Inference drops nothing. */
   dropRate?: number;
   /** The requested type of the weights. Default: the checkpoint's own. */
-  wanted?: WeightType;
+  requestedType?: WeightType;
 }
 
 /** A tensor of the file to be written. */
@@ -96,7 +96,7 @@ export async function writeTensors(
   const sources = tensors.map(({ name, type, numbers }) => ({ name, type, ...numbers }));
   try {
     report(0);
-    await callNativeToItsEnd(stop.signal, (cancellation) =>
+    await callNativeToCompletion(stop.signal, (cancellation) =>
       addon().writeGguf(target, header, sources, threads, onBytes, cancellation),
     );
   } finally {
@@ -152,7 +152,7 @@ export function equalNumbers(name: string, value: number, count: number): Planne
 }
 
 function metadataOf(
-  { name, config, vocabulary, absentBiases, dropRate, wanted }: ModelDescription,
+  { name, config, vocabulary, absentBiases, dropRate, requestedType }: ModelDescription,
   tensors: readonly PlannedTensor[],
 ): Map<string, GgufValue> {
   const metadata = new Map<string, GgufValue>();
@@ -161,7 +161,7 @@ function metadataOf(
 
   string('general.architecture', 'gpt2');
   string('general.name', name);
-  number('general.file_type', fileTypeNumber(tensors, wanted));
+  number('general.file_type', fileTypeNumber(tensors, requestedType));
   if (tensors.some((tensor) => isQuantized(tensor.type))) {
     number('general.quantization_version', 2);
   }
@@ -234,10 +234,10 @@ function describeVocabulary(
 /** The value of general.file_type: the requested mixture, or the type of most bytes. */
 export function fileTypeNumber(
   tensors: readonly GgufTensor[],
-  wanted: WeightType | undefined,
+  requestedType: WeightType | undefined,
 ): number {
-  const isMixture = wanted === 'q5_k_m' || wanted === 'q4_k_m';
-  return fileTypeNumbers[isMixture ? wanted : dominantType(tensors)];
+  const isMixture = requestedType === 'q5_k_m' || requestedType === 'q4_k_m';
+  return fileTypeNumbers[isMixture ? requestedType : dominantType(tensors)];
 }
 
 /** The type of most bytes. */

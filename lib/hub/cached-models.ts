@@ -60,7 +60,7 @@ async function repositoriesInCache(): Promise<string[]> {
   return names.flatMap((name) => /^models--(.+)$/.exec(name)?.[1]?.replace('--', '/') ?? []);
 }
 
-/** The files that killed processes left in the folder of conversions and in the hub's cache. */
+/** Lists the files that killed processes left in the folder of conversions and in the hub's cache. */
 export async function listLeftovers(conversionFolder: string): Promise<Leftover[]> {
   const all = await findLeftovers(conversionFolder);
   for (const name of await repositoriesInCache()) {
@@ -70,9 +70,9 @@ export async function listLeftovers(conversionFolder: string): Promise<Leftover[
 }
 
 /**
- * Removes the files that `listLeftovers` lists. One that cannot be removed stays.
+ * Removes the files that `listLeftovers` lists. Files that cannot be removed stay.
  *
- * @returns bytes that were freed
+ * @returns the number of bytes freed
  */
 export async function removeAllLeftovers(conversionFolder: string): Promise<number> {
   const all = await removeLeftovers(conversionFolder);
@@ -107,7 +107,7 @@ async function hasWeights(folder: string, files: readonly string[]): Promise<boo
     const choice = chooseFiles(folder, files, undefined);
     return choice !== undefined && (await hasAllWeights(folder, files, choice));
   } catch {
-    return false; // ambiguous weights or a damaged index: nothing that loads
+    return false; // ambiguous weights or a damaged index, which cannot be loaded
   }
 }
 
@@ -131,8 +131,8 @@ async function conversionsOf(
 }
 
 /**
- * Removes a model from the cache, with its conversions: all its versions or the one that a revision names. The first
- * digits of a commit are enough.
+ * Removes a model and its conversions from the cache: all versions, or the version of one revision. A commit may be
+ * abbreviated to its first digits.
  *
  * @returns the number of bytes freed
  * @throws MODEL_NOT_FOUND, FILE_UNWRITABLE
@@ -142,8 +142,8 @@ export async function removeCachedModel(
   { isOneRevision, conversionFolder }: { isOneRevision: boolean; conversionFolder: string },
 ): Promise<number> {
   let freed: number | undefined;
-  for (const called of namesInCache(name)) {
-    const repository = new CachedRepository(called);
+  for (const cachedName of namesInCache(name)) {
+    const repository = new CachedRepository(cachedName);
     const commit = isOneRevision ? await findCommit(repository, name.revision) : undefined;
     if (isOneRevision ? commit === undefined : !(await repository.exists())) continue;
     const before = await repository.byteSize();
@@ -151,7 +151,7 @@ export async function removeCachedModel(
     if (commit && (await repository.commits()).length > 1) await repository.removeCommit(commit);
     else await repository.remove();
     freed = (freed ?? 0) + before - (await repository.byteSize());
-    for (const { path, byteSize } of await conversionsOf(conversionFolder, called, commit)) {
+    for (const { path, byteSize } of await conversionsOf(conversionFolder, cachedName, commit)) {
       await writing(path, async () => await rm(path, { force: true }));
       freed += byteSize;
     }
@@ -170,10 +170,10 @@ async function findCommit(
   const commits = await repository.commits();
   const named = await repository.commitOf(revision);
   if (named !== undefined) return commits.includes(named) ? named : undefined;
-  const fitting = /^[0-9a-f]{7,}$/.test(revision)
+  const matching = /^[0-9a-f]{7,}$/.test(revision)
     ? commits.filter((commit) => commit.startsWith(revision))
     : [];
-  return fitting.length === 1 ? fitting[0] : undefined;
+  return matching.length === 1 ? matching[0] : undefined;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

@@ -6,14 +6,19 @@ import { requireSpace, tryLock, writing } from '../files.js';
 import { waitUnlessAborted } from '../native/abort.js';
 import type { CachedRepository } from './hub-cache.js';
 import type { HubFile, HubHash } from './hub-repository.js';
-import { type HubAnswer, Interruption, rangeRefused, requestFromHub } from './hub-request.js';
+import {
+  type HubResponse,
+  Interruption,
+  rangeNotSatisfiable,
+  requestFromHub,
+} from './hub-request.js';
 
 export interface BlobRequest {
   url: string;
   file: HubFile;
   repository: CachedRepository;
   signal: AbortSignal | undefined;
-  /** Receives the number of bytes that are present. It drops when they must be fetched again. */
+  /** Receives the number of bytes present so far. It decreases when bytes must be fetched again. */
   onBytes: (count: number) => void;
 }
 
@@ -28,8 +33,8 @@ export async function downloadBlob(request: BlobRequest): Promise<void> {
   const path = repository.blob(file.hash.hex);
   const release = await acquireLock(repository.lock(file.hash.hex), signal);
   try {
-    const there = await stat(path).catch(() => undefined);
-    if (there?.size !== file.size) await downloadInto(path, request);
+    const existing = await stat(path).catch(() => undefined);
+    if (existing?.size !== file.size) await downloadInto(path, request);
     onBytes(file.size);
   } finally {
     release();
@@ -50,21 +55,21 @@ async function acquireLock(path: string, signal: AbortSignal | undefined): Promi
 
 async function downloadInto(path: string, request: BlobRequest): Promise<void> {
   const { url, file, signal, onBytes } = request;
-  // The name that huggingface_hub uses: either program resumes the other's download.
+  // huggingface_hub uses the same name: either program resumes the other's download.
   const incomplete = `${path}.incomplete`;
   await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
   const part = await PartialFile.open(incomplete, file);
   try {
-    await part.readWhatIsThere(signal, onBytes);
+    await part.readExisting(signal, onBytes);
     await requireSpace(dirname(path), file.size - part.size);
-    const wasContinued = part.size > 0;
-    await complete(part, request);
-    // The bytes of the earlier attempt may be the wrong ones.
-    if (wasContinued && !part.isRight()) {
+    const wasResumed = part.size > 0;
+    await fetchRest(part, request);
+    // The bytes of the earlier attempt may be wrong.
+    if (wasResumed && !part.isValid()) {
       await part.clear();
-      await complete(part, request);
+      await fetchRest(part, request);
     }
-    if (!part.isRight()) {
+    if (!part.isValid()) {
       await part.clear();
       throw new Gpt2Error(
         'CHECKSUM_MISMATCH',
@@ -77,15 +82,15 @@ async function downloadInto(path: string, request: BlobRequest): Promise<void> {
   }
 }
 
-// An attempt counts as progress only if it brings at least this much.
-const usefulBytes = 1_000_000;
+// An attempt counts as progress only if it adds at least this many bytes.
+const progressBytes = 1_000_000;
 
 /** Downloads and appends the missing bytes. */
-async function complete(
+async function fetchRest(
   part: PartialFile,
   { url, file, signal, onBytes }: BlobRequest,
 ): Promise<void> {
-  let useful = part.size + usefulBytes;
+  let nextProgress = part.size + progressBytes;
   onBytes(part.size);
   if (part.size === file.size) return;
   await requestFromHub(
@@ -95,20 +100,20 @@ async function complete(
         'accept-encoding': 'identity',
         ...(part.size > 0 ? { range: `bytes=${part.size}-` } : {}),
       }),
-      read: async (answer, progress) => {
-        if (answer.status === rangeRefused) {
+      read: async (response, progress) => {
+        if (response.status === rangeNotSatisfiable) {
           await part.clear();
           throw new Interruption('it does not have the requested range');
         }
-        const start = startOf(answer);
+        const start = startOf(response);
         if (start === 0) await part.clear();
         else if (start !== part.size) throw new Interruption('it sent a different range');
-        for await (const bytes of answer.body) {
+        for await (const bytes of response.body) {
           await part.append(bytes);
           onBytes(Math.min(part.size, file.size));
           if (part.size > file.size) return; // too long: the hash cannot match
-          if (part.size < useful) continue;
-          useful = part.size + usefulBytes;
+          if (part.size < nextProgress) continue;
+          nextProgress = part.size + progressBytes;
           progress();
         }
         if (part.size < file.size) throw new Interruption('it ended early');
@@ -119,7 +124,7 @@ async function complete(
 }
 
 /** The file offset at which a response starts. Servers without range support send the whole file. */
-function startOf({ status, headers }: HubAnswer): number {
+function startOf({ status, headers }: HubResponse): number {
   if (status !== 206) return 0;
   return Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1]);
 }
@@ -145,8 +150,8 @@ class PartialFile {
     return new PartialFile(path, await writing(path, async () => await open(path, 'a+')), file);
   }
 
-  /** Hashes the bytes that an earlier attempt left. Discards them if there are too many. */
-  async readWhatIsThere(
+  /** Hashes the bytes of an earlier attempt. Discards them if they are more than the file has. */
+  async readExisting(
     signal: AbortSignal | undefined,
     onBytes: (count: number) => void,
   ): Promise<void> {
@@ -177,7 +182,7 @@ class PartialFile {
     this.size = 0;
   }
 
-  isRight(): boolean {
+  isValid(): boolean {
     const { size, hash } = this.#file;
     return this.size === size && this.#hash.copy().digest('hex') === hash.hex;
   }
@@ -188,8 +193,8 @@ class PartialFile {
    */
   async rename(path: string): Promise<void> {
     await this.#do(async () => {
-      const [own, there] = [await this.#handle.stat(), await stat(this.#path)];
-      if (own.ino !== there.ino || own.size !== this.size) {
+      const [own, current] = [await this.#handle.stat(), await stat(this.#path)];
+      if (own.ino !== current.ino || own.size !== this.size) {
         throw new Error('another process is writing to it');
       }
       await rename(this.#path, path);
@@ -205,7 +210,7 @@ class PartialFile {
   }
 }
 
-/** Starts a hash. Git's blob hash begins with the size. */
+/** Starts the hash of a file. Git's blob hash begins with a header that contains the size. */
 function startHash({ size, hash }: { size: number; hash: HubHash }): Hash {
   const { createHash } = require('node:crypto') as typeof import('node:crypto');
   return hash.algorithm === 'sha256'

@@ -9,7 +9,7 @@ import { chooseGguf, ggufModels } from './gguf-choice.js';
 
 /** The files of a repository that hold a model's weights. */
 export interface FileChoice {
-  /** In download order: TensorFlow's index last, since it leads to the data; GGUF parts in order. */
+  /** In download order: TensorFlow's index last, since it refers to the data; GGUF parts in order. */
   weights: readonly string[];
   /** The file that lists the shards, if the weights are sharded; `weights` is then empty. */
   shardIndex?: string;

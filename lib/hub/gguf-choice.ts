@@ -1,5 +1,5 @@
 import { Gpt2Error } from '../errors.js';
-import { ggufParts, wholeName } from '../gguf/gguf-parts.js';
+import { ggufParts, unsplitName } from '../gguf/gguf-parts.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 
 /** The complete GGUF models among files, each as its parts in order. */
@@ -8,13 +8,13 @@ export function ggufModels(names: readonly string[]): string[][] {
   const models: string[][] = [];
   for (const name of names.filter((one) => one.endsWith('.gguf')).sort()) {
     const parts: string[] = [];
-    let isWhole = true;
+    let isComplete = true;
     for (const part of ggufParts(name)) {
-      isWhole = present.has(part) && (parts.length > 0 || part === name);
-      if (!isWhole) break;
+      isComplete = present.has(part) && (parts.length > 0 || part === name);
+      if (!isComplete) break;
       parts.push(part);
     }
-    if (isWhole) models.push(parts);
+    if (isComplete) models.push(parts);
   }
   return models;
 }
@@ -31,16 +31,18 @@ export function chooseGguf(
 ): string[] | undefined {
   const models = ggufModels(names);
   if (models.length <= 1) return models[0];
-  const fitting = models.filter(([first = '']) => type !== undefined && isNamedFor(first, type));
-  if (fitting.length === 1) return fitting[0];
-  const found = models.map(([first = '']) => wholeName(first)).slice(0, 20);
+  const matching = models.filter(
+    ([first = '']) => type !== undefined && hasTypeInName(first, type),
+  );
+  if (matching.length === 1) return matching[0];
+  const found = models.map(([first = '']) => unsplitName(first)).slice(0, 20);
   throw new Gpt2Error(
     'INVALID_ARGUMENT',
     `${place}: expected one GGUF file, or one with the requested type in its name, but found ${found.join(', ')}`,
   );
 }
 
-/** Whether a file has a type in its name, which is how repositories with several types name them. */
-export function isNamedFor(file: string, type: WeightType): boolean {
-  return new RegExp(`(^|[-._])${type}(?=[-.])`, 'i').test(wholeName(file));
+/** Whether a file's name contains a type, as in repositories with several types. */
+export function hasTypeInName(file: string, type: WeightType): boolean {
+  return new RegExp(`(^|[-._])${type}(?=[-.])`, 'i').test(unsplitName(file));
 }

@@ -1,4 +1,4 @@
-// The Hugging Face cache, which programs in all languages share: https://huggingface.co/docs/hub/local-cache
+// The Hugging Face cache, which is shared by programs in all languages: https://huggingface.co/docs/hub/local-cache
 
 import type { Stats } from 'node:fs';
 import {
@@ -118,7 +118,7 @@ export class CachedRepository {
     } catch (error) {
       throw writeError(path, error);
     } finally {
-      // It is left behind by a failure, and by renaming a hard link onto another link to the same file.
+      // It remains after a failure, and after renaming a hard link onto another link to the same file.
       await rm(temporary, { force: true }).catch(() => {});
     }
   }
@@ -137,13 +137,18 @@ export class CachedRepository {
   /** Removes all versions. */
   async remove(): Promise<void> {
     for (const path of (await statAll(join(this.#folder, 'blobs'))).keys()) {
-      if (path.endsWith('.incomplete')) await this.#expectNobodyAt(basename(path, '.incomplete'));
+      if (path.endsWith('.incomplete'))
+        await this.#requireNoDownload(basename(path, '.incomplete'));
     }
     await this.#remove(this.#folder);
   }
 
-  /** Throws FILE_UNWRITABLE while another process is downloading the blob with a hash. */
-  async #expectNobodyAt(hash: string): Promise<void> {
+  /**
+   * Checks that no process is downloading the blob with a hash.
+   *
+   * @throws FILE_UNWRITABLE
+   */
+  async #requireNoDownload(hash: string): Promise<void> {
     const path = this.lock(hash);
     await writing(path, async () => await mkdir(dirname(path), { recursive: true }));
     const release = await tryLock(path);
@@ -165,7 +170,7 @@ export class CachedRepository {
     return all;
   }
 
-  /** Removes these files, except those that the system refuses to remove. Returns the removed ones. */
+  /** Removes these files and returns them. Files that cannot be removed stay. */
   async removeLeftovers(): Promise<Leftover[]> {
     const removed: Leftover[] = [];
     for (const leftover of await this.leftovers()) {

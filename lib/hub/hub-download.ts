@@ -42,7 +42,7 @@ class Download {
   readonly #repository: CachedRepository;
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: DownloadOptions['onProgress'];
-  /** The bytes present of each file to be downloaded. */
+  /** The number of bytes present of each file to be downloaded. */
   readonly #done = new Map<string, number>();
 
   constructor(
@@ -59,7 +59,7 @@ class Download {
     this.#onProgress = onProgress;
   }
 
-  /** The weights come last, and the reference after them: where it exists, the model is complete. */
+  /** Fetches the weights last and then writes the reference, so that a model with a reference is complete. */
   async fetchAll({ form, shardIndex, weights }: FileChoice): Promise<void> {
     await this.#repository.removeLeftovers();
     const folder = this.#repository.snapshot(this.#commit);

@@ -4,19 +4,19 @@ import { Gpt2Error } from '../errors.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import type { LocalModel } from '../local-model.js';
 import { chooseFiles, type FileChoice, hasAllWeights } from './file-choice.js';
-import { isNamedFor } from './gguf-choice.js';
+import { hasTypeInName } from './gguf-choice.js';
 import { CachedRepository } from './hub-cache.js';
 import { type DownloadOptions, fetchModel } from './hub-download.js';
 import { hubCacheFolder, isOfflineByDefault } from './hub-settings.js';
 import { type ModelName, showModelName } from './model-name.js';
 
 export interface HubModelOptions extends DownloadOptions {
-  /** Leaves the network alone. Default: what HF_HUB_OFFLINE says. */
+  /** Uses the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean | undefined;
 }
 
 /**
- * Finds a model of the hub in the cache, however old, and downloads it if it is missing.
+ * Finds a model of the hub in the cache, of any age, and downloads it if the cache does not hold it.
  *
  * @throws MODEL_NOT_FOUND, ACCESS_DENIED, HUB_UNAVAILABLE, CHECKSUM_MISMATCH, FILE_UNWRITABLE, INVALID_ARGUMENT,
  *   UNSUPPORTED_MODEL, INVALID_FILE
@@ -25,8 +25,8 @@ export async function findHubModel(name: ModelName, options: HubModelOptions): P
   const { offline = isOfflineByDefault(), type, signal } = options;
   const cached = await findCached(name, type, offline);
   signal?.throwIfAborted();
-  if (cached && (offline || cached.isWhole)) return cached.model;
-  if (cached) return await complete(name, cached, options);
+  if (cached && (offline || cached.isComplete)) return cached.model;
+  if (cached) return await completed(name, cached, options);
   if (!offline) return await downloadModel(name, options);
   throw new Gpt2Error(
     'MODEL_NOT_FOUND',
@@ -43,10 +43,14 @@ export async function downloadModel(
   return localModel(name.repository, commit, choice);
 }
 
-const reasonsToMakeDo = ['HUB_UNAVAILABLE', 'MODEL_NOT_FOUND', 'ACCESS_DENIED', 'FILE_UNWRITABLE'];
+// With these errors of the hub, an incomplete model is used as it is.
+const toleratedCodes = ['HUB_UNAVAILABLE', 'MODEL_NOT_FOUND', 'ACCESS_DENIED', 'FILE_UNWRITABLE'];
 
-/** Completes a model that another program downloaded in part. Returns it as it is if the hub cannot complete it. */
-async function complete(
+/**
+ * Downloads the missing files of a model that another program downloaded in part. Returns the model as it is if the hub
+ * cannot provide them.
+ */
+async function completed(
   { repository }: ModelName,
   { model, commit }: CachedModel,
   options: HubModelOptions,
@@ -54,7 +58,7 @@ async function complete(
   try {
     return await downloadModel({ repository, revision: commit }, options);
   } catch (error) {
-    if (error instanceof Gpt2Error && reasonsToMakeDo.includes(error.code)) return model;
+    if (error instanceof Gpt2Error && toleratedCodes.includes(error.code)) return model;
     throw error;
   }
 }
@@ -67,7 +71,7 @@ function localModel(repository: string, commit: string, choice: FileChoice): Loc
   };
 }
 
-/** The name that conversions of a repository's model start with. */
+/** The prefix of the names of a model's conversions. */
 export function conversionName(repository: string, commit: string): string {
   return `${repository.replace('/', '--')}@${commit.slice(0, 12)}`;
 }
@@ -75,8 +79,8 @@ export function conversionName(repository: string, commit: string): string {
 interface CachedModel {
   model: LocalModel;
   commit: string;
-  /** Whether the cache holds everything that the hub could provide. */
-  isWhole: boolean;
+  /** Whether the cache holds every file that the hub could provide. */
+  isComplete: boolean;
 }
 
 async function findCached(
@@ -102,25 +106,25 @@ async function findCached(
       model: localModel(repository, commit, choice),
       commit,
       // A model under its short name cannot be completed: downloads go to the full name.
-      isWhole: repository !== name.repository || hasNothingToCome(choice, known, type),
+      isComplete: repository !== name.repository || hasAllFiles(choice, known, type),
     };
   }
   return undefined;
 }
 
-function hasNothingToCome(
+function hasAllFiles(
   { form, weights }: FileChoice,
   known: ReadonlySet<string>,
   type: WeightType | undefined,
 ): boolean {
   if (form === 'gguf') {
-    return type === undefined || weights.every((file) => isNamedFor(file, type));
+    return type === undefined || weights.every((file) => hasTypeInName(file, type));
   }
   const companions = form === 'tensorflow' ? companionFiles : usualCompanions;
   return companions.every((file) => known.has(file));
 }
 
-/** The names under which the cache may hold a model. Other programs use the name that their user gave. */
+/** The names under which the cache may hold a model. Other programs use the name that their user passed. */
 export function namesInCache({ repository, shortName }: ModelName): string[] {
   return shortName === undefined ? [repository] : [repository, shortName];
 }

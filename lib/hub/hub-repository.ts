@@ -56,7 +56,7 @@ export async function readHubRepository(
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof Gpt2Error) throw error;
-    // The package's own errors mean that it could not interpret a response.
+    // @huggingface/hub throws its own errors for responses that it cannot interpret.
     const reason = isError(error) ? error.message : String(error);
     throw new Gpt2Error(
       'HUB_UNAVAILABLE',
@@ -71,12 +71,12 @@ export function fileUrl({ repository }: ModelName, commit: string, file: string)
   return `${hubEndpoint()}/${repository}/resolve/${commit}/${encodeURIComponent(file)}`;
 }
 
-// Loaded on demand: it takes 30 ms.
+// Loaded on demand, since loading takes 30 ms.
 function hub(): typeof import('@huggingface/hub') {
   return require('@huggingface/hub');
 }
 
-/** A fetch() for the package, with our retries, timeouts, token and errors. */
+/** A fetch() for @huggingface/hub, with our retries, timeouts, token and errors. */
 function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
   let requests = 0;
   return async (input, init = {}) => {

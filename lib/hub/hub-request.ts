@@ -1,4 +1,4 @@
-// Requests to the hub. Temporary failures are retried, all others become errors of this package.
+// Requests to the hub. Temporary failures are retried. All others become errors of this package.
 
 import { clearTimeout, setTimeout } from 'node:timers';
 import { URL } from 'node:url';
@@ -13,24 +13,24 @@ export interface HubRequest<T> {
   /** Called for every attempt. */
   headers?: () => Record<string, string>;
   /**
-   * Reads a response with status 2xx or 416. Calling `progress` resets the number of retries, so that a slow download
-   * over an unstable connection is not given up.
+   * Reads a response with status 2xx or 416. Calling `progress` resets the number of failed attempts, so that a slow
+   * download over an unstable connection does not fail.
    */
-  read(answer: HubAnswer, progress: () => void): Promise<T>;
+  read(response: HubResponse, progress: () => void): Promise<T>;
 }
 
-export interface HubAnswer {
+export interface HubResponse {
   status: number;
   headers: Headers;
   body: AsyncIterable<Uint8Array>;
 }
 
-/** Range Not Satisfiable. */
-export const rangeRefused = 416;
+/** HTTP status: Range Not Satisfiable. */
+export const rangeNotSatisfiable = 416;
 
-/** A failure that is worth a retry. `read` may throw it too. */
+/** A temporary failure, after which the request is retried. `read` may throw it too. */
 export class Interruption extends Error {
-  /** Seconds to wait before the retry, if the hub says so. */
+  /** The seconds to wait before the retry, if the hub states them. */
   readonly pause: number | undefined;
 
   constructor(message: string, { cause, pause }: { cause?: unknown; pause?: number } = {}) {
@@ -42,7 +42,7 @@ export class Interruption extends Error {
 // Consecutive attempts without progress.
 const maxAttempts = 5;
 const firstPause = 500; // milliseconds; doubled after every attempt
-// If the hub asks for a longer pause, the request fails instead.
+// If the hub requests a longer pause, the request fails instead.
 const maxPause = 60; // seconds
 
 /**
@@ -55,10 +55,10 @@ export async function requestFromHub<T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   let failures = 0;
-  let wasOfUse = false;
+  let hasProgressed = false;
   const progress = () => {
     failures = 0;
-    wasOfUse = true;
+    hasProgressed = true;
   };
   for (;;) {
     signal?.throwIfAborted();
@@ -71,8 +71,8 @@ export async function requestFromHub<T>(
       if (!(error instanceof Interruption)) throw error;
       failures++;
       const { pause = 0 } = error;
-      const isHopeless = pause > maxPause || (!wasOfUse && isUnknownHost(error));
-      if (failures >= maxAttempts || isHopeless) throw unavailable(request.url, error);
+      const isPermanent = pause > maxPause || (!hasProgressed && isUnknownHost(error));
+      if (failures >= maxAttempts || isPermanent) throw unavailable(request.url, error);
       await waitUnlessAborted(Math.max(1000 * pause, firstPause * 2 ** (failures - 1)), signal);
     } finally {
       stop.unlink();
@@ -89,10 +89,10 @@ async function attempt<T>(
     headers: { 'user-agent': `gpt2-native/${version}`, ...authorization(url), ...headers?.() },
     signal: stop.signal,
   };
-  const answer = await fromNetwork(stop, () => nodeGlobal('fetch')(url, init));
-  if (!answer.ok && answer.status !== rangeRefused) throw failureOf(url, answer);
+  const response = await fromNetwork(stop, () => nodeGlobal('fetch')(url, init));
+  if (!response.ok && response.status !== rangeNotSatisfiable) throw failureOf(url, response);
   return await read(
-    { status: answer.status, headers: answer.headers, body: partsOf(answer, stop) },
+    { status: response.status, headers: response.headers, body: partsOf(response, stop) },
     progress,
   );
 }
@@ -104,8 +104,8 @@ function authorization(url: string): Record<string, string> {
   return token && isHub ? { authorization: `Bearer ${token}` } : {};
 }
 
-async function* partsOf(answer: Response, stop: LinkedSignal): AsyncGenerator<Uint8Array> {
-  const reader = answer.body?.getReader();
+async function* partsOf(response: Response, stop: LinkedSignal): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader();
   if (!reader) return;
   try {
     for (;;) {
@@ -140,7 +140,7 @@ function isUnknownHost({ cause }: Interruption): boolean {
   return (reason as NodeJS.ErrnoException | undefined)?.code === 'ENOTFOUND';
 }
 
-/** fetch() reports only "fetch failed"; the reason is in the cause. */
+/** The message of fetch()'s errors is only "fetch failed". The reason is in the cause. */
 function reasonOf(error: unknown): string {
   if (!isError(error)) return String(error);
   return isError(error.cause) && error.cause.message !== '' ? error.cause.message : error.message;
@@ -149,44 +149,44 @@ function reasonOf(error: unknown): string {
 const temporaryStatuses: readonly number[] = [408, 429, 500, 502, 503, 504];
 
 function failureOf(url: string, { status, headers }: Response): Error {
-  const said = headers.get('x-error-message')?.slice(0, 200);
-  const reason = said ? `${status}: ${said}` : String(status);
+  const message = headers.get('x-error-message')?.slice(0, 200);
+  const reason = message ? `${status}: ${message}` : String(status);
   if (temporaryStatuses.includes(status)) {
     return new Interruption(`it responded with status ${reason}`, {
       pause: pauseOf(status, headers),
     });
   }
-  const refuse = (code: ErrorCode, what: string) =>
-    new Gpt2Error(code, `${withoutQuery(url)}: ${what} (status ${reason})`);
+  const failure = (code: ErrorCode, description: string) =>
+    new Gpt2Error(code, `${withoutQuery(url)}: ${description} (status ${reason})`);
   // Without a token, the hub gives the same response for a private model and a missing one.
   if (status === 404 || headers.get('x-error-code') === 'RepoNotFound') {
-    return refuse('MODEL_NOT_FOUND', 'the model, revision or file does not exist');
+    return failure('MODEL_NOT_FOUND', 'the model, revision or file does not exist');
   }
   if (status === 401 || status === 403) {
-    const hint = hubToken()
+    const description = hubToken()
       ? 'HF_TOKEN does not give access to it'
       : 'the model does not exist, or it is private or requires accepting a licence, and HF_TOKEN is not set';
-    return refuse('ACCESS_DENIED', hint);
+    return failure('ACCESS_DENIED', description);
   }
-  return refuse('HUB_UNAVAILABLE', 'the hub refused the request');
+  return failure('HUB_UNAVAILABLE', 'the hub refused the request');
 }
 
 /**
- * The pause that the hub asks for. Retry-After holds seconds or a date. The hub's RateLimit header looks like
+ * The pause that the hub requests, in seconds. Retry-After contains seconds or a date. The hub's RateLimit header looks like
  * `"api";r=0;t=55`, where t is the number of seconds until the limit is reset.
  */
 function pauseOf(status: number, headers: Headers): number | undefined {
   const after = headers.get('retry-after');
   const limit =
     status === 429 ? /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1] : undefined;
-  const given = after ?? limit;
-  if (given === undefined) return undefined;
-  const seconds = /^\d+$/.test(given) ? Number(given) : (Date.parse(given) - Date.now()) / 1000;
+  const pause = after ?? limit;
+  if (pause === undefined) return undefined;
+  const seconds = /^\d+$/.test(pause) ? Number(pause) : (Date.parse(pause) - Date.now()) / 1000;
   return seconds > 0 ? seconds : undefined; // rejects NaN too
 }
 
 function unavailable(url: string, { message, pause = 0, cause }: Interruption): Gpt2Error {
-  const pauseNote = pause > maxPause ? ` and asks to wait ${Math.ceil(pause)} s` : '';
+  const pauseNote = pause > maxPause ? ` and requests a pause of ${Math.ceil(pause)} s` : '';
   return new Gpt2Error('HUB_UNAVAILABLE', `${withoutQuery(url)}: ${message}${pauseNote}`, {
     cause,
   });

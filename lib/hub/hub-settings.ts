@@ -9,14 +9,14 @@ import { Gpt2Error } from '../errors.js';
 
 /** HF_ENDPOINT: the URL of the hub, without a trailing "/". */
 export function hubEndpoint(): string {
-  const given = process.env.HF_ENDPOINT || 'https://huggingface.co';
-  const url = URL.canParse(given) ? new URL(given) : undefined;
+  const value = process.env.HF_ENDPOINT || 'https://huggingface.co';
+  const url = URL.canParse(value) ? new URL(value) : undefined;
   const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
   if (!isPlain || !['http:', 'https:'].includes(url.protocol)) {
     // The value is not shown, since it may contain a password.
     throw wrongSetting('HF_ENDPOINT', 'a URL such as https://huggingface.co', 'another value');
   }
-  return given.replace(/\/+$/, '');
+  return value.replace(/\/+$/, '');
 }
 
 /** HF_TOKEN: the access token for private and gated models. */
@@ -28,7 +28,7 @@ export function hubToken(): string | undefined {
   return token;
 }
 
-/** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache that programs in all languages share. */
+/** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache shared by programs in all languages. */
 export function hubCacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
   const cache = XDG_CACHE_HOME || join(homedir(), '.cache');
@@ -42,12 +42,12 @@ export function isOfflineByDefault(): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes(process.env.HF_HUB_OFFLINE?.toUpperCase() ?? '');
 }
 
-/** HF_HUB_DOWNLOAD_TIMEOUT, converted to milliseconds: the longest time without any data from the hub. */
+/** HF_HUB_DOWNLOAD_TIMEOUT, converted to milliseconds: the maximum time without data from the hub. */
 export function hubTimeout(): number {
-  const given = process.env.HF_HUB_DOWNLOAD_TIMEOUT || '10';
-  const seconds = Number(given);
+  const value = process.env.HF_HUB_DOWNLOAD_TIMEOUT || '10';
+  const seconds = Number(value);
   if (!(seconds > 0 && seconds <= 86_400)) {
-    throw wrongSetting('HF_HUB_DOWNLOAD_TIMEOUT', 'a number of seconds', show(given));
+    throw wrongSetting('HF_HUB_DOWNLOAD_TIMEOUT', 'a number of seconds', show(value));
   }
   return 1000 * seconds;
 }

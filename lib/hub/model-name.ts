@@ -4,7 +4,7 @@ import { invalidArgument } from '../arguments.js';
 export interface ModelName {
   /** owner/name */
   repository: string;
-  /** The short name, such as `gpt2`, if that was given. */
+  /** The short name, such as `gpt2`, if the model was named by it. */
   shortName?: string;
   /** a branch, a tag or a commit */
   revision: string;
@@ -23,7 +23,7 @@ const defaultRevision = 'main';
 // The hub's rules for names. Names also become folder names, with "--" in place of "/".
 const repositoryPattern = /^(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9_][\w.-]{0,95}$/;
 const revisionPattern = /^(?!.*\.\.)[\w-][\w.-]*(\/[\w-][\w.-]*){0,8}$/;
-// Names that are meant as paths, even if the file does not exist.
+// Names with these extensions are paths, even if the file does not exist.
 const filePattern = /\.(gguf|safetensors|bin|pt|pth|index|json)$/i;
 
 /** Parses `gpt2` or `owner/name`, each optionally with `@revision`. Returns undefined for any other text. */

@@ -71,7 +71,7 @@ class CompletedSignal implements AbortSignalLike {
   }
 }
 
-/** Waits. If the signal is aborted first, throws its reason. */
+/** Waits for a time. If the signal is aborted first, throws its reason. */
 export async function waitUnlessAborted(
   milliseconds: number,
   signal: AbortSignal | undefined,
@@ -82,8 +82,8 @@ export async function waitUnlessAborted(
 }
 
 /**
- * Waits for a promise. If the signal is aborted first, calls `stop` and throws the signal's reason; the promise's own
- * outcome is then ignored.
+ * Waits for a promise. If the signal is aborted first, calls `stop` and throws the signal's reason. The outcome of the
+ * promise is ignored in that case.
  */
 export async function unlessAborted<T>(
   signal: AbortSignal | undefined,

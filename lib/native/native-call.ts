@@ -22,7 +22,7 @@ export async function callNative<T>(
 }
 
 /** Makes a synchronous native call. Its errors become Gpt2Errors. */
-export function callNativeNow<T>(call: () => T): T {
+export function callNativeSync<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
@@ -30,8 +30,8 @@ export function callNativeNow<T>(call: () => T): T {
   }
 }
 
-/** As {@link callNative}, but on abort it rejects after the native work has ended and cleaned up. */
-export async function callNativeToItsEnd<T>(
+/** As {@link callNative}. On abort, it rejects only after the native work has ended and cleaned up. */
+export async function callNativeToCompletion<T>(
   signal: AbortSignal,
   start: (cancellation: NativeCancellation) => Promise<T>,
 ): Promise<T> {
@@ -49,7 +49,7 @@ export async function callNativeToItsEnd<T>(
 }
 
 function makeCancellation(): NativeCancellation {
-  return callNativeNow(() => new (addon().Cancellation)());
+  return callNativeSync(() => new (addon().Cancellation)());
 }
 
 function toGpt2Error(error: unknown): Gpt2Error {

@@ -1,4 +1,4 @@
-// The seam between TypeScript and the compiled addon (binding/): the types of its calls and of what they exchange.
+// The seam between TypeScript and the compiled addon (binding/): the types of its calls, their arguments and results.
 
 /** A ggml type that the engine encodes weights to. */
 export type TensorType =
@@ -48,7 +48,7 @@ export interface NativeVocabulary {
   /** An FNV-1a hash in hexadecimal over the first 50,257 tokens, the size of GPT-2's vocabulary. */
   fingerprint: string;
   mergeCount: number;
-  /** The tokens beyond those. Absent if they exceed the limit of added tokens. */
+  /** The tokens beyond GPT-2's vocabulary. Absent if they exceed the limit of added tokens. */
   added?: NativeAddedTokens;
 }
 

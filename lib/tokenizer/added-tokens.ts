@@ -4,7 +4,7 @@ import { spelledBytes } from './byte-spelling.js';
 import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';
 import { TokenSearch } from './token-search.js';
 
-/** What a token is, in the numbers of GGUF's tokenizer.ggml.token_type. */
+/** The kinds of tokens, with their numbers in GGUF's tokenizer.ggml.token_type. */
 export const tokenKinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5 } as const;
 
 // A server may alternate between a few lists of allowed tokens. More entries would only use memory.
@@ -72,8 +72,8 @@ export class AddedTokens {
 }
 
 /**
- * As in llama.cpp, the text of a normal token spells bytes and the text of all others is plain. A normal token whose
- * text is no spelling of bytes comes from a program that did not distinguish the two: its text is plain as well.
+ * As in llama.cpp, the text of a normal token spells bytes, and the text of all other tokens is plain. Some programs do
+ * not distinguish the two: if the text of a normal token is not a spelling of bytes, it is plain as well.
  */
 function bytesOf(text: string, kind: number | undefined): Uint8Array {
   const spelled = kind === tokenKinds.normal ? spelledBytes(text) : undefined;

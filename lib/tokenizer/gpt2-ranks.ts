@@ -1,14 +1,14 @@
 import { forEachInTurns } from '../event-loop.js';
 import { spellBytes } from './byte-spelling.js';
+import { gpt2Vocabulary } from './gpt2-vocabulary.js';
 
 /**
  * Derives GPT-2's vocabulary from gpt-tokenizer's ranks, which are the ids: the 50,256 text tokens by id, as spelt in
  * files, and the merges that form them, as `left right` in the order in which they were learnt.
  */
 export async function gpt2Ranks(): Promise<{ tokens: string[]; merges: string[] }> {
-  const ranks = require('gpt-tokenizer/bpeRanks/r50k_base').default as (string | number[])[];
   const tokens: string[] = [];
-  await forEachInTurns(ranks, (token) => {
+  await forEachInTurns(gpt2Vocabulary.ranks, (token) => {
     tokens.push(spellBytes(Buffer.from(token as string)));
   });
   const rankOf = new Map<string, number>();

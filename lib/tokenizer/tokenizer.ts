@@ -67,7 +67,11 @@ function hasLongRun(text: string): boolean {
 
 // In bytes. A character has at least one, so this also limits the characters.
 const longestGpt2Token = 128;
-const none: NativeAddedTokens = { ids: new Float64Array(0), kinds: new Int32Array(0), texts: [] };
+const noAddedTokens: NativeAddedTokens = {
+  ids: new Float64Array(0),
+  kinds: new Int32Array(0),
+  texts: [],
+};
 
 /**
  * GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base, extended by added tokens.
@@ -81,7 +85,7 @@ export class Gpt2Tokenizer implements Tokenizer {
    * @param vocabSize the model's vocabulary size
    * @param added tokens with ids from 50,257 on; ids without a token are padding and have no text
    */
-  constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = none) {
+  constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = noAddedTokens) {
     this.vocabSize = vocabSize;
     this.#added = new AddedTokens(added);
     this.longestToken = Math.max(longestGpt2Token, this.#added.longest);
@@ -257,24 +261,27 @@ export class TextStreamDecoder {
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
 /** Returns the tokenizer for the vocabulary in a model's file. */
-export function tokenizerFor(vocabSize: number, named: NativeVocabulary | undefined): Tokenizer {
+export function tokenizerFor(
+  vocabSize: number,
+  vocabulary: NativeVocabulary | undefined,
+): Tokenizer {
   const missing = (reason: string) => new MissingTokenizer(vocabSize, reason);
-  if (!named) {
+  if (!vocabulary) {
     return missing(
       'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
     );
   }
-  if (named.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
-    return missing(`its vocabulary of ${named.count} tokens is not GPT-2's`);
+  if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
+    return missing(`its vocabulary of ${vocabulary.count} tokens is not GPT-2's`);
   }
   // Additional merges form longer tokens, so text would be tokenized differently than by GPT-2.
-  if (named.mergeCount > gpt2MergeCount) {
-    return missing(`it has ${named.mergeCount} merges, and GPT-2 has ${gpt2MergeCount}`);
+  if (vocabulary.mergeCount > gpt2MergeCount) {
+    return missing(`it has ${vocabulary.mergeCount} merges, and GPT-2 has ${gpt2MergeCount}`);
   }
-  if (!named.added) {
+  if (!vocabulary.added) {
     return missing(
-      `the ${named.count - gpt2VocabSize} tokens added to GPT-2's are too many, or their names are too long`,
+      `the ${vocabulary.count - gpt2VocabSize} tokens added to GPT-2's are too many, or their names are too long`,
     );
   }
-  return new Gpt2Tokenizer(vocabSize, named.added);
+  return new Gpt2Tokenizer(vocabSize, vocabulary.added);
 }
