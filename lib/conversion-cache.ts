@@ -1,6 +1,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { TextEncoder } from 'node:util';
 import {
   companionFiles,
   findCheckpointFiles,
