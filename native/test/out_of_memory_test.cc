@@ -37,6 +37,15 @@ void* allocate(size_t size) {
   return memory;
 }
 
+// As std::stable_sort allocates its buffer, for example.
+void* allocateOrNull(size_t size) noexcept {
+  try {
+    return allocate(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
 // While it lives, allocations of this thread fail after `count` more.
 class FailingAllocations {
  public:
@@ -55,10 +64,14 @@ class FailingAllocations {
 
 void* operator new(size_t size) { return allocate(size); }
 void* operator new[](size_t size) { return allocate(size); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocateOrNull(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return allocateOrNull(size); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 
 using gpt2::CancelFlag;
 using gpt2::EvaluateRequest;
