@@ -16,7 +16,7 @@ import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 // Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
-const formatVersion = 3;
+const formatVersion = 4;
 
 /** The default folder for conversions. */
 export function defaultCacheFolder(): string {

@@ -132,6 +132,7 @@ export async function writeUntrained(
       ...sizes,
       headCount: n_heads,
       layerNormEpsilon: 1e-5,
+      activation: 'gelu_new' as const,
       endOfText: undefined,
     },
     vocabulary: await paddedGpt2Vocabulary(vocab_size),

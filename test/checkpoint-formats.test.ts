@@ -22,10 +22,15 @@ import {
   readTensors,
   writeCheckpoint,
 } from './checkpoint-folder.js';
-import { readGguf } from './gguf-reader.js';
+import { type GgufFile, readGguf } from './gguf-reader.js';
 import { logitsError, readGolden } from './golden.js';
 import { spelledTokens } from './gpt2-vocabulary.js';
-import { type StoredTensor, writeSafetensors } from './safetensors-file.js';
+import {
+  numbersOf,
+  readSafetensors,
+  type StoredTensor,
+  writeSafetensors,
+} from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 import { tensorflowName, writeTensorflow } from './tensorflow-file.js';
 
@@ -33,8 +38,12 @@ const root = temporaryFolder();
 const pytorch = join(__dirname, 'fixtures', 'pytorch');
 const model = 'odd-heads';
 
+const nanoGpt = join(pytorch, 'nanogpt', 'ckpt.pt');
+
+type Contents = Pick<GgufFile, 'metadata' | 'tensors'>;
+
 /** Converts a checkpoint and returns the contents of the GGUF file, except for the model's name. */
-async function converted(source: string): Promise<unknown> {
+async function converted(source: string): Promise<Contents> {
   const path = join(freshFolder(root), 'model.gguf');
   await convert(source, path);
   const { metadata, tensors } = readGguf(path);
@@ -76,9 +85,31 @@ describe('files written by torch.save()', () => {
   });
 
   test('by nanoGPT: a compiled model with its settings and optimizer state', async () => {
-    const path = join(pytorch, 'nanogpt', 'ckpt.pt');
-    expect(await converted(path)).toEqual(expected);
-    expect(await converted(join(pytorch, 'nanogpt'))).toEqual(expected);
+    const { metadata, tensors } = expected as Contents;
+    for (const source of [nanoGpt, join(pytorch, 'nanogpt')]) {
+      const found = await converted(source);
+      expect(found.tensors).toEqual(tensors);
+      // Since 2023 nanoGPT computes GELU in the erf form.
+      expect(found.metadata.get('gpt2_native.activation_function')).toBe('gelu');
+      for (const key of ['gpt2_native.activation_function', 'general.description']) {
+        found.metadata.delete(key);
+      }
+      expect(found.metadata).toEqual(metadata);
+    }
+  });
+
+  test('by nanoGPT, with a config.json that states the activation', async () => {
+    const folder = freshFolder(root);
+    cpSync(join(pytorch, 'nanogpt'), folder, { recursive: true });
+    const path = join(folder, 'config.json');
+    writeFileSync(path, JSON.stringify({ activation_function: 'gelu_new' }));
+    expect(await converted(folder)).toEqual(expected);
+    writeFileSync(path, JSON.stringify({ activation_function: 'mish' }));
+    const error = await rejection(folder);
+    expect(error.code).toBe('UNSUPPORTED_MODEL');
+    expect(error.message).toMatch(
+      /config\.json: expected activation_function to be .* found "mish"/,
+    );
   });
 
   test('by "Build a Large Language Model (From Scratch)": separate, column-major q, k and v', async () => {
@@ -89,9 +120,13 @@ describe('files written by torch.save()', () => {
     '%s gives the reference logits',
     async (file) => {
       const { tokens, logits, vocabSize } = readGolden(model);
+      const erf = readSafetensors(join(__dirname, 'fixtures', 'activations.safetensors')).get(
+        `${model}.gelu`,
+      ) as StoredTensor;
+      const reference = file.startsWith('nanogpt') ? Float32Array.from(numbersOf(erf)) : logits;
       await using loaded = await loadModel(join(pytorch, file), { cacheDir: root });
       const { data } = await loaded.logits(tokens, { positions: 'all' });
-      expect(logitsError(data, logits, vocabSize).max).toBeLessThan(1e-4);
+      expect(logitsError(data, reference, vocabSize).max).toBeLessThan(2e-5);
     },
   );
 

@@ -301,8 +301,9 @@ describe('an unsupported setting is rejected by name:', () => {
   test.each<[Config]>([
     [{ model_type: 'gpt_neo' }],
     [{ model_type: 'llama' }],
-    [{ activation_function: 'gelu' }],
-    [{ activation_function: 'relu' }],
+    [{ activation_function: 'quick_gelu' }],
+    [{ activation_function: 'gelu_10' }],
+    [{ activation_function: 1 }],
     [{ scale_attn_by_inverse_layer_idx: true }],
     [{ reorder_and_upcast_attn: true }],
     [{ scale_attn_weights: false }],

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { convert, type LoadOptions, loadModel, type TensorType } from '../dist/index.js';
 import { addon } from '../dist/native/addon.js';
+import { changedFixture } from './checkpoint-folder.js';
+import { readGguf } from './gguf-reader.js';
 import {
   type FixtureName,
   fixtureFolder,
@@ -12,7 +14,8 @@ import {
   logitsError,
   readGolden,
 } from './golden.js';
-import { temporaryFolder } from './temporary-folder.js';
+import { numbersOf, readSafetensors } from './safetensors-file.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
 // One thread, since vitest runs test files in parallel and spinning threads would slow each other down.
@@ -47,6 +50,61 @@ describe('with weights, keys and values in f32', () => {
       }),
     );
     expect(logits[0]).toEqual(logits[1]);
+  });
+});
+
+describe('with the activation of the config', () => {
+  const golden = readSafetensors(join(__dirname, 'fixtures', 'activations.safetensors'));
+
+  test.each([
+    ['odd-heads', 'gelu', 'gelu'],
+    ['odd-heads', 'gelu_python', 'gelu'],
+    ['odd-heads', 'relu', 'relu'],
+    ['odd-heads', 'silu', 'silu'],
+    ['odd-heads', 'swish', 'silu'],
+    ['head-size-5', 'gelu', 'gelu'],
+    ['odd-heads', 'gelu_fast', undefined],
+    ['odd-heads', 'gelu_accurate', undefined],
+    ['odd-heads', 'gelu_pytorch_tanh', undefined],
+    ['head-size-5', 'gelu_python_tanh', undefined],
+    ['head-size-5', null, undefined],
+  ] as const)('%s with %s agrees with PyTorch', async (name, activation, written) => {
+    const folder = changedFixture(freshFolder(cacheDir), name, {
+      config: { activation_function: activation },
+    });
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    // The metadata says which activation it is, unless it is GPT-2's, which llama.cpp computes.
+    const { metadata } = readGguf(path);
+    expect(metadata.get('gpt2_native.activation_function')).toBe(written);
+    const note = metadata.get('general.description');
+    if (written) expect(note).toMatch(new RegExp(`activation is ${written} .* llama\\.cpp`));
+    else expect(note).toBeUndefined();
+
+    const { tokens, logits, vocabSize } = readGolden(name);
+    const own = golden.get(`${name}.${written}`);
+    const expected = own ? Float32Array.from(numbersOf(own)) : logits;
+    await using model = await loadModel(path, loading);
+    const all = await model.logits(tokens, { positions: 'all' });
+    expect(logitsError(all.data, expected, vocabSize).max).toBeLessThan(2e-5);
+    // One token at a time.
+    const session = model.createSession();
+    let data: Float32Array | undefined;
+    for (const token of tokens) ({ data } = await session.evaluate([token]));
+    expect(data).toEqual(all.data.slice(-vocabSize));
+  });
+
+  test('a quantised file keeps it', async () => {
+    const folder = changedFixture(freshFolder(cacheDir), 'odd-heads', {
+      config: { activation_function: 'silu' },
+    });
+    const [own, quantised] = ['own.gguf', 'q8_0.gguf'].map((file) => join(folder, file)) as [
+      string,
+      string,
+    ];
+    await convert(folder, own);
+    await convert(own, quantised, { type: 'q8_0' });
+    expect(readGguf(quantised).metadata.get('gpt2_native.activation_function')).toBe('silu');
   });
 });
 

@@ -2,10 +2,12 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { readJsonObject } from '../files.js';
-import type { Hyperparameters } from '../gguf/model-file.js';
+import type { Activation, Hyperparameters } from '../gguf/model-file.js';
 
 /** A checkpoint's description of its model. */
-export interface CheckpointConfig extends Hyperparameters {
+export interface CheckpointConfig extends Omit<Hyperparameters, 'activation'> {
+  /** undefined if the checkpoint does not state it */
+  activation: Activation | undefined;
   /** undefined if the checkpoint does not state it */
   headIsTied: boolean | undefined;
 }
@@ -67,9 +69,46 @@ export async function readConfigFile(
   return configOf(path, settings, huggingFaceNames);
 }
 
-/** The config in a nanoGPT checkpoint. */
-export function nanoGptConfig(path: string, modelArguments: Settings): CheckpointConfig {
-  return configOf(path, modelArguments, nanoGptNames);
+/**
+ * The config in a nanoGPT checkpoint. The checkpoint does not record the activation: a config.json in its folder may
+ * state it.
+ */
+export async function nanoGptConfig(
+  path: string,
+  modelArguments: Settings,
+  folder: string,
+): Promise<CheckpointConfig> {
+  const beside = join(folder, 'config.json');
+  const settings = (await readJsonObject(beside)) ?? {};
+  // nanoGPT computes the erf form of GELU since 2023. Before, and in build-nanogpt, there is the tanh form and no
+  // setting `bias`.
+  const usual = 'bias' in modelArguments ? 'gelu' : 'gelu_new';
+  const activation = activationOf(beside, settings) ?? usual;
+  return { ...configOf(path, modelArguments, nanoGptNames), activation };
+}
+
+// Hugging Face's names: https://github.com/huggingface/transformers/blob/main/src/transformers/activations.py
+// gelu_fast, gelu_accurate, gelu_pytorch_tanh and gelu_python_tanh write the formula of gelu_new in other ways.
+const activations: ReadonlyMap<unknown, Activation> = new Map([
+  ...(['gelu_new', 'gelu_fast', 'gelu_accurate', 'gelu_pytorch_tanh', 'gelu_python_tanh'].map(
+    (name) => [name, 'gelu_new'],
+  ) as [string, Activation][]),
+  ['gelu', 'gelu'],
+  ['gelu_python', 'gelu'],
+  ['relu', 'relu'],
+  ['silu', 'silu'],
+  ['swish', 'silu'],
+]);
+
+function activationOf(path: string, settings: Settings): Activation | undefined {
+  const { activation_function: name } = settings;
+  if (name == null) return undefined;
+  const activation = activations.get(name);
+  if (activation) return activation;
+  throw new Gpt2Error(
+    'UNSUPPORTED_MODEL',
+    `${path}: expected activation_function to be ${[...activations.keys()].map(show).join(', ')} but found ${show(name)}`,
+  );
 }
 
 // The same in all four sizes that OpenAI published.
@@ -140,6 +179,7 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
     layerCount: size(names.layerCount),
     feedForwardLength: size(['n_inner'], 4 * embeddingLength),
     layerNormEpsilon,
+    activation: activationOf(path, settings),
     headIsTied: typeof headIsTied === 'boolean' ? headIsTied : undefined,
     endOfText: Number.isInteger(endOfText) ? (endOfText as number) : undefined,
   };
@@ -149,7 +189,6 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
 // setting is among them.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
-  activation_function: ['gelu_new', 'gelu_pytorch_tanh'],
   scale_attn_weights: [true],
   scale_attn_by_inverse_layer_idx: [false],
   reorder_and_upcast_attn: [false],

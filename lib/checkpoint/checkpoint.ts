@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
+import type { Activation } from '../gguf/model-file.js';
 import { InputFile } from '../input-file.js';
 import { unlessAborted } from '../native/abort.js';
 import type { ModuleRole } from '../native/types.js';
@@ -44,7 +45,7 @@ export interface CheckpointTensor {
 /** A checkpoint with exactly the tensors that its config requires. */
 export interface Checkpoint {
   folder: string;
-  config: CheckpointConfig;
+  config: CheckpointConfig & { activation: Activation };
   tensors: CheckpointTensor[];
   /** The biases that the checkpoint lacks: their names in GGUF and their lengths. */
   absentBiases: { name: string; length: number }[];
@@ -74,17 +75,27 @@ export async function openCheckpoint(
     const layout = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
     const weights = renamed(source, entries, layout);
     const config = modelArguments
-      ? nanoGptConfig(source, modelArguments)
+      ? await unlessAborted(signal, nanoGptConfig(source, modelArguments, folder))
       : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow))) ??
         guessConfig(source, layout, weights));
     const matched = await matchTensors(source, weights, layout, config);
     checkOverlap(source, files, matched.tensors);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
-    return { folder, config, ...matched, hasNoVocabulary, close };
+    const activation = config.activation ?? usualActivation(layout, matched.tensors);
+    return { folder, config: { ...config, activation }, ...matched, hasNoVocabulary, close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/**
+ * The activation of weights whose config does not state it. nanoGPT's are the ones in its layout with a tied head;
+ * minGPT, whose layout is the same, has a head of its own and GPT-2's activation.
+ */
+function usualActivation(layout: Layout, tensors: readonly CheckpointTensor[]): Activation {
+  const isTied = !tensors.some(({ role }) => role === 'head');
+  return layout.title === 'nanoGPT' && isTied ? 'gelu' : 'gelu_new';
 }
 
 async function readEntries(

@@ -58,6 +58,8 @@ interface StoredTensor {
 interface Description {
   title: string;
   sizes: ModelSizes & { headCount: number };
+  /** For the label. */
+  activation: string;
   tensors: StoredTensor[];
 }
 
@@ -91,6 +93,7 @@ async function describePreset(
   return {
     title: `GPT-2 ${model} in ${type}`,
     sizes: { ...sizes, headCount: config.n_heads },
+    activation: 'GELU',
     tensors,
   };
 }
@@ -117,6 +120,7 @@ async function describeFile(
       layerCount: number('block_count'),
       headCount: number('attention.head_count'),
     },
+    activation: activationLabels[String(values.get('gpt2_native.activation_function'))] ?? 'GELU',
     tensors: tensors.filter(({ name }) => !absent.has(name)),
   };
 }
@@ -127,6 +131,12 @@ function absentTensors(metadata: Map<string, GgufDescription['metadata'][number]
   return new Set(typeof list === 'object' ? list.strings : []);
 }
 
+const activationLabels: Readonly<Record<string, string>> = {
+  gelu: 'GELU (erf)',
+  relu: 'ReLU',
+  silu: 'SiLU',
+};
+
 const labels: Record<ModuleRole, string> = {
   tokenEmbedding: 'token embedding',
   positionEmbedding: 'position embedding',
@@ -134,7 +144,7 @@ const labels: Record<ModuleRole, string> = {
   attentionQkv: 'queries, keys, values',
   attentionOutput: 'attention output',
   feedForwardNorm: 'norm',
-  feedForwardUp: 'feed-forward up, GELU',
+  feedForwardUp: 'feed-forward up',
   feedForwardDown: 'feed-forward down',
   outputNorm: 'norm',
   head: 'head',
@@ -159,7 +169,7 @@ interface Summary extends ModelSizes {
   cache: { tokens: number; f32Bytes: number; f16Bytes: number };
 }
 
-function summarize({ sizes, tensors }: Description, tokens: number): Summary {
+function summarize({ sizes, activation, tensors }: Description, tokens: number): Summary {
   const numbers = ({ shape }: StoredTensor) =>
     shape.reduce((product, extent) => product * extent, 1);
   const parts = (place: Gpt2Module['place']) =>
@@ -170,7 +180,7 @@ function summarize({ sizes, tensors }: Description, tokens: number): Summary {
     const own = tensors.filter((tensor) => tensor.name.startsWith(`${name.replace('{}', '0')}.`));
     const [columns = 0, rows] = own[0]?.shape ?? [];
     return {
-      name: labels[role],
+      name: role === 'feedForwardUp' ? `${labels[role]}, ${activation}` : labels[role],
       shape: rows === undefined ? grouped(columns) : shapeText(columns, rows, place === 'input'),
       parameters: own.reduce((sum, tensor) => sum + numbers(tensor), 0),
       byteSize: own.reduce((sum, tensor) => sum + tensor.byteSize, 0),

@@ -15,10 +15,14 @@ import {
   type WeightType,
 } from './tensor-types.js';
 
+/** The function between the two feed-forward layers, by Hugging Face's name. GPT-2's is `gelu_new`. */
+export type Activation = 'gelu_new' | 'gelu' | 'relu' | 'silu';
+
 /** The hyperparameters that a GGUF file records. */
 export interface Hyperparameters extends ModelSizes {
   headCount: number;
   layerNormEpsilon: number;
+  activation: Activation;
   /** The id of `<|endoftext|>` in a model without a vocabulary. */
   endOfText: number | undefined;
 }
@@ -174,6 +178,14 @@ function metadataOf(
     type: 'float32',
     value: config.layerNormEpsilon,
   });
+  if (config.activation !== 'gelu_new') {
+    // GGUF has no key for the activation.
+    string('gpt2_native.activation_function', config.activation);
+    string(
+      'general.description',
+      `The feed-forward activation is ${config.activation} (gpt2_native.activation_function). Programs that do not read this key, such as llama.cpp, compute this model wrongly, with GPT-2's tanh-GELU.`,
+    );
+  }
   if (absentBiases.length > 0) {
     // llama.cpp's loader requires every bias, so the file has zeros for them. This engine reads the names and skips
     // these biases.

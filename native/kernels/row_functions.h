@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/activation.h"
+
 // Functions of one row of elements, in f32 unless stated otherwise. The result for a row does not
 // depend on other rows.
 
@@ -13,11 +15,9 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
                float* y);
 
 // The epilogue of a matrix product: y = activation(x + bias) + residual. All [n]; bias and residual
-// may be null; y may be x. The activation is none, or GELU in the tanh form that GPT-2 was trained
-// with (Hendrycks & Gimpel 2016):
-//   ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) = x · sigmoid(2 √(2/π) (x + 0.044715 x³))
-void applyEpilogue(const float* x, const float* bias, bool gelu, const float* residual, int64_t n,
-                   float* y);
+// may be null; y may be x.
+void applyEpilogue(const float* x, const float* bias, Activation activation, const float* residual,
+                   int64_t n, float* y);
 
 // The largest element; n ≥ 1. Unspecified if any element is NaN.
 float largest(const float* x, int64_t n);

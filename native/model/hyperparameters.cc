@@ -129,6 +129,29 @@ void expectUsualScale(const GgufFile& file, const AttentionShape& attention) {
                         textOf(*value));
 }
 
+// GGUF has no key for the activation, and llama.cpp's is GPT-2's. The names are those of Hugging
+// Face's activation_function.
+Activation readActivation(const GgufFile& file) {
+  constexpr const char* kKey = "gpt2_native.activation_function";
+  struct Named {
+    std::string_view name;
+    Activation activation;
+  };
+  static constexpr Named kNamed[] = {{"gelu_new", Activation::kGeluTanh},
+                                     {"gelu", Activation::kGeluErf},
+                                     {"relu", Activation::kRelu},
+                                     {"silu", Activation::kSilu}};
+  const MetadataValue* value = file.find(kKey);
+  if (value == nullptr) return Activation::kGeluTanh;
+  const auto name = value->string();
+  for (const Named& each : kNamed) {
+    if (name == each.name) return each.activation;
+  }
+  unsupported(file, "expected " + std::string(kKey) +
+                        " to be \"gelu_new\", \"gelu\", \"relu\" or \"silu\" but found " +
+                        textOf(*value));
+}
+
 }  // namespace
 
 Hyperparameters Hyperparameters::read(const ModelFiles& files) {
@@ -158,6 +181,8 @@ Hyperparameters Hyperparameters::read(const ModelFiles& files) {
   if (h.layerNormEpsilon == 0) {  // or rounded to 0
     file.reject("gpt2.attention.layer_norm_epsilon is not a positive number");
   }
+
+  h.activation = readActivation(file);
 
   if (h.embeddingLength % h.headCount != 0) {
     file.reject("the embedding length " + std::to_string(h.embeddingLength) +

@@ -16,6 +16,7 @@ struct Hyperparameters {
   int64_t layerCount;         // n_layer
   int64_t feedForwardLength;  // n_inner, 4 × n_embd in OpenAI's models
   float layerNormEpsilon;     // layer_norm_epsilon
+  Activation activation;      // activation_function
 
   AttentionShape attention() const { return {embeddingLength, headCount}; }
 

@@ -18,7 +18,7 @@ ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddin
     hidden = ops.linear(x, layer.attentionOutput, Activation::kNone, hidden);
 
     x = ops.norm(hidden, layer.feedForwardNorm);
-    x = ops.linear(x, layer.feedForwardUp, Activation::kGelu, nullptr);
+    x = ops.linear(x, layer.feedForwardUp, weights.hyperparameters().activation, nullptr);
     hidden = ops.linear(x, layer.feedForwardDown, Activation::kNone, hidden);
   }
   return hidden;

@@ -36,8 +36,7 @@ class LinearStep : public Step {
   // Bias, activation and residual for the outputs [first, first + count) of one token.
   void finishOutputs(const float* products, int64_t token, int64_t first, int64_t count,
                      float* y) const {
-    applyEpilogue(products, bias_ == nullptr ? nullptr : floats(bias_) + first,
-                  activation_ == Activation::kGelu,
+    applyEpilogue(products, bias_ == nullptr ? nullptr : floats(bias_) + first, activation_,
                   residual_ == nullptr ? nullptr : floats(residual_) + token * w_.rows + first,
                   count, y);
   }

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/activation.h"
+
 namespace gpt2 {
 
 // y = weight · x + bias. weight: ggml shape [in, out], that is, `out` rows of `in` elements; bias:
@@ -29,8 +31,6 @@ struct AttentionShape {
 
   int64_t headSize() const { return width / headCount; }
 };
-
-enum class Activation { kNone, kGelu };
 
 // Which tokens of a pass: all, or those whose hidden states the pass returns.
 enum class Rows { kAll, kOutput };

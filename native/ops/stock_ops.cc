@@ -16,17 +16,32 @@ ggml_tensor* StockOps::linear(ggml_tensor* x, const Linear& linear, Activation a
                               ggml_tensor* residual) {
   ggml_tensor* y = ggml_mul_mat(context_, linear.weight, x);
   if (linear.bias != nullptr) y = ggml_add(context_, y, linear.bias);
-  if (activation == Activation::kGelu) y = gelu(y);
+  y = activate(y, activation);
   return residual == nullptr ? y : ggml_add(context_, y, residual);
 }
 
-// GELU in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016):
-//   ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+// ggml computes these nodes in f32, without a table of f16 values.
+ggml_tensor* StockOps::activate(ggml_tensor* x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGeluTanh:
+      return geluTanh(x);
+    case Activation::kGeluErf:
+      return ggml_gelu_erf(context_, x);
+    case Activation::kRelu:
+      return ggml_relu(context_, x);
+    case Activation::kSilu:
+      return ggml_silu(context_, x);
+  }
+  return x;
+}
+
 // On the CPU ggml_gelu looks values up in a table of f16, which costs three digits. With
 //   t = 2√(2/π) (1 + 0.044715 x²)   and   u = x t
 // the same function is x · sigmoid(u) = silu(u) / t, since ½ (1 + tanh(z)) = sigmoid(2z); t is
 // never 0. ggml computes silu in f32 with SIMD.
-ggml_tensor* StockOps::gelu(ggml_tensor* x) {
+ggml_tensor* StockOps::geluTanh(ggml_tensor* x) {
   const auto slope = static_cast<float>(2 * std::sqrt(2 / 3.14159265358979323846));
   constexpr float kCubic = 0.044715F;
   ggml_tensor* t = ggml_scale_bias(context_, ggml_sqr(context_, x), slope * kCubic, slope);

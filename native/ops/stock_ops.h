@@ -30,7 +30,8 @@ class StockOps final : public Ops {
   ggml_tensor* selectOutputRows(ggml_tensor* x) override;
 
  private:
-  ggml_tensor* gelu(ggml_tensor* x);
+  ggml_tensor* activate(ggml_tensor* x, Activation activation);
+  ggml_tensor* geluTanh(ggml_tensor* x);
 
   ggml_context* context_;
   ggml_cgraph* graph_;

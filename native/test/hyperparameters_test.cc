@@ -180,6 +180,14 @@ TEST(acceptsSettingsThatDescribeGpt2) {
   checkRefused(with("gpt2.attention.scale", text("0.5")), code::kUnsupportedModel, "\"0.5\"");
 }
 
+TEST(rejectsUnknownActivations) {
+  const std::string key = "gpt2_native.activation_function";
+  checkAccepted(with(key, text("silu")));
+  for (const Value& value : {text("quick_gelu"), text(""), number(1U)}) {
+    checkRefused(with(key, value), code::kUnsupportedModel, key);
+  }
+}
+
 TEST(rejectsSettingsThatGpt2DoesNotHave) {
   checkRefused(with("gpt2.attention.head_count_kv", number(2U)), code::kUnsupportedModel,
                "head_count_kv");

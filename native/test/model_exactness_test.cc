@@ -12,6 +12,7 @@
 
 using gpt2::ForwardPass;
 using gpt2::ModelOptions;
+using gpt2::OperatorSet;
 using gpt2::test::cpuOptions;
 using gpt2::test::distance;
 using gpt2::test::GgufBuilder;
@@ -50,6 +51,22 @@ void checkExact(const ReferenceModel& reference, size_t length) {
 }  // namespace
 
 TEST(headSizeThree) { checkExact(ReferenceModel({61, 48, 24, 8, 2}), 48); }
+
+// 1 token: decode; 48: prefill.
+TEST(everyActivationInBothOperatorSets) {
+  for (const char* activation : {"gelu_new", "gelu", "relu", "silu"}) {
+    ReferenceShape shape;
+    shape.activation = activation;
+    const ReferenceModel reference(shape);
+    for (const OperatorSet operators : {OperatorSet::kStock, OperatorSet::kFused}) {
+      ModelOptions options = cpuOptions();
+      options.operators = operators;
+      LoadedModel model(reference.file(), options);
+      checkExact(model, reference, randomTokens(1, shape.vocabulary, 5));
+      checkExact(model, reference, randomTokens(48, shape.vocabulary, 5));
+    }
+  }
+}
 
 TEST(anOddWidthWithSevenHeads) { checkExact(ReferenceModel({83, 40, 35, 7, 3}), 40); }
 

@@ -17,6 +17,16 @@
 
 namespace gpt2::test {
 
+// By the name in Hugging Face's config; GPT-2's if the name is empty.
+inline double activationOf(const std::string& name, double x) {
+  const double kPi = 3.14159265358979323846;
+  if (name == "gelu") return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+  if (name == "relu") return std::max(x, 0.0);
+  if (name == "silu") return x / (1 + std::exp(-x));
+  if (!name.empty() && name != "gelu_new") throw std::invalid_argument(name);
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / kPi) * (x + 0.044715 * x * x * x)));
+}
+
 struct ReferenceShape {
   size_t vocabulary = 61;
   size_t context = 48;
@@ -26,6 +36,7 @@ struct ReferenceShape {
   size_t inner = 0;  // 0 means 4 × width, which is then omitted from the metadata
   bool ownHead = false;
   double epsilon = 1e-5;
+  std::string activation = "";  // of gpt2_native.activation_function; omitted if empty
 };
 
 // A tensor: its bytes in the file and the values that they decode to.
@@ -113,6 +124,9 @@ class ReferenceModel {
         .number("gpt2.block_count", static_cast<uint32_t>(shape_.layers))
         .number("gpt2.attention.head_count", static_cast<uint32_t>(shape_.heads))
         .number("gpt2.attention.layer_norm_epsilon", static_cast<float>(shape_.epsilon));
+    if (!shape_.activation.empty()) {
+      builder.string("gpt2_native.activation_function", shape_.activation);
+    }
     if (writesInner_) {
       builder.number("gpt2.feed_forward_length", static_cast<uint32_t>(shape_.inner));
     }
@@ -156,7 +170,7 @@ class ReferenceModel {
         values[i].push_back(part(2));
         addTo(hidden, linear(attend(part(0), keys[i], values[i]), prefix + "attn_output"));
         std::vector<double> inner = linear(norm(hidden, prefix + "ffn_norm"), prefix + "ffn_up");
-        for (double& x : inner) x = gelu(x);
+        for (double& x : inner) x = activationOf(shape_.activation, x);
         addTo(hidden, linear(inner, prefix + "ffn_down"));
       }
       rows.push_back(product(norm(hidden, "output_norm"),
@@ -252,11 +266,6 @@ class ReferenceModel {
       }
     }
     return result;
-  }
-
-  static double gelu(double x) {
-    const double kPi = 3.14159265358979323846;
-    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / kPi) * (x + 0.044715 * x * x * x)));
   }
 
   ReferenceShape shape_;

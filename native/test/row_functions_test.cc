@@ -10,6 +10,7 @@
 #include "check.h"
 #include "random_numbers.h"
 
+using gpt2::Activation;
 using gpt2::test::RandomNumbers;
 
 namespace {
@@ -23,9 +24,24 @@ std::vector<float> randomFloats(size_t count, double scale, double mean, uint64_
   return floats;
 }
 
-double geluOf(double x) {
-  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+double activationOf(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kGeluErf:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+  }
+  return NAN;
 }
+
+const Activation kActivations[] = {Activation::kNone, Activation::kGeluTanh, Activation::kGeluErf,
+                                   Activation::kRelu, Activation::kSilu};
 
 const size_t kLengths[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 100, 768};
 
@@ -133,7 +149,7 @@ TEST(softmaxOfNanOrInfinityIsNan) {
   CHECK(!std::isnan(x[0]));
 }
 
-TEST(geluIsExact) {
+TEST(activationsAreExact) {
   std::vector<float> x;
   for (double number = -12; number <= 12; number += 1.0 / 256) {
     x.push_back(static_cast<float>(number));
@@ -141,17 +157,32 @@ TEST(geluIsExact) {
   for (const float number : {0.0F, -0.0F, 1e-30F, -1e-30F, 100.0F, -100.0F, 3e38F, -3e38F}) {
     x.push_back(number);
   }
-  std::vector<float> y(x.size());
-  gpt2::applyEpilogue(x.data(), nullptr, true, nullptr, static_cast<int64_t>(x.size()), y.data());
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double expected = geluOf(x[i]);
-    // The exponent, of up to 10 where the result is not next to 0 or x, is rounded to 24 bits.
-    CHECK_NEAR(y[i], expected, 4e-7 * std::max(std::fabs(expected), 0.1));
+  for (const Activation activation : kActivations) {
+    std::vector<float> y(x.size());
+    gpt2::applyEpilogue(x.data(), nullptr, activation, nullptr, static_cast<int64_t>(x.size()),
+                        y.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double expected = activationOf(activation, x[i]);
+      // The exponent, of up to 10 where the result is not next to 0 or x, is rounded to 24 bits.
+      CHECK_NEAR(y[i], expected, 4e-7 * std::max(std::fabs(expected), 0.1));
+    }
+    std::vector<float> odd{NAN, kInfinity};
+    gpt2::applyEpilogue(odd.data(), nullptr, activation, nullptr, 2, odd.data());
+    CHECK(std::isnan(odd[0]));
+    CHECK_EQUAL(odd[1], kInfinity);
   }
-  std::vector<float> odd{NAN, kInfinity};
-  gpt2::applyEpilogue(odd.data(), nullptr, true, nullptr, 2, odd.data());
-  CHECK(std::isnan(odd[0]));
-  CHECK_EQUAL(odd[1], kInfinity);
+}
+
+// Where 1 + erf(x ÷ √2) would be a difference of nearly equal numbers.
+TEST(geluInTheErfFormHasARelativeErrorOfAFewBits) {
+  for (double number = -13; number <= 13; number += 1.0 / 64) {
+    auto y = static_cast<float>(number);
+    const double expected = activationOf(Activation::kGeluErf, y);
+    gpt2::applyEpilogue(&y, nullptr, Activation::kGeluErf, nullptr, 1, &y);
+    // x² ÷ 2 is rounded to 24 bits before it becomes an exponent.
+    const double tolerance = 5e-7 + 6e-8 * number * number / 2;
+    CHECK_NEAR(y, expected, tolerance * std::fabs(expected) + 1e-37);
+  }
 }
 
 TEST(theEpilogueAddsBiasThenActivatesThenAddsTheResidual) {
@@ -159,13 +190,13 @@ TEST(theEpilogueAddsBiasThenActivatesThenAddsTheResidual) {
     const std::vector<float> x = randomFloats(n, 2, 0, 1);
     const std::vector<float> bias = randomFloats(n, 1, 0, 2);
     const std::vector<float> residual = randomFloats(n, 1, 0, 3);
-    for (const bool gelu : {false, true}) {
+    for (const Activation activation : kActivations) {
       std::vector<float> y(n + 1, -7);
-      gpt2::applyEpilogue(x.data(), bias.data(), gelu, residual.data(), static_cast<int64_t>(n),
-                          y.data());
+      gpt2::applyEpilogue(x.data(), bias.data(), activation, residual.data(),
+                          static_cast<int64_t>(n), y.data());
       for (size_t i = 0; i < n; ++i) {
         const double sum = double{x[i]} + double{bias[i]};
-        CHECK_NEAR(y[i], (gelu ? geluOf(sum) : sum) + residual[i], 5e-7);
+        CHECK_NEAR(y[i], activationOf(activation, sum) + residual[i], 5e-7);
       }
       CHECK_EQUAL(y[n], -7.0F);
     }

@@ -21,7 +21,6 @@ import safetensors_file
 # The settings of config.json that change the arithmetic, each with the only value that is
 # supported here, which is also the default of a config without the setting.
 SUPPORTED_SETTINGS = {
-    "activation_function": "gelu_new",
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
@@ -48,6 +47,7 @@ class Checkpoint:
     layers: int
     heads: int
     epsilon: float
+    activation: str
     weights: dict[str, torch.Tensor]
 
 
@@ -67,6 +67,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         layers=config["n_layer"],
         heads=config["n_head"],
         epsilon=config["layer_norm_epsilon"],
+        activation=config.get("activation_function", "gelu_new"),
         weights=weights,
     )
 
@@ -130,7 +131,7 @@ def attention(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tenso
 
 def mlp(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tensor:
     """[positions, D] to [positions, D] through [positions, F]; Vaswani et al. section 3.3."""
-    inner = gelu(linear(checkpoint, f"{name}.c_fc", x))
+    inner = ACTIVATIONS[checkpoint.activation](linear(checkpoint, f"{name}.c_fc", x))
     return linear(checkpoint, f"{name}.c_proj", inner)
 
 
@@ -142,6 +143,15 @@ def linear(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tensor:
 def gelu(x: torch.Tensor) -> torch.Tensor:
     """Hendrycks & Gimpel section 2, the tanh form that GPT-2 was trained with."""
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+# By Hugging Face's names. All but GPT-2's own are PyTorch's.
+ACTIVATIONS = {
+    "gelu_new": gelu,
+    "gelu": torch.nn.functional.gelu,
+    "relu": torch.nn.functional.relu,
+    "silu": torch.nn.functional.silu,
+}
 
 
 def softmax(scores: torch.Tensor) -> torch.Tensor:

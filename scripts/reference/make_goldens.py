@@ -4,8 +4,12 @@ Each folder gets a checkpoint and golden.safetensors, which contains
 
     tokens  I32 [positions]              random tokens, a full context of them
     logits  F32 [positions, vocabulary]  computed in double, rounded once at the end
+
+test/fixtures/activations.safetensors contains `<folder>.<activation>`, the logits of the same tokens
+with another activation than GPT-2's.
 """
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -16,7 +20,8 @@ import gpt2
 import safetensors_file
 from random_checkpoint import CheckpointSpec, write_checkpoint
 
-FOLDER = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "checkpoints"
+FIXTURE_FOLDER = Path(__file__).resolve().parents[2] / "test" / "fixtures"
+FOLDER = FIXTURE_FOLDER / "checkpoints"
 
 FIXTURES = {
     "odd-heads": CheckpointSpec(
@@ -66,8 +71,32 @@ FIXTURES = {
 }
 
 
+# The MLP of head-size-5 works where the forms of GELU differ.
+ACTIVATIONS = [
+    ("odd-heads", "gelu"),
+    ("odd-heads", "relu"),
+    ("odd-heads", "silu"),
+    ("head-size-5", "gelu"),
+]
+
+
 def main() -> None:
     torch.set_num_threads(1)  # for a fixed order of summation
+    make_checkpoints()
+    make_activations()
+
+
+def make_activations() -> None:
+    rows = {}
+    for name, activation in ACTIVATIONS:
+        checkpoint = gpt2.load_checkpoint(FOLDER / name)
+        tokens = safetensors_file.read(FOLDER / name / "golden.safetensors")["tokens"]
+        changed = dataclasses.replace(checkpoint, activation=activation)
+        rows[f"{name}.{activation}"] = gpt2.logits(changed, tokens.tolist()).float()
+    safetensors_file.write(FIXTURE_FOLDER / "activations.safetensors", rows)
+
+
+def make_checkpoints() -> None:
     for name, spec in FIXTURES.items():
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
