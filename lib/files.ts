@@ -1,6 +1,7 @@
 import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TextDecoder } from 'node:util';
+import { allocate } from './allocation.js';
 import { Gpt2Error } from './errors.js';
 import { eventLoopTurn } from './event-loop.js';
 import { addon } from './native/addon.js';
@@ -132,7 +133,7 @@ export async function readText(path: string): Promise<string | undefined> {
         `${path}: expected at most ${maxTextBytes} bytes of text but found ${file.size}`,
       );
     }
-    const bytes = new Uint8Array(file.size);
+    const bytes = new Uint8Array(allocate(file.size, `${file.size} bytes of ${path}`));
     await callNative(undefined, () => file.read(0, bytes));
     return new TextDecoder().decode(bytes);
   } finally {

@@ -1,3 +1,4 @@
+import { allocate } from './allocation.js';
 import { Gpt2Error } from './errors.js';
 import { addon } from './native/addon.js';
 import { callNative } from './native/native-call.js';
@@ -29,14 +30,18 @@ export class InputFile {
     return this.native.size;
   }
 
-  /** Reads exactly `length` bytes. Throws INVALID_FILE if the file is shorter. */
+  /**
+   * Reads exactly `length` bytes.
+   *
+   * @throws INVALID_FILE if the file is shorter, FILE_UNREADABLE, OUT_OF_MEMORY
+   */
   async read(offset: number, length: number): Promise<Buffer<ArrayBuffer>> {
     if (offset < 0 || length < 0 || offset + length > this.size) {
       throw this.invalid(
         `it has ${this.size} bytes, but ${length} are expected at offset ${offset}`,
       );
     }
-    const bytes = Buffer.from(new ArrayBuffer(length));
+    const bytes = Buffer.from(allocate(length, `${length} bytes of ${this.path}`));
     await callNative(this.#signal, (cancellation) => this.native.read(offset, bytes, cancellation));
     return bytes;
   }

@@ -1,5 +1,5 @@
+import { allocate } from './allocation.js';
 import { invalidArgument } from './arguments.js';
-import { Gpt2Error } from './errors.js';
 
 /** The positions whose logits a call returns: the last, all, or indices into the tokens of the call, in any order. */
 export type Positions = 'last' | 'all' | readonly number[];
@@ -41,13 +41,6 @@ export function positionIndices(positions: Positions, count: number): Uint32Arra
  * @throws OUT_OF_MEMORY
  */
 export function allocateLogits(positions: number, vocabSize: number): Float32Array {
-  try {
-    return new Float32Array(positions * vocabSize);
-  } catch (cause) {
-    throw new Gpt2Error(
-      'OUT_OF_MEMORY',
-      `Not enough memory for logits of the shape [${positions}, ${vocabSize}]`,
-      { cause },
-    );
-  }
+  const bytes = Float32Array.BYTES_PER_ELEMENT * positions * vocabSize;
+  return new Float32Array(allocate(bytes, `logits of the shape [${positions}, ${vocabSize}]`));
 }

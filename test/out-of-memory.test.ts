@@ -1,13 +1,15 @@
 // The addon when operator new fails: calls settle, a model can still be disposed, and the process ends. A library
 // that is preloaded into Node makes allocations of the addon fail, one after the other.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
-const library = join(temporaryFolder(), 'failing-allocations.so');
+const folder = temporaryFolder();
+const library = join(folder, 'failing-allocations.so');
 
 // With work under way and while `act` acts on the model, `count` allocations fail after `n` others: each of the first,
 // then some, until none is left to fail.
@@ -63,3 +65,26 @@ describe.skipIf(process.platform !== 'linux')('without memory', () => {
     expect(outcomes).toEqual(['OUT_OF_MEMORY', 'done']);
   });
 });
+
+const canLimit = process.platform === 'linux' && spawnSync('prlimit', ['--version']).status === 0;
+
+test.runIf(canLimit)(
+  'a checkpoint whose header does not fit into memory fails with OUT_OF_MEMORY',
+  async () => {
+    const checkpoint = join(folder, 'large-header');
+    mkdirSync(checkpoint);
+    const weights = join(checkpoint, 'model.safetensors');
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(99_000_000n);
+    writeFileSync(weights, length);
+    truncateSync(weights, 100_000_000);
+    const { stdout } = await runNode(
+      `const [pages] = require('node:fs').readFileSync('/proc/self/statm', 'utf8').split(' ');
+     const limit = pages * 4096 + 60e6;
+     require('node:child_process').execFileSync('prlimit', ['--pid', String(process.pid), '--as=' + limit]);
+     await gpt2.loadModel(args.checkpoint).catch(({ code, message }) => console.log(code, message));`,
+      { checkpoint },
+    );
+    expect(stdout).toBe(`OUT_OF_MEMORY Not enough memory for 99000000 bytes of ${weights}\n`);
+  },
+);
