@@ -102,11 +102,18 @@ async function candidates(folder: string, target: string | undefined): Promise<s
     const created = createdLockName.exec(name)?.[1];
     const whole = unfinishedName.exec(name)?.[1];
     if (target === undefined && created !== undefined) found.push(join(folder, created));
-    if (target === undefined ? whole?.endsWith('.gguf') : whole === target) {
+    if (target === undefined ? whole?.endsWith('.gguf') : isStartOf(whole, target, name)) {
       found.push(join(folder, name));
     }
   }
   return found;
+}
+
+// native/io/output_file.cc shortens the target's name if the temporary name would otherwise exceed 255 bytes. It splits
+// no character, and a character has up to four bytes.
+function isStartOf(whole: string | undefined, target: string, name: string): boolean {
+  if (whole === undefined || whole === target) return whole === target;
+  return target.startsWith(whole) && Buffer.byteLength(name) > 255 - 4;
 }
 
 /** The file that a living process keeps locked while it needs the path. */

@@ -167,6 +167,18 @@ test('the leftover of a killed convert() is removed by the next one to the same 
   expect(readdirSync(cacheDir).sort()).toEqual(['model.gguf', 'other.gguf']);
 });
 
+test.each(['n'.repeat(255), '模'.repeat(85)])(
+  'the leftover of convert() to a long name is removed: %s',
+  async (name) => {
+    await kill(toTarget.replaceAll('model.gguf', name));
+    expect(readdirSync(cacheDir).length).toBe(1);
+    await convert(fixtureFolder('wide'), join(cacheDir, name.slice(0, 40)));
+    expect(readdirSync(cacheDir).length).toBe(2);
+    await convert(fixtureFolder('wide'), join(cacheDir, name));
+    expect(readdirSync(cacheDir).sort()).toEqual([...new Set([name.slice(0, 40), name])].sort());
+  },
+);
+
 // Windows has no SIGSTOP.
 describe.runIf(process.platform !== 'win32').each([...calls, ['convert()', toTarget]])(
   'a living process during %s',

@@ -73,7 +73,8 @@ function localModel(repository: string, commit: string, choice: FileChoice): Loc
 
 /** The prefix of the names of a model's conversions. */
 export function conversionName(repository: string, commit: string): string {
-  return `${repository.replace('/', '--')}@${commit.slice(0, 12)}`;
+  // File systems allow names of 255 bytes.
+  return `${repository.replace('/', '--').slice(0, 128)}@${commit.slice(0, 12)}`;
 }
 
 interface CachedModel {

@@ -77,7 +77,7 @@ function hub(): typeof import('@huggingface/hub') {
 }
 
 /** A fetch() for @huggingface/hub, with our retries, timeouts, token and errors. */
-function fetchFromHub(signal: AbortSignal | undefined): typeof fetch {
+function fetchFromHub(signal: AbortSignal | undefined): ReturnType<typeof nodeGlobal<'fetch'>> {
   let requests = 0;
   return async (input, init = {}) => {
     if (++requests > maxRequests) throw new Error(`it has more than ${maxRequests} pages`);

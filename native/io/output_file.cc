@@ -28,16 +28,29 @@ namespace {
 // take 300 ms. Writing the whole file takes no longer.
 constexpr size_t kFlushedAtOnce = size_t{16} << 20;
 
-// What a temporary name adds to the path.
-std::string temporaryEnd() {
+// File systems allow names of 255 bytes; Windows, of as many UTF-16 units.
+constexpr size_t kMaxNameBytes = 255;
+
+std::string temporaryPath(const std::string& path) {
 #ifdef _WIN32
   const int process = _getpid();
+  constexpr auto kSeparators = "/\\:";
 #else
+  constexpr auto kSeparators = "/";
   const int process = getpid();
 #endif
   std::random_device random;
-  return "." + std::to_string(process) + "." + std::to_string(random()) + std::to_string(random()) +
-         ".tmp";
+  const std::string end = "." + std::to_string(process) + "." + std::to_string(random()) +
+                          std::to_string(random()) + ".tmp";
+  const size_t name = path.find_last_of(kSeparators) + 1;  // npos + 1 is 0
+  if (path.size() - name > kMaxNameBytes)
+    return path + end;  // opening it fails, and not the rename
+  size_t length = std::min(path.size(), name + kMaxNameBytes - end.size());
+  const auto splitsCharacter = [&path](size_t at) {  // of UTF-8
+    return at < path.size() && (static_cast<uint8_t>(path[at]) & 0xC0) == 0x80;
+  };
+  while (length > name && splitsCharacter(length)) --length;
+  return path.substr(0, length) + end;
 }
 
 }  // namespace
@@ -71,7 +84,7 @@ void OutputFile::writeZeros(size_t length) {
 #ifdef _WIN32
 
 // Opening without sharing locks the file.
-OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(path + temporaryEnd()) {
+OutputFile::OutputFile(const std::string& path) : path_(path), temporary_(temporaryPath(path)) {
   makeFolder();
   handle_ = CreateFileW(toWindowsPath(temporary_).c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW,
                         FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -125,7 +138,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
   makeFolder();
   constexpr int kMode = 0666;
   for (;;) {
-    temporary_ = path + temporaryEnd();
+    temporary_ = temporaryPath(path);
     handle_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
     if (handle_ < 0) fail(errno);
     isOpen_ = true;

@@ -157,6 +157,24 @@ TEST(aFolderThatCannotBeCreatedIsAnError) {
   CHECK(folder.names() == Names{"file"});
 }
 
+TEST(theTemporaryNameOfALongNameIsShorter) {
+  const TemporaryFolder folder;
+  std::string long_;
+  while (long_.size() < 252) long_ += "\xe6\xa8\xa1";  // a character of three bytes
+  for (const std::string& name : {std::string(255, 'n'), "nn" + long_, "n" + long_, long_}) {
+    OutputFile file(folder.path(name));
+    write(file, "some bytes");
+    const std::string temporary = folder.names()[0];
+    CHECK(temporary.size() > 255 - 4 && temporary.size() <= 255);
+    const size_t kept = temporary.find('.');
+    CHECK(temporary.substr(0, kept) == name.substr(0, kept));
+    CHECK((static_cast<uint8_t>(name[kept]) & 0xC0) != 0x80);
+    file.commit();
+    CHECK(folder.names() == Names{name});
+    std::remove(folder.path(name).c_str());
+  }
+}
+
 TEST(aNameThatIsTooLongIsAnError) {
   const TemporaryFolder folder;
   CHECK_ERROR(code::kFileUnwritable, OutputFile(folder.path(std::string(300, 'n'))));
