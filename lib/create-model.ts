@@ -133,7 +133,7 @@ export async function writeUntrained(
       headCount: n_heads,
       layerNormEpsilon: 1e-5,
       activation: 'gelu_new' as const,
-      endOfText: undefined,
+      endOfText: [],
     },
     vocabulary: await paddedGpt2Vocabulary(vocab_size),
     absentBiases: qkv_bias ? [] : qkvBiases.map(({ name }) => name),

@@ -26,9 +26,12 @@ export interface GenerateOptions {
 export interface Generation {
   /** The new text. Empty for a model without a tokenizer. */
   text: string;
-  /** The new tokens, without a final `<|endoftext|>`. */
+  /** The new tokens, without a final end-of-text token. */
   tokens: Uint32Array;
-  /** 'length': maxTokens or the context length was reached. 'endOfText': the model generated `<|endoftext|>`. */
+  /**
+   * 'length': maxTokens or the context length was reached. 'endOfText': the model generated `<|endoftext|>` or another
+   * token that the model's files name as the end of a text.
+   */
   finishReason: 'length' | 'endOfText';
   seed: number;
   usage: {

@@ -382,7 +382,8 @@ describe('a checkpoint with added tokens', () => {
       ]);
       expect(kinds.slice(50255)).toEqual([1, 3, 3, 3, 4, 5]);
       expect(kinds.slice(0, 50256).every((kind) => kind === 1)).toBe(true);
-      expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(50256);
+      expect(metadata.get('tokenizer.ggml.bos_token_id')).toBe(50256);
+      expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(50260); // as config.json says
     });
 
     test('encodes and decodes them', async () => {

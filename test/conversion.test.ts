@@ -755,8 +755,9 @@ describe('the vocabulary', () => {
     expect((metadata.get('tokenizer.ggml.token_type') as number[]).slice(0, 4)).toEqual([
       1, 5, 3, 5,
     ]);
-    // The id comes from the token of that name, not from config.json.
-    expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(2);
+    // The token of that name starts a text; the id in config.json ends it, as in Hugging Face.
+    expect(metadata.get('tokenizer.ggml.bos_token_id')).toBe(2);
+    expect(metadata.get('tokenizer.ggml.eos_token_id')).toBe(96);
   });
 
   test('is the same from tokenizer.json as from vocab.json and merges.txt', async () => {

@@ -1,12 +1,14 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type GenerateOptions, loadModel, type Model } from '../dist/index.js';
+import { convert, type GenerateOptions, loadModel, type Model } from '../dist/index.js';
 import { Session } from '../dist/session.js';
-import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
+import { type Config, changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
+import { readGguf } from './gguf-reader.js';
 import { argmax, fixtureFolder, readGolden } from './golden.js';
 import { packageEntry, runNode } from './node-process.js';
-import { temporaryFolder } from './temporary-folder.js';
+import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
 // One thread, since vitest runs test files in parallel and spinning threads would slow each other down.
@@ -218,6 +220,84 @@ describe('generation stops', () => {
     expect(argmax((await session.evaluate([third as number])).data)).toBe(
       (await greedyTokens(prompt, 4))[3],
     );
+  });
+});
+
+describe('the ids that end a text', () => {
+  /** Converts a checkpoint with these settings and returns what the file says and where generation ends. */
+  async function endsOf(config: Config, generationConfig?: Config) {
+    const folder = changedFixture(freshFolder(cacheDir), 'wide', { config });
+    if (generationConfig) {
+      const text = JSON.stringify(generationConfig);
+      writeFileSync(join(folder, 'generation_config.json'), text);
+    }
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path, { type: 'f32' });
+    const { metadata } = readGguf(path);
+    await using model = await loadModel(path, loading);
+    const { tokens, finishReason } = await model.generate(prompt, { temperature: 0, maxTokens: 4 });
+    return {
+      eos: metadata.get('tokenizer.ggml.eos_token_id'),
+      all: metadata.get('gpt2_native.end_of_text_ids'),
+      generated: [...tokens],
+      finishReason,
+    };
+  }
+  const endOfText = 'endOfText';
+
+  test('are a number or a list, in generation_config.json or else in config.json', async () => {
+    const four = await greedyTokens(prompt, 4);
+    const [first, second, third] = four as [number, number, number];
+    const other = [0, 1, 2, 3, 4].find((id) => !four.includes(id)) as number;
+    // A list ends at the first of its ids that is generated.
+    expect(await endsOf({ eos_token_id: [other, third, second] })).toEqual({
+      eos: other,
+      all: [other, third, second],
+      generated: [first],
+      finishReason: endOfText,
+    });
+    expect(await endsOf({ eos_token_id: [third] })).toEqual({
+      eos: third,
+      all: undefined,
+      generated: [first, second],
+      finishReason: endOfText,
+    });
+    // generation_config.json comes before config.json, which is not read then.
+    expect(await endsOf({ eos_token_id: second }, { eos_token_id: [other, third] })).toEqual({
+      eos: other,
+      all: [other, third],
+      generated: [first, second],
+      finishReason: endOfText,
+    });
+    for (const silent of [{}, { eos_token_id: null }]) {
+      const { generated } = await endsOf({ eos_token_id: third }, silent);
+      expect(generated).toEqual([first, second]);
+    }
+  });
+
+  test('are ignored if they are not ids of the vocabulary', async () => {
+    for (const ids of [null, -1, 1.5, 509, 2 ** 40, [], [null, 'x', -1, 509]]) {
+      const { eos, all, generated, finishReason } = await endsOf({ eos_token_id: ids });
+      expect({ eos, all, finishReason }).toEqual({ finishReason: 'length' });
+      expect(generated).toHaveLength(4);
+    }
+  });
+
+  test('are read from generation_config.json again after it has changed', async () => {
+    const [first, second] = await greedyTokens(prompt, 2);
+    const folder = changedFixture(freshFolder(cacheDir), 'wide', {
+      config: { eos_token_id: null },
+    });
+    const options = { temperature: 0, maxTokens: 2 };
+    for (const [ids, expected] of [
+      [null, [first, second]],
+      [[second, 3], [first]],
+    ]) {
+      const path = join(folder, 'generation_config.json');
+      writeFileSync(path, JSON.stringify({ eos_token_id: ids }));
+      await using model = await loadModel(folder, { ...loading, type: 'f32' });
+      expect([...(await model.generate(prompt, options)).tokens]).toEqual(expected);
+    }
   });
 });
 

@@ -17,6 +17,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { convert, type LoadOptions, type LoadProgress, loadModel } from '../dist/index.js';
 import { splitWeights, writeSmallCheckpoint, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
+import { readGguf } from './gguf-reader.js';
 import { HubStandIn, type Misbehaviour } from './hub-stand-in.js';
 import { type ProcessResult, runNode, runProcess } from './node-process.js';
 import { readSafetensors } from './safetensors-file.js';
@@ -101,6 +102,15 @@ describe('a model by name', () => {
     expect(downloads.at(-1)).toEqual({ stage: 'download', done: total, total });
     const counts = downloads.map(({ done }) => done);
     expect(counts).toEqual([...counts].sort((a, b) => a - b));
+  });
+
+  test('is downloaded with its generation_config.json', async () => {
+    const files = { 'generation_config.json': '{"eos_token_id": [4, 2]}' };
+    hub.push('some/chat', small, { files });
+    const path = join(conversions, 'chat.gguf');
+    await convert('some/chat', path);
+    expect(hub.fetches('generation_config.json')).toHaveLength(1);
+    expect(readGguf(path).metadata.get('gpt2_native.end_of_text_ids')).toEqual([4, 2]);
   });
 
   // https://huggingface.co/docs/hub/local-cache

@@ -170,7 +170,7 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
       `${path}: expected layer_norm_epsilon to be a positive number but found ${show(layerNormEpsilon)}`,
     );
   }
-  const { tie_word_embeddings: headIsTied, eos_token_id: endOfText } = settings;
+  const { tie_word_embeddings: headIsTied } = settings;
   return {
     vocabSize: size(names.vocabSize),
     contextLength: size(names.contextLength),
@@ -181,8 +181,23 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
     layerNormEpsilon,
     activation: activationOf(path, settings),
     headIsTied: typeof headIsTied === 'boolean' ? headIsTied : undefined,
-    endOfText: Number.isInteger(endOfText) ? (endOfText as number) : undefined,
+    endOfText: endOfTextOf(settings),
   };
+}
+
+/**
+ * The ids that end a text according to generation_config.json, which Hugging Face's generate() reads before config.json.
+ * Empty if there is no such file or if it does not name any.
+ */
+export async function readGenerationConfig(folder: string): Promise<number[]> {
+  return endOfTextOf((await readJsonObject(join(folder, 'generation_config.json'))) ?? {});
+}
+
+/** eos_token_id: an id, a list of ids, or null. Other values, such as -1, stand for none. */
+function endOfTextOf({ eos_token_id: ids }: Settings): number[] {
+  const isId = (id: unknown): id is number =>
+    Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31;
+  return [...new Set([ids].flat().filter(isId))];
 }
 
 // The settings that change the computation, each with the values that the engine supports. The default of every

@@ -18,6 +18,7 @@ const openAiCompanions: readonly string[] = ['hparams.json', 'encoder.json', 'vo
 /** The config and vocabulary files beside all other weights. */
 export const usualCompanions: readonly string[] = [
   'config.json',
+  'generation_config.json',
   'vocab.json',
   'merges.txt',
   'added_tokens.json',

@@ -9,6 +9,7 @@ import {
   configOfShapes,
   nanoGptConfig,
   readConfigFile,
+  readGenerationConfig,
 } from './checkpoint-config.js';
 import { type CheckpointFiles, findCheckpointFiles } from './checkpoint-files.js';
 import { detectLayout, type ExpectedTensor, expectedTensors, type Layout } from './layouts.js';
@@ -82,7 +83,10 @@ export async function openCheckpoint(
     checkOverlap(source, files, matched.tensors);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
     const activation = config.activation ?? usualActivation(layout, matched.tensors);
-    return { folder, config: { ...config, activation }, ...matched, hasNoVocabulary, close };
+    const ends = await unlessAborted(signal, readGenerationConfig(folder));
+    const endOfText = ends.length > 0 ? ends : config.endOfText;
+    const whole = { ...config, activation, endOfText };
+    return { folder, config: whole, ...matched, hasNoVocabulary, close };
   } catch (error) {
     close();
     throw error;

@@ -23,8 +23,8 @@ export interface Hyperparameters extends ModelSizes {
   headCount: number;
   layerNormEpsilon: number;
   activation: Activation;
-  /** The id of `<|endoftext|>` in a model without a vocabulary. */
-  endOfText: number | undefined;
+  /** The ids that end a text. If there are none, `<|endoftext|>` does, if the vocabulary has it. */
+  endOfText: readonly number[];
 }
 
 /** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
@@ -228,18 +228,18 @@ function describeVocabulary(
       value: config.vocabSize,
     });
   }
-  // Without the key, llama.cpp uses the id 11, which is a comma.
   const named = vocabulary?.tokens.indexOf('<|endoftext|>') ?? -1;
-  const endOfText = named >= 0 ? named : config.endOfText;
-  if (endOfText !== undefined && endOfText >= 0 && endOfText < config.vocabSize) {
-    metadata.set('tokenizer.ggml.bos_token_id', {
-      type: 'uint32',
-      value: endOfText,
-    });
-    metadata.set('tokenizer.ggml.eos_token_id', {
-      type: 'uint32',
-      value: endOfText,
-    });
+  const known = config.endOfText.filter((id) => id < config.vocabSize);
+  const ends = known.length === 0 && named >= 0 ? [named] : known;
+  const [end] = ends;
+  if (end === undefined) return;
+  // Without these keys, llama.cpp uses the id 11, which is a comma.
+  const start = named >= 0 ? named : end;
+  metadata.set('tokenizer.ggml.bos_token_id', { type: 'uint32', value: start });
+  metadata.set('tokenizer.ggml.eos_token_id', { type: 'uint32', value: end });
+  // GGUF's key takes one id.
+  if (ends.length > 1) {
+    metadata.set('gpt2_native.end_of_text_ids', { type: 'int32s', value: ends });
   }
 }
 

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/cpu_count.h"
@@ -30,12 +31,33 @@ ggml_type checkedCacheType(const Weights& weights, std::optional<ggml_type> requ
   return *requested;
 }
 
-std::optional<uint32_t> readEndOfText(const Weights& weights) {
-  const MetadataValue* value = weights.files().first().find("tokenizer.ggml.eos_token_id");
-  const std::optional<double> id = value == nullptr ? std::nullopt : value->number();
-  const auto vocabSize = static_cast<double>(weights.hyperparameters().vocabSize);
-  if (!id || !(*id >= 0 && *id < vocabSize)) return std::nullopt;
-  return static_cast<uint32_t>(*id);
+// The end of a sequence, of a turn and of a message, as llama.cpp names them, and this library's
+// list for models with several ends of a sequence.
+std::set<uint32_t> readEndOfText(const Weights& weights) {
+  const GgufFile& file = weights.files().first();
+  const int64_t vocabSize = weights.hyperparameters().vocabSize;
+  std::set<uint32_t> ids;
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                          "tokenizer.ggml.eom_token_id"}) {
+    const MetadataValue* value = file.find(key);
+    const std::optional<double> id = value == nullptr ? std::nullopt : value->number();
+    if (id && *id >= 0 && *id < static_cast<double>(vocabSize)) {
+      ids.insert(static_cast<uint32_t>(*id));
+    }
+  }
+  constexpr const char* kListKey = "gpt2_native.end_of_text_ids";
+  const MetadataValue* list = file.find(kListKey);
+  if (list == nullptr) return ids;
+  if (!list->isArray || list->type != GgufType::kInt32) {
+    file.reject(std::string("expected ") + kListKey +
+                " to be an array of whole numbers of 32 bits");
+  }
+  for (uint64_t i = 0; i < list->count; ++i) {
+    int32_t id = 0;
+    std::memcpy(&id, list->data + i * sizeof id, sizeof id);
+    if (id >= 0 && id < vocabSize) ids.insert(static_cast<uint32_t>(id));
+  }
+  return ids;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,8 @@ class Model {
   const Device& device() const noexcept { return device_; }
   int64_t contextLength() const noexcept { return contextLength_; }
   ggml_type cacheType() const noexcept { return cacheType_; }
-  // The id of the token that ends a text, if the file names one in the vocabulary.
-  std::optional<uint32_t> endOfText() const noexcept { return endOfText_; }
+  // The ids of the tokens that end a text: those in the vocabulary that the file names.
+  const std::set<uint32_t>& endOfText() const noexcept { return endOfText_; }
   size_t anonymousBytes() const noexcept;
 
   std::unique_ptr<Session> createSession();
@@ -57,7 +58,7 @@ class Model {
   Weights weights_;
   int64_t contextLength_;
   ggml_type cacheType_;
-  std::optional<uint32_t> endOfText_;
+  std::set<uint32_t> endOfText_;
   ForwardPass forwardPass_;
   std::vector<float> logits_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most
 };

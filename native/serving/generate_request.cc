@@ -42,7 +42,7 @@ void GenerateRequest::onLogits(int64_t /*position*/, const float* logits) {
   if (isFirst) generation_.promptMilliseconds = millisecondsSince(start_);
   const uint32_t token = sampler_.sample(logits, vocabSize());
   if (isFirst) generation_.firstTokenMilliseconds = millisecondsSince(start_);
-  if (token == model().endOfText()) {
+  if (model().endOfText().count(token) != 0) {
     generation_.finishReason = FinishReason::kEndOfText;
     isFinished_ = true;
   } else {

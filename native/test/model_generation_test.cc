@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,13 @@ using gpt2::test::checkSame;
 using gpt2::test::cpuOptions;
 using gpt2::test::generate;
 using gpt2::test::Generated;
+using gpt2::test::GgufBuilder;
 using gpt2::test::greedy;
 using gpt2::test::indexOfLargest;
 using gpt2::test::kVocabulary;
 using gpt2::test::LoadedModel;
 using gpt2::test::randomTokens;
+using gpt2::test::raw;
 using gpt2::test::ReferenceModel;
 using gpt2::test::slice;
 namespace code = gpt2::code;
@@ -122,7 +125,7 @@ TEST(generationStopsAtTheContextLength) {
 TEST(generationStopsAtTheEndOfText) {
   const ReferenceModel reference({kVocabulary, 100, 24, 8, 2}, 3);
   LoadedModel unending(reference.file());
-  CHECK(!unending->endOfText().has_value());
+  CHECK(unending->endOfText().empty());
   const std::vector<uint32_t> prompt = randomTokens(20, kVocabulary, 13);
   const std::vector<uint32_t> tokens =
       generate(unending, *unending->createSession(), 0, prompt, greedy(30)).tokens;
@@ -132,7 +135,7 @@ TEST(generationStopsAtTheEndOfText) {
   CHECK(first > 0);
 
   LoadedModel ending(withEndOfText(reference, end));
-  CHECK_EQUAL(ending->endOfText().value(), end);
+  CHECK(ending->endOfText() == std::set<uint32_t>{end});
   const auto session = ending->createSession();
   const Generated generated = generate(ending, *session, 0, prompt, greedy(30));
   CHECK(generated.result.finishReason == FinishReason::kEndOfText);
@@ -143,9 +146,24 @@ TEST(generationStopsAtTheEndOfText) {
 
 TEST(anEndOfTextOutsideTheVocabularyIsIgnored) {
   const ReferenceModel reference({});
-  CHECK_EQUAL(LoadedModel(withEndOfText(reference, 60))->endOfText().value(), 60U);
-  CHECK(!LoadedModel(withEndOfText(reference, 61))->endOfText().has_value());
-  CHECK(!LoadedModel(withEndOfText(reference, 0xffffffff))->endOfText().has_value());
+  CHECK(LoadedModel(withEndOfText(reference, 60))->endOfText() == std::set<uint32_t>{60});
+  CHECK(LoadedModel(withEndOfText(reference, 61))->endOfText().empty());
+  CHECK(LoadedModel(withEndOfText(reference, 0xffffffff))->endOfText().empty());
+}
+
+TEST(everyEndOfTextThatTheFileNamesIsRead) {
+  const ReferenceModel reference({});
+  GgufBuilder builder = reference.metadata();
+  builder.number("tokenizer.ggml.eos_token_id", 5U)
+      .number("tokenizer.ggml.eot_token_id", 7U)
+      .number("tokenizer.ggml.eom_token_id", 9U)
+      .array("gpt2_native.end_of_text_ids", 5, 5, raw(std::vector<int32_t>{5, 60, 61, -1, 3}));
+  LoadedModel model(reference.addTensors(builder).bytes());
+  CHECK(model->endOfText() == (std::set<uint32_t>{3, 5, 7, 9, 60}));
+
+  GgufBuilder malformed = reference.metadata();
+  malformed.number("gpt2_native.end_of_text_ids", 5U);
+  CHECK_ERROR(gpt2::code::kInvalidFile, LoadedModel(reference.addTensors(malformed).bytes()));
 }
 
 TEST(seedsDetermineTheSampledTokens) {
