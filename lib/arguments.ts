@@ -64,6 +64,10 @@ export function checkThreads(value: unknown): number {
   return checkInteger('threads', value, 1, maxThreads);
 }
 
+export function checkHeadCount(value: unknown): number {
+  return checkInteger('headCount', value, 1, 2 ** 31 - 1);
+}
+
 export function checkNumber(
   name: string,
   value: unknown,

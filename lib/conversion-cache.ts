@@ -10,13 +10,12 @@ import {
 import { type ConversionSettings, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
-import type { WeightType } from './gguf/tensor-types.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 // Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
-const formatVersion = 4;
+const formatVersion = 5;
 
 /** The default folder for conversions. */
 export function defaultCacheFolder(): string {
@@ -44,7 +43,7 @@ export async function cachedConversion(
   cacheFolder: string,
   options: ConversionSettings,
 ): Promise<string> {
-  const name = await unlessAborted(options.signal, cacheName(model, options.type));
+  const name = await unlessAborted(options.signal, cacheName(model, options));
   const path = join(cacheFolder, name);
   if (await exists(path)) return path;
   await unlessAborted(options.signal, removeLeftovers(cacheFolder));
@@ -77,7 +76,7 @@ function shortened(name: string): string {
 /** A name that depends on the checkpoint's path, the sizes and times of its files, the type and the format. */
 async function cacheName(
   { path, name: ownName }: LocalModel,
-  type: WeightType | undefined,
+  { type, headCount }: ConversionSettings,
 ): Promise<string> {
   const real = await reading(path, async () => await realpath(path));
   const { folder, weights, isTensorflow } = await findCheckpointFiles(path);
@@ -92,7 +91,13 @@ async function cacheName(
     const state = await (required.includes(name) ? found : found.catch(() => undefined));
     states.push(state ? `${name} ${state.size} ${state.mtimeNs}` : `${name} absent`);
   }
-  const key = [`format ${formatVersion}`, `type ${type ?? 'own'}`, real, ...states].join('\n');
+  const key = [
+    `format ${formatVersion}`,
+    `type ${type ?? 'own'}`,
+    `heads ${headCount ?? 'own'}`,
+    real,
+    ...states,
+  ].join('\n');
   const { createHash } = require('node:crypto'); // loading it takes 5 ms, and only checkpoints need it
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 16);
   return `${ownName ?? shortened(basename(real))}-${type ?? 'own'}-${hash}.gguf`;

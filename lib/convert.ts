@@ -2,6 +2,7 @@ import { basename, parse, resolve } from 'node:path';
 import {
   checkBoolean,
   checkFunction,
+  checkHeadCount,
   checkOneOf,
   checkOptions,
   checkSignal,
@@ -27,6 +28,8 @@ export interface ConvertOptions {
   type?: WeightType;
   /** Threads that encode the weights. Default: the physical cores that the process may use. */
   threads?: number;
+  /** The number of attention heads, for weights without a config. Default: that of the published sizes. */
+  headCount?: number;
   /** Reads models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
   /** Aborts the conversion, which then leaves no file and rejects with the signal's reason. */
@@ -65,14 +68,16 @@ export async function convert(
   const checked = checkOptions('convert', options, [
     'type',
     'threads',
+    'headCount',
     'offline',
     'signal',
     'onProgress',
   ]);
-  const { type, threads, offline, onProgress } = checked;
+  const { type, threads, headCount, offline, onProgress } = checked;
   const signal = checkSignal(checked.signal);
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (threads !== undefined) checkThreads(threads);
+  if (headCount !== undefined) checkHeadCount(headCount);
   if (offline !== undefined) checkBoolean('offline', offline);
   checkFunction('onProgress', onProgress);
   signal?.throwIfAborted();
@@ -99,7 +104,7 @@ export async function convertLocal(
     await requantize(source, target, type, options);
     return;
   }
-  const checkpoint = await openCheckpoint(source, signal);
+  const checkpoint = await openCheckpoint(source, signal, options.headCount);
   try {
     const { folder, config, hasNoVocabulary } = checkpoint;
     // Padded to vocabSize, which openCheckpoint has checked against the rows of the embedding.

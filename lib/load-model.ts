@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import {
   checkBoolean,
   checkFunction,
+  checkHeadCount,
   checkInteger,
   checkOneOf,
   checkOptions,
@@ -42,6 +43,8 @@ export interface LoadOptions {
    * the type in its name. Default: the checkpoint's own.
    */
   type?: WeightType;
+  /** The number of attention heads, for weights without a config. Default: that of the published sizes. */
+  headCount?: number;
   /** The type of keys and values. Default: 'f32' for f32 weights, else 'f16'. */
   cacheType?: 'f32' | 'f16';
   /** Maps the file, so that processes share its memory. false reads it into memory. Default true. */
@@ -66,6 +69,7 @@ export const loadOptionNames = [
   'threads',
   'contextLength',
   'type',
+  'headCount',
   'cacheType',
   'mmap',
   'cacheDir',
@@ -118,6 +122,13 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   });
   try {
     const description = native.describe();
+    const { headCount = description.headCount } = checked;
+    if (headCount !== description.headCount) {
+      throw new Gpt2Error(
+        'INVALID_ARGUMENT',
+        `${path}: expected headCount to be ${description.headCount}, the model's own, but received ${headCount}`,
+      );
+    }
     const tokenizer = tokenizerFor(description.vocabSize, description.vocabulary);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
@@ -131,7 +142,8 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
 /** Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
   const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
-  const { threads, contextLength, type, cacheType, offline, onProgress, logger } = options;
+  const { threads, contextLength, type, headCount, cacheType, offline, onProgress, logger } =
+    options;
   const signal = checkSignal(options.signal);
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (threads !== undefined) checkThreads(threads);
@@ -139,6 +151,7 @@ export function checkLoadOptions(options: LoadOptions) {
     checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
   }
   if (type !== undefined) checkOneOf('type', type, weightTypes);
+  if (headCount !== undefined) checkHeadCount(headCount);
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
   checkBoolean('mmap', mmap);
   if (offline !== undefined) checkBoolean('offline', offline);
@@ -167,7 +180,7 @@ export async function findModelFile(
   cacheFolder: string,
   options: ConversionSettings,
 ): Promise<{ path: string; size: number }> {
-  const { type, threads, signal, onProgress } = options;
+  const { type, threads, headCount, signal, onProgress } = options;
   if (source !== undefined) checkString('the model', source);
   const model = await findModel(source, options);
   const statOf = async (path: string) => await reading(path, async () => await stat(path));
@@ -181,6 +194,7 @@ export async function findModelFile(
   const path = await cachedConversion(model, resolve(cacheFolder), {
     type,
     threads,
+    headCount,
     signal,
     onProgress,
   });

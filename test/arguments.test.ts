@@ -109,6 +109,7 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
     threads: [0, 513, ...notWhole],
     contextLength: [0, 41, ...notWhole, 2 ** 53],
     type: ['f64', 'q4', 'Q4_0', 'q4_K', '', null, 0, 'constructor'],
+    headCount: [0, ...notWhole, 2 ** 31],
     cacheType: ['q8_0', 'bf16', '', null, 0],
     mmap: ['true', 0, 1, null],
     cacheDir: [null, 7, {}, [], 1n],
@@ -117,6 +118,7 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
   },
   convert: {
     type: ['f64', 'q4', 'Q4_0', '', null, 0],
+    headCount: [0, ...notWhole, 2 ** 31],
     threads: [0, 513, ...notWhole],
     signal: signalCases,
     onProgress: functionCases,

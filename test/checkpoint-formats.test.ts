@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { publishedHeadCount } from '../dist/checkpoint/checkpoint-config.js';
 import { readSortedTable } from '../dist/checkpoint/sorted-table.js';
 import { convert, type Gpt2Error, loadModel } from '../dist/index.js';
 import {
@@ -22,6 +23,7 @@ import {
   readTensors,
   writeCheckpoint,
 } from './checkpoint-folder.js';
+import { failure } from './failure.js';
 import { type GgufFile, readGguf } from './gguf-reader.js';
 import { logitsError, readGolden } from './golden.js';
 import { spelledTokens } from './gpt2-vocabulary.js';
@@ -183,29 +185,75 @@ describe("PyTorch's linear layers in safetensors", () => {
     expect(shape).toEqual([1, 50_304]);
   });
 
-  test('without a config get a head size of 64', async () => {
-    const config = { vocab_size: 11, context_length: 8, emb_dim: 128, n_heads: 1, n_layers: 2 };
+  /** Writes weights without a config. */
+  function withoutConfig(tensors: ReadonlyMap<string, StoredTensor>): string {
     const folder = freshFolder(root);
     mkdirSync(folder, { recursive: true });
-    const path = join(folder, 'weights.safetensors');
-    writeSafetensors(path, fromScratchTensors(config));
-    await using loaded = await loadModel(path, { cacheDir: root });
-    expect(loaded.config).toMatchObject({
-      vocabSize: 11,
-      contextLength: 8,
-      headCount: 2,
-      layerCount: 2,
-    });
+    writeSafetensors(join(folder, 'model.safetensors'), tensors);
+    return folder;
+  }
+  // A width that heads of 64 would divide.
+  const dictionary = { vocab_size: 11, context_length: 8, emb_dim: 128, n_layers: 2 };
+
+  test('without a config are rejected unless headCount is given', async () => {
+    const folder = withoutConfig(fromScratchTensors(dictionary));
+    for (const source of [folder, join(folder, 'model.safetensors')]) {
+      const error = await rejection(source);
+      expect(error.code).toBe('UNSUPPORTED_MODEL');
+      expect(error.message).toMatch(
+        /there is no config\.json .* 2 layers of a width of 128; put a config\.json beside the weights, or pass the option headCount/,
+      );
+    }
+    for (const headCount of [4, 2]) {
+      // The cache holds one conversion for each head count.
+      await using loaded = await loadModel(folder, { cacheDir: root, headCount });
+      expect(loaded.config).toMatchObject({
+        vocabSize: 11,
+        contextLength: 8,
+        headCount,
+        layerCount: 2,
+      });
+      const { data } = await loaded.logits([1, 2, 3]);
+      const config = { ...dictionary, n_heads: headCount };
+      const stated = writeCheckpoint(freshFolder(root), config, fromScratchTensors(dictionary));
+      await using other = await loadModel(stated, { cacheDir: root });
+      expect(data).toEqual((await other.logits([1, 2, 3])).data);
+    }
+    const error = await failure('INVALID_FILE', () =>
+      loadModel(folder, { cacheDir: root, headCount: 3 }),
+    );
+    expect(error.message).toMatch(/128 is not a multiple of n_heads 3/);
   });
 
-  test('without a config are rejected if the width is no multiple of 64', async () => {
-    const config = { vocab_size: 11, context_length: 8, emb_dim: 48, n_heads: 1, n_layers: 1 };
-    const folder = freshFolder(root);
-    mkdirSync(folder, { recursive: true });
-    writeSafetensors(join(folder, 'model.safetensors'), fromScratchTensors(config));
+  test("in Hugging Face's layout, weights without a config open with headCount", async () => {
+    const folder = withoutConfig(readTensors(model));
     const error = await rejection(folder);
-    expect(error.code).toBe('UNSUPPORTED_MODEL');
-    expect(error.message).toMatch(/width of 48; put a config.json beside the weights/);
+    expect(error.code).toBe('FILE_NOT_FOUND');
+    expect(error.message).toMatch(/there is no config\.json .* headCount/);
+    const { tokens, logits, vocabSize } = readGolden(model);
+    await using loaded = await loadModel(folder, { cacheDir: root, headCount: 8 });
+    const { data } = await loaded.logits(tokens, { positions: 'all' });
+    expect(logitsError(data, logits, vocabSize).max).toBeLessThan(2e-5);
+  });
+
+  test('a headCount that contradicts the model is rejected', async () => {
+    const config = { ...dictionary, n_heads: 4 };
+    const folder = writeCheckpoint(freshFolder(root), config, fromScratchTensors(dictionary));
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path, { headCount: 4 });
+    await (await loadModel(path, { headCount: 4 })).dispose();
+    for (const source of [folder, path]) {
+      const call = () => loadModel(source, { cacheDir: root, headCount: 2 });
+      const error = await failure('INVALID_ARGUMENT', call);
+      expect(error.message).toMatch(/expected headCount to be 4, .* but received 2/);
+    }
+  });
+
+  test('only the published sizes are recognised by their shapes', () => {
+    const heads = (width: number, layers: number) => publishedHeadCount(width, layers);
+    expect([heads(768, 12), heads(768, 6), heads(1024, 24)]).toEqual([12, 12, 16]);
+    expect([heads(1280, 36), heads(1600, 48)]).toEqual([20, 25]);
+    for (const width of [64, 768, 1024, 1280, 1536, 1600]) expect(heads(width, 8)).toBeUndefined();
   });
 });
 

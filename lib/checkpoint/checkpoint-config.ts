@@ -111,31 +111,34 @@ function activationOf(path: string, settings: Settings): Activation | undefined 
   );
 }
 
-// The same in all four sizes that OpenAI published.
-const headSize = 64;
+// Width, layers and heads of the models that OpenAI and Hugging Face (distilgpt2) published. Only these are recognised
+// by their shapes: other models of the same width may have any number of heads.
+const published: readonly (readonly [width: number, layerCount: number, headCount: number])[] = [
+  [768, 6, 12],
+  [768, 12, 12],
+  [1024, 24, 16],
+  [1280, 36, 20],
+  [1600, 48, 25],
+];
 
-/**
- * Derives the config of weights that come without one from the shapes of the embeddings and the number of layers.
- * Assumes a head size of 64, as in all of OpenAI's models.
- */
+/** The head count of a published size, undefined for other sizes. */
+export function publishedHeadCount(width: number, layerCount: number): number | undefined {
+  return published.find((size) => size[0] === width && size[1] === layerCount)?.[2];
+}
+
+/** Derives the config of weights that come without one from the shapes of the embeddings and the number of layers. */
 export function configOfShapes(
   path: string,
   tokenEmbedding: readonly number[],
   positionEmbedding: readonly number[],
   layerCount: number,
+  headCount: number,
 ): CheckpointConfig {
-  const [vocabSize, embeddingLength = 0] = tokenEmbedding;
-  if (embeddingLength % headSize !== 0) {
-    throw new Gpt2Error(
-      'UNSUPPORTED_MODEL',
-      `${path}: the number of heads cannot be derived from a width of ${embeddingLength}; put a config.json beside the weights`,
-    );
-  }
   const settings = {
-    vocab_size: vocabSize,
+    vocab_size: tokenEmbedding[0],
     context_length: positionEmbedding[0],
-    emb_dim: embeddingLength,
-    n_heads: embeddingLength / headSize,
+    emb_dim: tokenEmbedding[1],
+    n_heads: headCount,
     n_layers: layerCount,
   };
   return configOf(path, settings, fromScratchNames);

@@ -8,6 +8,7 @@ import {
   type CheckpointConfig,
   configOfShapes,
   nanoGptConfig,
+  publishedHeadCount,
   readConfigFile,
   readGenerationConfig,
 } from './checkpoint-config.js';
@@ -59,11 +60,13 @@ export interface Checkpoint {
  * Opens a checkpoint. The caller closes it.
  *
  * @param source the folder or the file with the weights
+ * @param headCount the number of heads of weights without a config
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE, INVALID_FILE, UNSUPPORTED_MODEL, INVALID_ARGUMENT (ambiguous weights)
  */
 export async function openCheckpoint(
   source: string,
   signal: AbortSignal | undefined,
+  headCount?: number,
 ): Promise<Checkpoint> {
   const found = await unlessAborted(signal, findCheckpointFiles(source));
   const { folder, isTensorflow } = found;
@@ -78,11 +81,12 @@ export async function openCheckpoint(
     const config = modelArguments
       ? await unlessAborted(signal, nanoGptConfig(source, modelArguments, folder))
       : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow))) ??
-        guessConfig(source, layout, weights));
+        guessConfig(source, layout, weights, headCount));
+    checkHeadCount(source, config, headCount);
     const matched = await matchTensors(source, weights, layout, config);
     checkOverlap(source, files, matched.tensors);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
-    const activation = config.activation ?? usualActivation(layout, matched.tensors);
+    const activation = config.activation ?? 'gelu_new';
     const ends = await unlessAborted(signal, readGenerationConfig(folder));
     const endOfText = ends.length > 0 ? ends : config.endOfText;
     const whole = { ...config, activation, endOfText };
@@ -91,15 +95,6 @@ export async function openCheckpoint(
     close();
     throw error;
   }
-}
-
-/**
- * The activation of weights whose config does not state it. nanoGPT's are the ones in its layout with a tied head;
- * minGPT, whose layout is the same, has a head of its own and GPT-2's activation.
- */
-function usualActivation(layout: Layout, tensors: readonly CheckpointTensor[]): Activation {
-  const isTied = !tensors.some(({ role }) => role === 'head');
-  return layout.title === 'nanoGPT' && isTied ? 'gelu' : 'gelu_new';
 }
 
 async function readEntries(
@@ -152,11 +147,12 @@ function renamed(source: string, entries: Weights, layout: Layout): Weights {
 }
 
 /** Derives the config of weights that come without one. */
-function guessConfig(source: string, layout: Layout, weights: Weights): CheckpointConfig {
-  if (layout.isInputFirst) {
-    const name = layout.title === 'OpenAI' ? 'hparams.json' : 'config.json';
-    throw new Gpt2Error('FILE_NOT_FOUND', `${source}: there is no ${name} in this folder`);
-  }
+function guessConfig(
+  source: string,
+  layout: Layout,
+  weights: Weights,
+  headCount: number | undefined,
+): CheckpointConfig {
   const shape = (name: string) => {
     const entry = weights.get(name);
     if (!entry) throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${name}" is missing`);
@@ -166,11 +162,25 @@ function guessConfig(source: string, layout: Layout, weights: Weights): Checkpoi
   while (weights.has(layout.layer(layerCount) + layout.attentionNorm + layout.norm.weight)) {
     layerCount++;
   }
-  return configOfShapes(
-    source,
-    shape(layout.tokenEmbedding),
-    shape(layout.positionEmbedding),
-    layerCount,
+  const tokenEmbedding = shape(layout.tokenEmbedding);
+  const width = tokenEmbedding[1] ?? 0;
+  const heads = headCount ?? publishedHeadCount(width, layerCount);
+  if (heads === undefined) {
+    const name = layout.title === 'OpenAI' ? 'hparams.json' : 'config.json';
+    throw new Gpt2Error(
+      layout.isInputFirst ? 'FILE_NOT_FOUND' : 'UNSUPPORTED_MODEL',
+      `${source}: there is no ${name} in this folder, and the number of heads cannot be derived from ${layerCount} layers of a width of ${width}; put a ${name} beside the weights, or pass the option headCount`,
+    );
+  }
+  return configOfShapes(source, tokenEmbedding, shape(layout.positionEmbedding), layerCount, heads);
+}
+
+/** Refuses an option headCount that contradicts the checkpoint. */
+function checkHeadCount(source: string, { headCount }: CheckpointConfig, wanted?: number): void {
+  if (wanted === undefined || wanted === headCount) return;
+  throw new Gpt2Error(
+    'INVALID_ARGUMENT',
+    `${source}: expected headCount to be ${headCount}, as the config states, but received ${wanted}`,
   );
 }
 

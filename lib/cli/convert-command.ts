@@ -2,12 +2,19 @@ import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
+import {
+  conversionThreadsOption,
+  headCountOption,
+  modelForms,
+  offlineOption,
+  typeOption,
+} from './model-options.js';
 import { formatBytes, withProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;
   threads?: number;
+  headCount?: number;
   offline?: boolean;
   json?: boolean;
 }
@@ -19,6 +26,7 @@ export function convertCommand(): Command {
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption())
     .addOption(conversionThreadsOption())
+    .addOption(headCountOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
@@ -27,11 +35,11 @@ export function convertCommand(): Command {
 async function run(
   checkpoint: string,
   target: string,
-  { type, threads, offline, json }: Flags,
+  { type, threads, headCount, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
   await withProgressBar((onProgress) =>
-    convert(checkpoint, target, { type, threads, offline, onProgress }),
+    convert(checkpoint, target, { type, threads, headCount, offline, onProgress }),
   );
   const { size } = await stat(target);
   const seconds = (performance.now() - start) / 1000;

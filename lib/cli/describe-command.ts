@@ -9,6 +9,7 @@ import { callNative } from '../native/native-call.js';
 import type { GgufDescription, Gpt2Module, ModuleRole } from '../native/types.js';
 import {
   findFile,
+  headCountOption,
   modelForms,
   noteDefaultModel,
   offlineOption,
@@ -19,6 +20,7 @@ import { formatBytes } from './terminal.js';
 interface Flags {
   type: WeightType;
   context?: number;
+  headCount?: number;
   offline?: boolean;
   json?: boolean;
 }
@@ -42,6 +44,7 @@ export function describeCommand(): Command {
       "tokens in the KV cache (default: the model's context length)",
       parseCount,
     )
+    .addOption(headCountOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
@@ -64,8 +67,8 @@ interface Description {
 }
 
 async function run(model: string | undefined, flags: Flags): Promise<void> {
-  const { type, context, offline, json } = flags;
-  const description = (await describePreset(model, type)) ?? (await describeFile(model, offline));
+  const { type, context, json } = flags;
+  const description = (await describePreset(model, type)) ?? (await describeFile(model, flags));
   const tokens = Math.min(context ?? Number.POSITIVE_INFINITY, description.sizes.contextLength);
   const summary = summarize(description, tokens);
   process.stdout.write(
@@ -100,9 +103,9 @@ async function describePreset(
 
 async function describeFile(
   model: string | undefined,
-  offline: boolean | undefined,
+  { headCount, offline }: Pick<Flags, 'headCount' | 'offline'>,
 ): Promise<Description> {
-  const path = await findFile(model, { offline });
+  const path = await findFile(model, { headCount, offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
   const { tensors } = description;
   const embedding = weightName('tokenEmbedding');

@@ -2,7 +2,13 @@ import { Command } from 'commander';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription } from '../native/types.js';
-import { findFile, modelForms, noteDefaultModel, offlineOption } from './model-options.js';
+import {
+  findFile,
+  headCountOption,
+  modelForms,
+  noteDefaultModel,
+  offlineOption,
+} from './model-options.js';
 import { formatBytes, withoutControls } from './terminal.js';
 
 export function inspectCommand(): Command {
@@ -12,18 +18,20 @@ export function inspectCommand(): Command {
       '[model]',
       `${modelForms}; checkpoints are converted first (default: the small model that comes with the package)`,
     )
+    .addOption(headCountOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
 
 interface Flags {
+  headCount?: number;
   offline?: boolean;
   json?: boolean;
 }
 
-async function run(model: string | undefined, { offline, json }: Flags): Promise<void> {
-  const path = await findFile(model, { offline });
+async function run(model: string | undefined, { headCount, offline, json }: Flags): Promise<void> {
+  const path = await findFile(model, { headCount, offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
   if (model === undefined) noteDefaultModel();
   process.stdout.write(

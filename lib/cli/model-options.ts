@@ -12,6 +12,7 @@ export interface ModelFlags {
   threads?: number;
   contextLength?: number;
   type?: LoadOptions['type'];
+  headCount?: number;
   cacheType?: LoadOptions['cacheType'];
   mmap: boolean;
   cacheDir?: string;
@@ -41,6 +42,7 @@ export function addModelOptions(command: Command): Command {
     .option('--threads <count>', 'threads that compute (default: the physical cores)', parseNumber)
     .option('--context-length <tokens>', "longest sequence (default: the model's own)", parseNumber)
     .addOption(typeOption())
+    .addOption(headCountOption())
     .addOption(new Option('--cache-type <type>', 'type of keys and values').choices(['f32', 'f16']))
     .option('--no-mmap', 'read the file into memory instead of mapping it')
     .option('--cache-dir <folder>', 'folder for conversions')
@@ -60,6 +62,13 @@ export function conversionThreadsOption(): Option {
   ).argParser(parseNumber);
 }
 
+export function headCountOption(): Option {
+  return new Option(
+    '--head-count <count>',
+    'attention heads, for weights without a config (default: those of the published sizes)',
+  ).argParser(parseCount);
+}
+
 export function offlineOption(): Option {
   return new Option(
     '--offline',
@@ -70,18 +79,22 @@ export function offlineOption(): Option {
 /** Finds the GGUF file of a model as `findModelFile` does, with a progress bar on a terminal. */
 export async function findFile(
   model: string | undefined,
-  { offline }: Pick<ModelFlags, 'offline'>,
+  { headCount, offline }: Pick<ModelFlags, 'headCount' | 'offline'>,
 ): Promise<string> {
   const { path } = await withProgressBar((onProgress) =>
-    findModelFile(model, defaultCacheFolder(), { offline, onProgress }),
+    findModelFile(model, defaultCacheFolder(), { headCount, offline, onProgress }),
   );
   return path;
 }
 
 /** Opens the model of the options, with a progress bar on a terminal. */
 export async function openModel(flags: ModelFlags): Promise<Model> {
-  const { model, device, threads, contextLength, type, cacheType, mmap, cacheDir, offline } = flags;
-  const options = { device, threads, contextLength, type, cacheType, mmap, cacheDir, offline };
+  const { model, device, threads, contextLength, type, headCount, cacheType, mmap, cacheDir } =
+    flags;
+  const options = {
+    ...{ device, threads, contextLength, type, headCount, cacheType, mmap, cacheDir },
+    offline: flags.offline,
+  };
   const opened = await withProgressBar((onProgress) =>
     loadModel(model, { ...options, onProgress }),
   );

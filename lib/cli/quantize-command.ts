@@ -3,12 +3,19 @@ import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import { conversionThreadsOption, modelForms, offlineOption, typeOption } from './model-options.js';
+import {
+  conversionThreadsOption,
+  headCountOption,
+  modelForms,
+  offlineOption,
+  typeOption,
+} from './model-options.js';
 import { formatBytes, withProgressBar } from './terminal.js';
 
 interface Flags {
   type: WeightType;
   threads?: number;
+  headCount?: number;
   offline?: boolean;
   json?: boolean;
 }
@@ -20,6 +27,7 @@ export function quantizeCommand(): Command {
     .argument('<target>', 'the GGUF file to write')
     .addOption(typeOption('type of the weights').makeOptionMandatory())
     .addOption(conversionThreadsOption())
+    .addOption(headCountOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout')
     .action(run);
@@ -35,11 +43,11 @@ interface Share {
 async function run(
   model: string,
   target: string,
-  { type, threads, offline, json }: Flags,
+  { type, threads, headCount, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
   await withProgressBar((onProgress) =>
-    convert(model, target, { type, threads, offline, onProgress }),
+    convert(model, target, { type, threads, headCount, offline, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const { byteSize, tensors } = await callNative(undefined, () => addon().inspectGguf(target));
