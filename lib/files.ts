@@ -106,12 +106,35 @@ export function parseJsonObject(path: string, text: string): Record<string, unkn
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Gpt2Error('INVALID_FILE', `${path}: it is not JSON`, { cause });
+    value = parsePythonJson(text);
+    if (value === undefined)
+      throw new Gpt2Error('INVALID_FILE', `${path}: it is not JSON`, { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Gpt2Error('INVALID_FILE', `${path}: it is not a JSON object`);
   }
   return value as Record<string, unknown>;
+}
+
+/** Parses JSON with NaN, Infinity and -Infinity, which Python's json.dump() writes. Returns undefined if it is malformed. */
+function parsePythonJson(text: string): unknown {
+  // The number of escapes is limited to what the regular expression engine's stack holds.
+  const stringOrNumber = /"[^"\\]*(?:\\.[^"\\]*){0,65536}"|(-?)\b(Infinity|NaN)\b(?![ \t\r\n]*:)/g;
+  // A text that no string in the file contains.
+  let marker = 'NaN';
+  while (text.includes(marker)) marker += '\u00a0';
+  let isChanged = false;
+  const changed = text.replace(stringOrNumber, (match, sign: string, name: string | undefined) => {
+    if (name === undefined || (name === 'NaN' && sign !== '')) return match;
+    isChanged = true;
+    return name === 'NaN' ? JSON.stringify(marker) : `${sign}1e999`; // parsed as infinity
+  });
+  if (!isChanged) return undefined;
+  try {
+    return JSON.parse(changed, (_, value) => (value === marker ? Number.NaN : value));
+  } catch {
+    return undefined;
+  }
 }
 
 // The longest string of V8, in UTF-16 code units.

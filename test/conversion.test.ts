@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parseJsonObject } from '../dist/files.js';
 import { matrixType } from '../dist/gguf/model-file.js';
 import {
   convert,
@@ -297,6 +298,75 @@ describe('checkpoints:', () => {
   });
 });
 
+describe('a config.json', () => {
+  const { n_embd, n_head, n_layer, n_positions, n_ctx: _, ...others } = readConfig('odd-heads');
+
+  /** Writes the fixture with this text as its config. */
+  function withConfig(text: string): string {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    writeFileSync(join(folder, 'config.json'), text);
+    return folder;
+  }
+
+  test('may use the other names of Hugging Face', async () => {
+    const config = {
+      ...others,
+      hidden_size: n_embd,
+      num_attention_heads: n_head,
+      num_hidden_layers: n_layer,
+      max_position_embeddings: n_positions,
+    };
+    await expectGolden(withConfig(JSON.stringify(config)), 'odd-heads');
+  });
+
+  test('may write numbers and booleans as text', async () => {
+    const config = Object.fromEntries(
+      Object.entries(readConfig('odd-heads')).map(([name, value]) => [
+        name,
+        typeof value === 'number' || typeof value === 'boolean' ? String(value) : value,
+      ]),
+    );
+    expect(config).toMatchObject({ n_head: '8', layer_norm_epsilon: '0.00001' });
+    await expectGolden(withConfig(JSON.stringify(config)), 'odd-heads');
+    await expectGolden(
+      withConfig(JSON.stringify({ ...config, layer_norm_epsilon: '1e-05' })),
+      'odd-heads',
+    );
+  });
+
+  test('may contain NaN and infinities, as Python writes them', async () => {
+    const odd =
+      '"note": "NaN, -Infinity and \\"Infinity\\"", "a": NaN, "b": [Infinity, -Infinity], "NaN": {"c": NaN}';
+    const text = JSON.stringify(readConfig('odd-heads'));
+    await expectGolden(withConfig(`{${odd}, ${text.slice(1)}`), 'odd-heads');
+    const path = join(root, 'any.json');
+    expect(parseJsonObject(path, `{${odd}}`)).toEqual({
+      note: 'NaN, -Infinity and "Infinity"',
+      a: Number.NaN,
+      b: [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+      NaN: { c: Number.NaN },
+    });
+    for (const wrong of [
+      '{"a": -NaN}',
+      '{"a": NaN',
+      '{NaN: 1}',
+      '{"a": Infinity1}',
+      '{"a": nan}',
+    ]) {
+      expect(() => parseJsonObject(path, wrong)).toThrow(/it is not JSON/);
+    }
+    // In a setting that counts they are refused.
+    for (const [value, shown] of [
+      ['NaN', 'NaN'],
+      ['Infinity', 'Infinity'],
+    ]) {
+      const folder = withConfig(text.replace('"n_head":8', `"n_head":${value}`));
+      const error = await failure('INVALID_FILE', () => loadModel(folder, loading));
+      expect(error.message).toContain(`found ${shown}`);
+    }
+  });
+});
+
 describe('an unsupported setting is rejected by name:', () => {
   test.each<[Config]>([
     [{ model_type: 'gpt_neo' }],
@@ -305,7 +375,6 @@ describe('an unsupported setting is rejected by name:', () => {
     [{ activation_function: 'gelu_10' }],
     [{ activation_function: 1 }],
     [{ scale_attn_by_inverse_layer_idx: true }],
-    [{ reorder_and_upcast_attn: true }],
     [{ scale_attn_weights: false }],
     [{ add_cross_attention: true }],
     [{ is_encoder_decoder: true }],
@@ -325,6 +394,7 @@ describe('an unsupported setting is rejected by name:', () => {
   test('but settings with GPT-2’s own values are accepted', async () => {
     const config = {
       activation_function: 'gelu_pytorch_tanh',
+      reorder_and_upcast_attn: true, // the same function in f32
       quantization_config: null,
       add_cross_attention: false,
       is_encoder_decoder: false,
@@ -340,9 +410,12 @@ describe('an invalid config.json is rejected:', () => {
     [{ n_layer: 1.5 }, /n_layer .*found 1.5/],
     [{ n_layer: -1 }, /n_layer .*found -1/],
     [{ n_layer: 2 ** 30 }, /expected 1073741824 layers but found only 28 tensors/],
-    [{ vocab_size: '97' }, /vocab_size .*found "97"/],
-    [{ vocab_size: undefined }, /vocab_size .*found undefined/],
-    [{ n_positions: undefined, n_ctx: undefined }, /n_positions .*found undefined/],
+    [{ vocab_size: '97x' }, /vocab_size .*found "97x"/],
+    [{ vocab_size: '' }, /vocab_size .*found ""/],
+    // Hugging Face's defaults, which do not fit the weights.
+    [{ vocab_size: undefined }, /"wte.weight" to have the shape \[50257, 24\]/],
+    [{ n_positions: undefined, n_ctx: undefined }, /"wpe.weight" to have the shape \[1024, 24\]/],
+    [{ n_head: undefined, n_embd: 40 }, /n_embd 40 is not a multiple of n_head 12/],
     [{ layer_norm_epsilon: 0 }, /layer_norm_epsilon .*found 0/],
     [{ layer_norm_epsilon: 'small' }, /layer_norm_epsilon .*found "small"/],
     [{ layer_norm_epsilon: 1e-60 }, /layer_norm_epsilon .*found 1e-60/],

@@ -23,13 +23,24 @@ interface SettingNames {
   layerCount: string[];
 }
 
+type Defaults = Partial<Record<keyof SettingNames, number>>;
+
 // Hugging Face's config.json; https://huggingface.co/docs/transformers/model_doc/gpt2
+// The last names are those of its attribute_map.
 const huggingFaceNames: SettingNames = {
   vocabSize: ['vocab_size'],
-  contextLength: ['n_positions', 'n_ctx'],
-  embeddingLength: ['n_embd'],
-  headCount: ['n_head'],
-  layerCount: ['n_layer'],
+  contextLength: ['n_positions', 'max_position_embeddings', 'n_ctx'],
+  embeddingLength: ['n_embd', 'hidden_size'],
+  headCount: ['n_head', 'num_attention_heads'],
+  layerCount: ['n_layer', 'num_hidden_layers'],
+};
+// Those of its GPT2Config.
+const huggingFaceDefaults: Defaults = {
+  vocabSize: 50_257,
+  contextLength: 1024,
+  embeddingLength: 768,
+  headCount: 12,
+  layerCount: 12,
 };
 // OpenAI's hparams.json; https://github.com/openai/gpt-2/blob/master/src/model.py
 const openAiNames: SettingNames = {
@@ -59,14 +70,29 @@ const defaultEpsilon = 1e-5;
 export async function readConfigFile(
   folder: string,
   isTensorflow: boolean,
+  headCount?: number,
 ): Promise<CheckpointConfig | undefined> {
   const path = join(folder, isTensorflow ? 'hparams.json' : 'config.json');
-  const settings = await readJsonObject(path);
+  const settings = await readSettings(path);
   if (!settings) return undefined;
-  if (isTensorflow) return configOf(path, settings, openAiNames);
-  if ('emb_dim' in settings) return configOf(path, settings, fromScratchNames);
+  const stated = headCount === undefined ? {} : { headCount };
+  if (isTensorflow) return configOf(path, settings, openAiNames, stated);
+  if ('emb_dim' in settings) return configOf(path, settings, fromScratchNames, stated);
   checkSupported(path, settings);
-  return configOf(path, settings, huggingFaceNames);
+  return configOf(path, settings, huggingFaceNames, { ...huggingFaceDefaults, ...stated });
+}
+
+/** Reads a config whose numbers and booleans may be written as text. */
+async function readSettings(path: string): Promise<Settings | undefined> {
+  const settings = await readJsonObject(path);
+  return settings && Object.fromEntries(Object.entries(settings).map(([k, v]) => [k, untexted(v)]));
+}
+
+function untexted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(untexted);
+  if (typeof value !== 'string') return value;
+  if (/^(true|false)$/i.test(value)) return value.toLowerCase() === 'true';
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value) ? Number(value) : value;
 }
 
 /**
@@ -79,7 +105,7 @@ export async function nanoGptConfig(
   folder: string,
 ): Promise<CheckpointConfig> {
   const beside = join(folder, 'config.json');
-  const settings = (await readJsonObject(beside)) ?? {};
+  const settings = (await readSettings(beside)) ?? {};
   // nanoGPT computes the erf form of GELU since 2023. Before, and in build-nanogpt, there is the tanh form and no
   // setting `bias`.
   const usual = 'bias' in modelArguments ? 'gelu' : 'gelu_new';
@@ -144,8 +170,13 @@ export function configOfShapes(
   return configOf(path, settings, fromScratchNames);
 }
 
-function configOf(path: string, settings: Settings, names: SettingNames): CheckpointConfig {
-  const size = (candidates: string[], fallback?: number) => {
+function configOf(
+  path: string,
+  settings: Settings,
+  names: SettingNames,
+  defaults: Defaults = {},
+): CheckpointConfig {
+  const size = (candidates: string[], fallback: number | undefined) => {
     const name = candidates.find((candidate) => settings[candidate] != null);
     const value = name === undefined ? fallback : settings[name];
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) >= 2 ** 31) {
@@ -156,8 +187,8 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
     }
     return value as number;
   };
-  const embeddingLength = size(names.embeddingLength);
-  const headCount = size(names.headCount);
+  const embeddingLength = size(names.embeddingLength, defaults.embeddingLength);
+  const headCount = size(names.headCount, defaults.headCount);
   if (embeddingLength % headCount !== 0) {
     throw new Gpt2Error(
       'INVALID_FILE',
@@ -175,11 +206,11 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
   }
   const { tie_word_embeddings: headIsTied } = settings;
   return {
-    vocabSize: size(names.vocabSize),
-    contextLength: size(names.contextLength),
+    vocabSize: size(names.vocabSize, defaults.vocabSize),
+    contextLength: size(names.contextLength, defaults.contextLength),
     embeddingLength,
     headCount,
-    layerCount: size(names.layerCount),
+    layerCount: size(names.layerCount, defaults.layerCount),
     feedForwardLength: size(['n_inner'], 4 * embeddingLength),
     layerNormEpsilon,
     activation: activationOf(path, settings),
@@ -193,7 +224,7 @@ function configOf(path: string, settings: Settings, names: SettingNames): Checkp
  * Empty if there is no such file or if it does not name any.
  */
 export async function readGenerationConfig(folder: string): Promise<number[]> {
-  return endOfTextOf((await readJsonObject(join(folder, 'generation_config.json'))) ?? {});
+  return endOfTextOf((await readSettings(join(folder, 'generation_config.json'))) ?? {});
 }
 
 /** eos_token_id: an id, a list of ids, or null. Other values, such as -1, stand for none. */
@@ -203,13 +234,13 @@ function endOfTextOf({ eos_token_id: ids }: Settings): number[] {
   return [...new Set([ids].flat().filter(isId))];
 }
 
+// reorder_and_upcast_attn is not among them: it computes the same in f32, as this engine does anyway.
 // The settings that change the computation, each with the values that the engine supports. The default of every
 // setting is among them.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
   scale_attn_weights: [true],
   scale_attn_by_inverse_layer_idx: [false],
-  reorder_and_upcast_attn: [false],
   add_cross_attention: [false],
   is_encoder_decoder: [false],
   quantization_config: [null],
@@ -218,7 +249,7 @@ const supported: Record<string, readonly unknown[]> = {
 function checkSupported(path: string, config: Settings): void {
   for (const [setting, values] of Object.entries(supported)) {
     const value = config[setting];
-    if (value === undefined || values.includes(value)) continue;
+    if (value == null || values.includes(value)) continue;
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
       `${path}: expected ${setting} to be ${values.map(show).join(' or ')} but found ${show(value)}`,

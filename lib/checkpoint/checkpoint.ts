@@ -80,7 +80,7 @@ export async function openCheckpoint(
     const weights = renamed(source, entries, layout);
     const config = modelArguments
       ? await unlessAborted(signal, nanoGptConfig(source, modelArguments, folder))
-      : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow))) ??
+      : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow, headCount))) ??
         guessConfig(source, layout, weights, headCount));
     checkHeadCount(source, config, headCount);
     const matched = await matchTensors(source, weights, layout, config);
