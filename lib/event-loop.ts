@@ -23,3 +23,14 @@ export async function forEachInTurns<T>(all: Iterable<T>, work: (one: T) => void
     start = performance.now();
   }
 }
+
+/** Runs steps of about a millisecond until `isDone`, with a turn of the event loop after every 8 ms. */
+export async function runInTurns(steps: Iterable<unknown>, isDone: () => boolean): Promise<void> {
+  let start = performance.now();
+  for (const _ of steps) {
+    if (isDone()) return;
+    if (performance.now() - start < maxStep) continue;
+    await eventLoopTurn();
+    start = performance.now();
+  }
+}

@@ -18,12 +18,7 @@ export function checkInput(
 ): Uint32Array | string {
   if (typeof input === 'string') {
     // Checked first, since tokenizing such a text takes long.
-    if (input.length > contextLength * tokenizer.longestToken) {
-      throw new Gpt2Error(
-        'CONTEXT_OVERFLOW',
-        `Expected at most ${contextLength} tokens, the context length, but received a text of ${input.length} characters, which has more`,
-      );
-    }
+    if (input.length > contextLength * tokenizer.longestToken) throw tooLong(input, contextLength);
     const { endOfText } = tokenizer; // throws TOKENIZER_MISSING for a model without one
     return input === '' ? Uint32Array.of(endOfText) : input;
   }
@@ -51,6 +46,14 @@ export function checkInput(
     }
   }
   return Uint32Array.from(input);
+}
+
+/** The error for a text of more tokens than the context length. */
+export function tooLong(text: string, contextLength: number): Gpt2Error {
+  return new Gpt2Error(
+    'CONTEXT_OVERFLOW',
+    `Expected at most ${contextLength} tokens, the context length, but received a text of ${text.length} characters, which has more`,
+  );
 }
 
 /** Checks that an input has at least one token or character. */

@@ -8,7 +8,7 @@ import {
   runToEnd,
   streamParts,
 } from './generation.js';
-import { checkInput, checkNotEmpty, type Input } from './input.js';
+import { checkInput, checkNotEmpty, type Input, tooLong } from './input.js';
 import {
   allocateLogits,
   checkPositions,
@@ -256,13 +256,16 @@ export class Session implements Disposable {
     return prompt === '' ? prompt : checkInput(prompt, tokenizer, config.contextLength);
   }
 
-  /** Tokenizes text. Called at the call's turn, since the vocabulary may have to be loaded first. */
+  /** Tokenizes text in steps, at the call's turn. */
   async #tokenize(input: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {
     if (typeof input !== 'string') return input;
-    const { textTokenizer, tokenizer } = this.#model;
-    if (textTokenizer) await unlessAborted(signal, textTokenizer.prepare());
+    const { textTokenizer, tokenizer, config } = this.#model;
+    const { contextLength } = config;
+    if (!textTokenizer) return tokenizer.encode(input); // throws TOKENIZER_MISSING
+    const tokens = await textTokenizer.encodeInTurns(input, contextLength, signal);
     this.#check();
-    return tokenizer.encode(input);
+    if (!tokens) throw tooLong(input, contextLength);
+    return tokens;
   }
 
   async #readPrompt(input: Uint32Array | string, signal: AbortSignal): Promise<Uint32Array> {

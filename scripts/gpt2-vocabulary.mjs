@@ -2,8 +2,10 @@
 
 import { createRequire } from 'node:module';
 
-const { gpt2Ranks } = createRequire(import.meta.url)('../dist/tokenizer/gpt2-ranks.js');
-const { tokens, merges } = await gpt2Ranks();
+const { gpt2VocabularyFiles } = createRequire(import.meta.url)(
+  '../dist/tokenizer/gpt2-vocabulary.js',
+);
+const { tokens, merges } = gpt2VocabularyFiles();
 
 /** The object of vocab.json, and the lines of merges.txt after the first. */
 export function gpt2Vocabulary() {

@@ -94,6 +94,36 @@ const gaps = [
     `const model = await load();
      report(await longestGap(() => model.generate('Once upon a time', { maxTokens: 30 })));`,
   ],
+  [
+    '131,072 characters of text, more than the context',
+    30,
+    `const model = await load();
+     report(await longestGap(() => model.logits('Hello, world. '.repeat(9362)).catch(() => {})));`,
+  ],
+  [
+    'a word of 131,072 letters',
+    30,
+    `const model = await load();
+     report(await longestGap(() => model.logits('abcdefgh'.repeat(16384)).catch(() => {})));`,
+  ],
+  [
+    'a text, after 70,000 different words',
+    30,
+    `const model = await load();
+     const words = Array.from({ length: 70000 }, (_, i) => Math.imul(i, 0x9e3779b1).toString(36));
+     for (let at = 0; at < words.length; at += 100) model.tokenizer.encode(words.slice(at, at + 100).join(' '));
+     report(await longestGap(() => model.logits(words.join(' ').slice(0, 131072)).catch(() => {})));`,
+  ],
+  // No call accepts such a text, but a model with long added tokens tokenizes one until the context is full.
+  [
+    '5 MB of text, with every step of the tokenizer',
+    30,
+    `const model = await load();
+     const parts = ['Hello, world.\\n', 'abcdefghi', ' ', '漢字'];
+     const text = parts.map((part) => part.repeat(1.25e6 / part.length)).join('');
+     const { signal } = new AbortController();
+     report(await longestGap(() => model.textTokenizer.encodeInTurns(text, Infinity, signal)));`,
+  ],
 ].map(([name, ...rest]) => [`longest gap between two calls of a 10 ms timer: ${name}`, ...rest]);
 
 const aborts = [

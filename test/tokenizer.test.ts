@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
 import r50kBase from 'gpt-tokenizer/bpeRanks/r50k_base';
@@ -8,7 +10,6 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, type Tokenizer } from '../dist/index.js';
 import { addon } from '../dist/native/addon.js';
 import type { NativeVocabulary } from '../dist/native/types.js';
-import { mergeBytePairs } from '../dist/tokenizer/byte-pair-merge.js';
 import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
@@ -238,54 +239,87 @@ describe('a single token', () => {
   });
 });
 
-describe('long words', () => {
-  const ranks = new Map(rankedTokens().map((bytes, rank) => [bytes.toString('latin1'), rank]));
-  // gpt-tokenizer's quadratic merging, as the reference implementation.
+// gpt-tokenizer is an implementation that is independent of this one: it looks up the bytes of merged tokens, and finds
+// words with a regular expression.
+const wordPattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+describe('the ids of gpt-tokenizer', () => {
   const core = new BytePairEncodingCore({
     bytePairRankDecoder: r50kBase,
-    tokenSplitRegex: /[\s\S]+/gu,
+    tokenSplitRegex: wordPattern,
+    mergeCacheSize: 0,
   });
+  const expectSame = (text: string) => {
+    expect(encode(text)).toEqual(core.encodeNative(text));
+  };
 
-  test('are merged as by gpt-tokenizer', () => {
-    const letters = fc.constantFrom(
-      'a',
-      'e',
-      'n',
-      't',
-      'th',
-      'ing',
-      'é',
-      '漢',
-      'ß',
-      '🙂',
-      '\u0300',
-    );
-    const word = fc.array(letters, { minLength: 1, maxLength: 900 }).map((all) => all.join(''));
+  const codePoints = (min: number, max: number) =>
+    fc.integer({ min, max }).map((codePoint) => String.fromCodePoint(codePoint));
+  const oneOf = (characters: string) => fc.constantFrom(...characters);
+  const scripts: Record<string, fc.Arbitrary<string>> = {
+    ASCII: codePoints(0, 0x7f),
+    'Latin, Greek and Cyrillic': codePoints(0x80, 0x52f),
+    'Armenian, Hebrew and Arabic': codePoints(0x530, 0x8ff),
+    'scripts of India and of South-East Asia': codePoints(0x900, 0x1fff),
+    'punctuation, symbols and kana': codePoints(0x2000, 0x31ff),
+    'Han, Yi and Hangul': codePoints(0x3200, 0xd7ff),
+    'private use and compatibility characters': codePoints(0xe000, 0xffff),
+    'the supplementary planes': codePoints(0x1_0000, 0x10_ffff),
+    'emoji with modifiers': oneOf('😀🏽👩\u200d💻❤\ufe0f🇩🇪 '),
+    'white space': oneOf(' \t\n\v\f\r\u0085\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000'),
+    'characters that look like white space': oneOf(' \u001c\u001f\u180e\u200b\u2060\ufeff'),
+    contractions: fc.constantFrom(..."'stmdlvre' ’x", "'ll", "'re", "'ve", "'s", " 's"),
+    'digits of all scripts': oneOf('0123456789²½Ⅷ٣१๓９𝟘 '),
+    'combining marks': oneOf('e\u0301\u0300\u0308\u20dd \u093eक'),
+    'lone surrogates': codePoints(0xd800, 0xdfff),
+    'tokens of GPT-2': fc.nat(50_255).map((id) => tokenizer.decode([id])),
+  };
+
+  test.each(Object.keys(scripts))('for %s', (name) => {
+    const texts = fc.array(scripts[name] as fc.Arbitrary<string>, { maxLength: 120 });
     fc.assert(
-      fc.property(fc.oneof(word, fc.string({ unit: 'binary', minLength: 1 })), (text) => {
-        const bytes = Buffer.from(text).toString('latin1');
-        expect(mergeBytePairs(bytes, ranks)).toEqual(core.encodeNative(text));
-      }),
+      fc.property(texts, (parts) => expectSame(parts.join(''))),
       { numRuns: 300 },
     );
   });
 
-  test('do not affect the words around them', () => {
-    const long = 'abcdefgh'.repeat(100);
-    for (const [before, after] of [
-      ['\t\t', '\t\tx'],
-      ['  Hello  ', "'s  \n\n "],
-      ['12 ', '  '],
-    ]) {
-      const text = `${before}${long}${after}`;
-      const words = text.match(
-        /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu,
-      ) as string[];
-      expect(encode(text)).toEqual(words.flatMap((each) => core.encodeNative(each)));
-    }
+  test('for mixtures of them', () => {
+    const texts = fc.array(fc.oneof(...Object.values(scripts)), { maxLength: 120 });
+    fc.assert(
+      fc.property(texts, (parts) => expectSame(parts.join(''))),
+      { numRuns: 1000 },
+    );
   });
 
-  test('of a million characters take seconds, not minutes', { timeout: 60_000 }, () => {
+  // From 128 bytes and from 1,024 characters on, words are encoded in other ways.
+  test('for words of all lengths, with words around them', { timeout: 60_000 }, () => {
+    const letters = fc.constantFrom('a', 'e', 'n', 't', 'th', 'ing', 'é', '漢', 'ß', '\u0300');
+    const words = fc.oneof(
+      ...[letters, oneOf('aaaab'), oneOf(' \n'), oneOf('1234'), oneOf('-=_*🙂')].map((part) =>
+        fc.array(part, { minLength: 1, maxLength: 1500, size: 'max' }).map((all) => all.join('')),
+      ),
+    );
+    const around = fc.constantFrom('', ' ', '  ', '\n\n', 'a', '1', "'s", '\t\tx', ' Hello  ', '-');
+    fc.assert(
+      fc.property(around, words, around, (before, word, after) =>
+        expectSame(before + word + after),
+      ),
+      { numRuns: 100 },
+    );
+    for (const length of [127, 128, 129, 1022, 1023, 1024, 1025, 4095, 4096, 4097, 5119, 5120]) {
+      for (const unit of ['a', ' ', '\n', '=', '0', 'ab', '\u3000']) {
+        for (const after of ['', 'a', ' a', ' ']) expectSame(unit.repeat(length) + after);
+      }
+      expectSame('😀'.repeat(length));
+    }
+  });
+});
+
+describe('long texts', () => {
+  test('of a million characters without a space take seconds, not minutes', {
+    timeout: 60_000,
+  }, () => {
     for (const text of [
       'a'.repeat(1e6),
       ' '.repeat(1e6),
@@ -297,6 +331,58 @@ describe('long words', () => {
       expect(tokenizer.decode(tokens)).toBe(text);
     }
   });
+
+  test('may be five million emoji', { timeout: 60_000 }, () => {
+    // 😀 is F0 9F 98 80: 47249 is F0 9F 98, 222 is 80.
+    const tokens = tokenizer.encode('😀'.repeat(5e6));
+    expect(tokens.length).toBe(1e7);
+    expect(tokens.every((token, at) => token === (at % 2 === 0 ? 47249 : 222))).toBe(true);
+  });
+
+  test('are encoded in turns as at once', async () => {
+    const { signal } = new AbortController();
+    const gpt2 = new Gpt2Tokenizer();
+    for (const text of ['', 'Hello world', 'Hello  world\n'.repeat(20_000), 'ab'.repeat(50_000)]) {
+      const expected = gpt2.encode(text);
+      expect(await gpt2.encodeInTurns(text, expected.length, signal)).toEqual(expected);
+      if (text === '') continue;
+      expect(await gpt2.encodeInTurns(text, expected.length - 1, signal)).toBeUndefined();
+    }
+  });
+
+  test('of several calls are encoded at the same time', async () => {
+    const { signal } = new AbortController();
+    const gpt2 = new Gpt2Tokenizer();
+    const texts = ['ab', '漢字', 'x ', '123'].map((unit) => unit.repeat(100_000));
+    const all = await Promise.all(texts.map((text) => gpt2.encodeInTurns(text, 1e6, signal)));
+    expect(all).toEqual(texts.map((text) => gpt2.encode(text)));
+  });
+
+  test('let other work run meanwhile, and can be aborted', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    setTimeout(() => controller.abort(reason), 0);
+    const encoding = new Gpt2Tokenizer().encodeInTurns('ab '.repeat(5e6), 1e8, controller.signal);
+    await expect(encoding).rejects.toBe(reason);
+  });
+});
+
+test('texts leave nothing in memory', { timeout: 60_000 }, () => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const word = (seed: number) => Math.imul(seed, 0x9e37_79b1).toString(36);
+  encode('Hello');
+  collect();
+  const before = process.memoryUsage();
+  for (let at = 0; at < 70_000; at += 1000) {
+    encode(Array.from({ length: 1000 }, (_, i) => word(at + i)).join(' '));
+  }
+  // A text of 96 kB with a long word that it alone has.
+  for (let at = 0; at < 300; at++) encode(`${word(at).repeat(100)} ${'x '.repeat(48_000)}`);
+  collect();
+  const after = process.memoryUsage();
+  expect(after.heapUsed - before.heapUsed).toBeLessThan(5e6);
+  expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(5e6);
 });
 
 // The SHA-256 sums of encoder.json and vocab.bpe are from https://github.com/openai/tiktoken,

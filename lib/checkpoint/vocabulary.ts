@@ -5,8 +5,11 @@ import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
 import { parseJsonObject, readJsonObject, readText } from '../files.js';
 import type { Vocabulary } from '../gguf/model-file.js';
 import { tokenKinds } from '../tokenizer/added-tokens.js';
-import { gpt2Ranks } from '../tokenizer/gpt2-ranks.js';
-import { endOfTextToken, gpt2VocabSize } from '../tokenizer/gpt2-vocabulary.js';
+import {
+  endOfTextToken,
+  gpt2VocabSize,
+  gpt2VocabularyFiles,
+} from '../tokenizer/gpt2-vocabulary.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
 
 // Embeddings are padded to a round number of rows or for future tokens. More padding than this is a mistake.
@@ -34,7 +37,7 @@ const paddedGpt2VocabSize = 50_304;
 /** GPT-2's own vocabulary, padded to the model's size; undefined if the size does not fit. */
 export async function paddedGpt2Vocabulary(vocabSize: number): Promise<Vocabulary | undefined> {
   if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
-  const { tokens, merges } = await gpt2Ranks();
+  const { tokens, merges } = gpt2VocabularyFiles();
   const ids = new Map([...tokens, endOfTextToken].map((token, id) => [token, id]));
   return await padded({ path: 'GPT-2', ids, added: addedTokens([]), merges }, vocabSize);
 }

@@ -11,19 +11,6 @@ export function nodeGlobal<Name extends keyof typeof globalThis>(
   return globalThis[name] ?? mainRealm[name];
 }
 
-/** @internal Calls a function with these globals defined, for a package that reads them. Those missing are removed again. */
-export function withNodeGlobals<T>(names: readonly (keyof typeof globalThis)[], call: () => T): T {
-  const missing = names.filter((name) => !(name in globalThis));
-  for (const name of missing) {
-    Object.defineProperty(globalThis, name, { value: mainRealm[name], configurable: true });
-  }
-  try {
-    return call();
-  } finally {
-    for (const name of missing) delete (globalThis as Record<string, unknown>)[name];
-  }
-}
-
 /** @internal Node's own AbortController. Its fetch() refuses the signals of another, such as that of jsdom. */
 export const NodeAbortController = mainRealm.AbortController;
 

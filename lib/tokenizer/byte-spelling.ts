@@ -10,6 +10,14 @@ const characterOf = Array.from({ length: 256 }, (_, byte) =>
 );
 const byteOf = new Map(characterOf.map((character, byte) => [character, byte]));
 
+const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+
+/** The bytes in the order of GPT-2's ids: the token of `byteOrder[id]` is `id`. */
+export const byteOrder = Uint8Array.from([
+  ...bytes.filter(isPrintable),
+  ...bytes.filter((byte) => !isPrintable(byte)),
+]);
+
 /** Spells bytes as printable characters. */
 export function spellBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => characterOf[byte]).join('');

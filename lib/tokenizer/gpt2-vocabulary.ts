@@ -1,86 +1,72 @@
-import { TextEncoder } from 'node:util';
-import type { BytePairEncodingCore } from 'gpt-tokenizer/BytePairEncodingCore';
-import { eventLoopTurn } from '../event-loop.js';
-import { withNodeGlobals } from '../native/globals.js';
+import { endianness } from 'node:os';
+import { BytePairEncoder } from './byte-pair-encoder.js';
+import { byteOrder, spellBytes } from './byte-spelling.js';
+import { gpt2Merges } from './gpt2-merges.js';
 
 export const gpt2VocabSize = 50_257;
 export const gpt2MergeCount = 50_000;
 export const endOfTextToken = '<|endoftext|>';
 export const endOfTextId = gpt2VocabSize - 1;
 
-// GPT-2's pattern (https://github.com/openai/gpt-2/blob/master/src/encoder.py), with \s written as the Unicode property
-// White_Space, which is its meaning in Python's regex module. JavaScript's \s includes U+FEFF and omits U+0085, which
-// would split such texts differently.
-export const wordPattern =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+/** In bytes. */
+export const longestGpt2Token = 128;
 
-type Ranks = readonly (string | readonly number[])[];
-
-/** GPT-2's vocabulary, loaded on first use: calls with token ids alone do not need it. */
+/** GPT-2's vocabulary, built on first use: calls with token ids alone do not need it. */
 class Gpt2Vocabulary {
-  #ranks: Ranks | undefined;
-  #core: BytePairEncodingCore | undefined;
-  readonly #bytes: (Uint8Array | undefined)[] = [];
-  #rankOfBytes: ReadonlyMap<string, number> | undefined;
-  #preparing: Promise<void> | undefined;
+  #pairs: Uint16Array | undefined;
+  #encoder: BytePairEncoder | undefined;
+  readonly #scratch = new Uint8Array(longestGpt2Token);
 
-  /** The text of each token except `<|endoftext|>`, or its bytes if they are not UTF-8. */
-  get ranks(): Ranks {
-    this.#ranks ??= require('gpt-tokenizer/bpeRanks/r50k_base').default as Ranks;
-    return this.#ranks;
-  }
-
-  get core(): BytePairEncodingCore {
-    if (!this.#core) {
-      this.#core = withNodeGlobals(['TextDecoder', 'TextEncoder'], () => {
-        const { BytePairEncodingCore } = require('gpt-tokenizer/BytePairEncodingCore');
-        return new BytePairEncodingCore({
-          bytePairRankDecoder: this.ranks,
-          tokenSplitRegex: wordPattern,
-        }) as BytePairEncodingCore;
-      });
+  /** The left and the right token of each merge. The merge with index i forms the token 256 + i. */
+  get pairs(): Uint16Array {
+    if (!this.#pairs) {
+      const bytes = Buffer.from(gpt2Merges, 'base64');
+      if (endianness() === 'BE') bytes.swap16();
+      this.#pairs = new Uint16Array(Uint8Array.from(bytes).buffer);
     }
-    return this.#core;
+    return this.#pairs;
   }
 
-  /** Loads everything once, in two steps of about 25 ms, and yields to the event loop after each. */
-  prepare(): Promise<void> {
-    this.#preparing ??= this.#read().catch((error) => {
-      this.#preparing = undefined; // the next call tries again
-      throw error;
-    });
-    return this.#preparing;
+  get encoder(): BytePairEncoder {
+    this.#encoder ??= new BytePairEncoder(this.pairs, byteOrder);
+    return this.#encoder;
   }
 
-  async #read(): Promise<void> {
-    this.ranks;
-    await eventLoopTurn();
-    this.core;
-    await eventLoopTurn();
-  }
-
-  /** The bytes of a token; undefined if the id is not in the vocabulary. */
+  /** A copy of the bytes of a token; undefined if the id is not in the vocabulary. */
   bytesOf(token: number): Uint8Array | undefined {
-    this.#bytes[token] ??= this.#readBytes(token);
-    return this.#bytes[token];
+    if (token === endOfTextId) return Uint8Array.from(Buffer.from(endOfTextToken));
+    if (!(Number.isInteger(token) && token >= 0 && token < endOfTextId)) return undefined;
+    return this.#scratch.slice(0, this.#writeBytes(token, 0));
   }
 
-  /** The rank of every token by its bytes as Latin-1 characters. Built for the first long word. */
-  rankOfBytes(): ReadonlyMap<string, number> {
-    this.#rankOfBytes ??= new Map(
-      this.ranks.map((token, rank) => [Buffer.from(token as string).toString('latin1'), rank]),
-    );
-    return this.#rankOfBytes;
-  }
-
-  #readBytes(token: number): Uint8Array | undefined {
-    const spelled = token === endOfTextId ? endOfTextToken : this.ranks[token];
-    if (spelled === undefined) return undefined;
-    return typeof spelled === 'string'
-      ? new TextEncoder().encode(spelled)
-      : Uint8Array.from(spelled);
+  /** Writes the bytes of a token from `at` on and returns their end. */
+  #writeBytes(token: number, at: number): number {
+    const merge = token - byteOrder.length;
+    if (merge < 0) {
+      this.#scratch[at] = byteOrder[token] as number;
+      return at + 1;
+    }
+    const end = this.#writeBytes(this.pairs[2 * merge] as number, at);
+    return this.#writeBytes(this.pairs[2 * merge + 1] as number, end);
   }
 }
 
 /** Shared by all tokenizers. */
 export const gpt2Vocabulary = new Gpt2Vocabulary();
+
+/**
+ * GPT-2's vocabulary as files spell it: the 50,256 text tokens by id, and the merges that form them, as `left right` in
+ * the order in which they were learnt.
+ */
+export function gpt2VocabularyFiles(): { tokens: string[]; merges: string[] } {
+  const { pairs } = gpt2Vocabulary;
+  const tokens = Array.from(byteOrder, (byte) => spellBytes(Uint8Array.of(byte)));
+  const merges: string[] = [];
+  for (let at = 0; at < pairs.length; at += 2) {
+    const left = tokens[pairs[at] as number] as string;
+    const right = tokens[pairs[at + 1] as number] as string;
+    merges.push(`${left} ${right}`);
+    tokens.push(left + right);
+  }
+  return { tokens, merges };
+}

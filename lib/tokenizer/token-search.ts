@@ -4,6 +4,7 @@ interface Token {
 }
 
 const root = 0;
+const charactersUntilPause = 4096;
 
 function edge(node: number, unit: number): number {
   return node * 0x1_0000 + unit;
@@ -54,14 +55,18 @@ export class TokenSearch {
     }
   }
 
-  /** Yields the text between tokens, and the tokens as ids, in order. */
-  *split(text: string): Generator<string | number, void, undefined> {
+  /**
+   * Yields the text between tokens, and the tokens as ids, in order. Before them, yields undefined now and then, so that
+   * the caller can pause.
+   */
+  *split(text: string): Generator<string | number | undefined, void, undefined> {
     const found: { at: number; token: Token }[] = []; // from the end of the text to its start
     let node = root;
     for (let at = text.length - 1; at >= 0; at--) {
       node = this.#step(node, text.charCodeAt(at));
       const token = this.#longest[node];
       if (token) found.push({ at, token });
+      if (at % charactersUntilPause === 0) yield undefined;
     }
     let start = 0;
     for (const { at, token } of found.reverse()) {

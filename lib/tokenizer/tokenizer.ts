@@ -1,16 +1,17 @@
 import { TextDecoder } from 'node:util';
 import { checkOptions, invalidArgument, show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import { runInTurns } from '../event-loop.js';
 import type { NativeAddedTokens, NativeVocabulary } from '../native/types.js';
 import { AddedTokens } from './added-tokens.js';
-import { mergeBytePairs } from './byte-pair-merge.js';
 import {
   endOfTextId,
   gpt2MergeCount,
   gpt2VocabSize,
   gpt2Vocabulary,
-  wordPattern,
+  longestGpt2Token,
 } from './gpt2-vocabulary.js';
+import { allocate, GrowingArray } from './typed-memory.js';
 
 export interface EncodeOptions {
   /**
@@ -48,34 +49,13 @@ export interface Tokenizer {
   readonly longestToken: number;
 }
 
-// Long words are runs of characters of one class.
-const runLength = 200;
-const run = /\p{L}{200}|\p{N}{200}|\p{White_Space}{200}|[^\p{White_Space}\p{L}\p{N}]{200}/uy;
-
-/**
- * Whether a text may contain a word so long that gpt-tokenizer's quadratic merging would take more than a few
- * milliseconds. Tests at every 200th character, which finds every run of at least 400 characters.
- */
-function hasLongRun(text: string): boolean {
-  for (let at = 0; at + runLength <= text.length; at += runLength) {
-    const isLowSurrogate = (text.charCodeAt(at) & 0xfc00) === 0xdc00;
-    run.lastIndex = isLowSurrogate ? at + 1 : at;
-    if (run.test(text)) return true;
-  }
-  return false;
-}
-
-// In bytes. A character has at least one, so this also limits the characters.
-const longestGpt2Token = 128;
 const noAddedTokens: NativeAddedTokens = {
   ids: new Float64Array(0),
   kinds: new Int32Array(0),
   texts: [],
 };
 
-/**
- * GPT-2's byte-level BPE of 50,257 tokens, with the ranks of gpt-tokenizer's r50k_base, extended by added tokens.
- */
+/** GPT-2's byte-level BPE of 50,257 tokens, extended by added tokens. */
 export class Gpt2Tokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly longestToken: number;
@@ -88,6 +68,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = noAddedTokens) {
     this.vocabSize = vocabSize;
     this.#added = new AddedTokens(added);
+    // A character has at least one byte, so that the longest token in bytes limits the characters too.
     this.longestToken = Math.max(longestGpt2Token, this.#added.longest);
   }
 
@@ -95,17 +76,37 @@ export class Gpt2Tokenizer implements Tokenizer {
     return endOfTextId;
   }
 
-  /** Loads the vocabulary in steps. Without it, the first call with text loads it in one step. */
-  prepare(): Promise<void> {
-    return gpt2Vocabulary.prepare();
-  }
-
   encode(text: string, options?: EncodeOptions): Uint32Array {
-    return Uint32Array.from(this.#encode(text, options));
+    const tokens = this.#encodeNow(text, options).view();
+    return allocate(() => tokens.slice());
   }
 
   count(text: string): number {
-    return this.#encode(text, undefined).length;
+    return this.#encodeNow(text, undefined).length;
+  }
+
+  #encodeNow(text: string, options: EncodeOptions | undefined): GrowingArray<Uint32Array> {
+    const tokens = newTokens();
+    const steps = this.#encode(text, options, tokens);
+    while (!steps.next().done);
+    return tokens;
+  }
+
+  /**
+   * As {@link encode} without special tokens, in steps with turns of the event loop.
+   * @returns undefined if the text has more than `maxTokens` tokens
+   */
+  async encodeInTurns(
+    text: string,
+    maxTokens: number,
+    signal: AbortSignal,
+  ): Promise<Uint32Array | undefined> {
+    const tokens = newTokens();
+    await runInTurns(this.#encode(text, undefined, tokens), () => {
+      signal.throwIfAborted();
+      return tokens.length > maxTokens;
+    });
+    return tokens.length <= maxTokens ? tokens.view().slice() : undefined;
   }
 
   decode(tokens: Iterable<number>): string {
@@ -136,33 +137,18 @@ export class Gpt2Tokenizer implements Tokenizer {
     return bytes;
   }
 
-  // gpt-tokenizer finds special tokens only at the start of a text, so the text is split at them here.
-  #encode(text: string, options: EncodeOptions | undefined): number[] {
+  /** Appends the tokens of a text. Yields after about a millisecond each, so that the caller can pause. */
+  *#encode(
+    text: string,
+    options: EncodeOptions | undefined,
+    tokens: GrowingArray<Uint32Array>,
+  ): Generator<void> {
     if (typeof text !== 'string') throw invalidArgument('the text to be a string', text);
     const search = this.#added.search(this.#allowedSpecial(options));
-    const tokens: number[] = [];
     for (const part of search ? search.split(text) : [text]) {
-      if (typeof part === 'number') {
-        tokens.push(part);
-        continue;
-      }
-      for (const word of this.#words(part)) {
-        for (const token of word) tokens.push(token);
-      }
-    }
-    return tokens;
-  }
-
-  /** Yields the tokens of each word of a text. */
-  *#words(text: string): Generator<Iterable<number>, void, undefined> {
-    if (!hasLongRun(text)) {
-      yield* gpt2Vocabulary.core.encodeNativeGenerator(text);
-      return;
-    }
-    // Encoding a single word does not split it further, so each word can take either path.
-    for (const [word] of text.matchAll(wordPattern)) {
-      if (hasLongRun(word)) yield mergeBytePairs(toLatin1(word), gpt2Vocabulary.rankOfBytes());
-      else yield* gpt2Vocabulary.core.encodeNativeGenerator(word);
+      if (typeof part === 'number') tokens.push(part);
+      else if (part !== undefined) yield* gpt2Vocabulary.encoder.encode(part, tokens);
+      yield;
     }
   }
 
@@ -194,9 +180,8 @@ function showSome(texts: readonly string[]): string {
   return texts.length > max ? `${shown} and ${texts.length - max} more` : shown;
 }
 
-/** The UTF-8 bytes of a word as the characters U+0000 to U+00FF. */
-function toLatin1(word: string): string {
-  return Buffer.from(word).toString('latin1');
+function newTokens(): GrowingArray<Uint32Array> {
+  return new GrowingArray((length) => new Uint32Array(length));
 }
 
 /** The tokenizer of a model without one. Every call throws TOKENIZER_MISSING with the reason. */

@@ -1,0 +1,42 @@
+import { Gpt2Error } from '../errors.js';
+
+/**
+ * Runs a function that allocates typed arrays for a text.
+ *
+ * @throws OUT_OF_MEMORY
+ */
+export function allocate<T>(create: () => T): T {
+  try {
+    return create();
+  } catch (cause) {
+    throw new Gpt2Error('OUT_OF_MEMORY', 'Not enough memory to tokenize the text', { cause });
+  }
+}
+
+/** A list of unsigned integers that grows. */
+export class GrowingArray<T extends Uint16Array | Uint32Array> {
+  length = 0;
+  #values: T;
+  readonly #create: (length: number) => T;
+
+  constructor(create: (length: number) => T) {
+    this.#create = create;
+    this.#values = create(1024);
+  }
+
+  push(value: number): void {
+    if (this.length === this.#values.length) this.#grow();
+    this.#values[this.length++] = value;
+  }
+
+  #grow(): void {
+    const larger = allocate(() => this.#create(this.#values.length * 2));
+    larger.set(this.#values);
+    this.#values = larger;
+  }
+
+  /** The values, which the next push may change. */
+  view(): T {
+    return this.#values.subarray(0, this.length) as T;
+  }
+}
