@@ -50,6 +50,11 @@ TensorTarget toTensorTarget(const Napi::Object& object) {
   const Napi::Value drawn = object.Get("drawn");
   if (!parts.IsUndefined()) {
     target.numbers = toTensorParts(toArray(parts));
+    if (const Napi::Value scale = object.Get("scale"); !scale.IsUndefined()) {
+      const Napi::Object fields = toObject(scale);
+      target.scale = {static_cast<float>(toNumber(fields.Get("factor"))),
+                      toInteger(fields.Get("count"))};
+    }
   } else if (!drawn.IsUndefined()) {
     target.numbers = toDrawnNumbers(toObject(drawn));
   } else {

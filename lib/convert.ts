@@ -11,6 +11,7 @@ import {
 } from './arguments.js';
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint/checkpoint.js';
 import { isGgufFile } from './checkpoint/checkpoint-files.js';
+import { withScaledQueries } from './checkpoint/scaled-queries.js';
 import { paddedGpt2Vocabulary, readVocabulary } from './checkpoint/vocabulary.js';
 import { Gpt2Error } from './errors.js';
 import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
@@ -120,7 +121,9 @@ export async function convertLocal(
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),
       requestedType: type,
     };
-    const tensors = planTensors(checkpoint, type);
+    const tensors = planTensors(checkpoint, type).map((tensor) =>
+      withScaledQueries(tensor, config),
+    );
     await writeModelFile(target, description, tensors, options);
   } finally {
     checkpoint.close();

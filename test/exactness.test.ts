@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { convert, type LoadOptions, loadModel, type TensorType } from '../dist/index.js';
 import { addon } from '../dist/native/addon.js';
-import { changedFixture } from './checkpoint-folder.js';
-import { readGguf } from './gguf-reader.js';
+import { changedFixture, readConfig, readTensors, writeCheckpoint } from './checkpoint-folder.js';
+import { type GgufTensor, ggufNumbers, readGguf } from './gguf-reader.js';
 import {
   type FixtureName,
   fixtureFolder,
@@ -14,7 +14,7 @@ import {
   logitsError,
   readGolden,
 } from './golden.js';
-import { numbersOf, readSafetensors } from './safetensors-file.js';
+import { numbersOf, readSafetensors, type StoredTensor } from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const cacheDir = temporaryFolder();
@@ -105,6 +105,47 @@ describe('with the activation of the config', () => {
     await convert(folder, own);
     await convert(own, quantised, { type: 'q8_0' });
     expect(readGguf(quantised).metadata.get('gpt2_native.activation_function')).toBe('silu');
+  });
+});
+
+describe('with the scale of attention scores of the config', () => {
+  const golden = readSafetensors(join(__dirname, 'fixtures', 'score-scales.safetensors'));
+
+  test.each([
+    ['by-layer', { scale_attn_by_inverse_layer_idx: true }],
+    ['unscaled', { scale_attn_weights: false }],
+    ['both', { scale_attn_by_inverse_layer_idx: true, scale_attn_weights: false }],
+  ] as const)('%s agrees with PyTorch', async (name, config) => {
+    const folder = changedFixture(freshFolder(cacheDir), 'head-size-5', { config });
+    const { tokens, vocabSize } = readGolden('head-size-5');
+    const expected = Float32Array.from(numbersOf(golden.get(name) as StoredTensor));
+    for (const [type, bound] of [
+      ['f32', 2e-5],
+      ['f16', 0.02],
+    ] as const) {
+      await using model = await loadModel(folder, { ...loading, type });
+      const { data } = await model.logits(tokens, { positions: 'all' });
+      expect(logitsError(data, expected, vocabSize).max).toBeLessThan(bound);
+    }
+  });
+
+  test('only the queries are multiplied, each layer by its factor', async () => {
+    const tensors = readTensors('odd-heads');
+    const width = 24;
+    const config = { ...readConfig('odd-heads'), scale_attn_by_inverse_layer_idx: true };
+    const path = join(freshFolder(cacheDir), 'scaled.gguf');
+    await convert(writeCheckpoint(freshFolder(cacheDir), config, tensors), path);
+    const scaled = readGguf(path).tensors;
+    const plainPath = join(freshFolder(cacheDir), 'plain.gguf');
+    await convert(fixtureFolder('odd-heads'), plainPath);
+    for (const [name, tensor] of readGguf(plainPath).tensors) {
+      const layer = Number(/^blk\.(\d+)\.attn_qkv\./.exec(name)?.[1] ?? -1);
+      const count = name.endsWith('.bias') ? width : width * width;
+      const numbers = ggufNumbers(tensor).map((number, i) =>
+        layer >= 0 && i < count ? number / (layer + 1) : number,
+      );
+      expect(ggufNumbers(scaled.get(name) as GgufTensor)).toEqual(numbers); // 1 and ½ are exact
+    }
   });
 });
 

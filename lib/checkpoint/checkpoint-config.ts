@@ -10,6 +10,8 @@ export interface CheckpointConfig extends Omit<Hyperparameters, 'activation'> {
   activation: Activation | undefined;
   /** undefined if the checkpoint does not state it */
   headIsTied: boolean | undefined;
+  /** The factor of a layer's attention scores, beside 1 ÷ √head size. Undefined if it is 1 in every layer. */
+  scoreFactor: ((layer: number) => number) | undefined;
 }
 
 type Settings = Readonly<Record<string, unknown>>;
@@ -216,7 +218,18 @@ function configOf(
     activation: activationOf(path, settings),
     headIsTied: typeof headIsTied === 'boolean' ? headIsTied : undefined,
     endOfText: endOfTextOf(settings),
+    scoreFactor: scoreFactorOf(settings, embeddingLength / headCount),
   };
+}
+
+/** Hugging Face's two settings for the scale of attention scores. */
+function scoreFactorOf(
+  { scale_attn_weights: isScaled, scale_attn_by_inverse_layer_idx: isByLayer }: Settings,
+  headSize: number,
+): CheckpointConfig['scoreFactor'] {
+  if (isScaled !== false && isByLayer !== true) return undefined;
+  const factor = isScaled === false ? Math.sqrt(headSize) : 1;
+  return (layer) => (isByLayer === true ? factor / (layer + 1) : factor);
 }
 
 /**
@@ -239,8 +252,8 @@ function endOfTextOf({ eos_token_id: ids }: Settings): number[] {
 // setting is among them.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
-  scale_attn_weights: [true],
-  scale_attn_by_inverse_layer_idx: [false],
+  scale_attn_weights: [true, false],
+  scale_attn_by_inverse_layer_idx: [false, true],
   add_cross_attention: [false],
   is_encoder_decoder: [false],
   quantization_config: [null],

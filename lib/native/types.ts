@@ -169,6 +169,8 @@ export interface NativeTensor {
     columns: number;
     transpose: boolean;
   }[];
+  /** A factor for the first numbers of the parts. They are multiplied in f32. */
+  scale?: { factor: number; count: number };
   /** Or a normal distribution with mean 0. The streams of a seed are independent of each other. */
   drawn?: { seed: number; stream: number; deviation: number; rows: number; columns: number };
   /** Or one value for all elements, in f32. */

@@ -1,6 +1,7 @@
 #include "gguf/write_gguf.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <string_view>
 
@@ -64,9 +65,14 @@ class TensorWriter {
  private:
   void writePart(const TensorPart& part, ggml_type type);
   void writeParts(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
+  void writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
   void writeDrawn(const DrawnNumbers& drawn, ggml_type type);
   void writeEqual(const EqualNumbers& equal);
   void append(const uint8_t* bytes, size_t length) {
+    if (gathered_ != nullptr) {
+      gathered_->insert(gathered_->end(), bytes, bytes + length);
+      return;
+    }
     out_.write(bytes, length);
     written_ += length;
   }
@@ -76,8 +82,9 @@ class TensorWriter {
   ThreadPool& pool_;
   const std::function<void(uint64_t)>& onProgress_;
   const CancelFlag* cancelled_;
-  uint64_t written_ = 0;  // of the current tensor
-  uint64_t done_ = 0;     // of the sources of all tensors
+  std::vector<uint8_t>* gathered_ = nullptr;  // receives the bytes in place of the file, if set
+  uint64_t written_ = 0;                      // of the current tensor
+  uint64_t done_ = 0;                         // of the sources of all tensors
 };
 
 // A part that is transposed is read whole.
@@ -122,6 +129,36 @@ void TensorWriter::writeParts(const std::vector<TensorPart>& parts, const Tensor
   }
 }
 
+// The tensor is held in f32, multiplied and encoded as a whole.
+void TensorWriter::writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor) {
+  std::vector<uint8_t> bytes;
+  gathered_ = &bytes;
+  writeParts(parts, {tensor.name, GGML_TYPE_F32, {}});
+  gathered_ = nullptr;
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  for (int64_t i = 0; i < std::min(tensor.scale.count, count); ++i) {
+    float number = 0;
+    uint8_t* at = bytes.data() + static_cast<size_t>(i) * sizeof number;
+    std::memcpy(&number, at, sizeof number);
+    number *= tensor.scale.factor;
+    std::memcpy(at, &number, sizeof number);
+  }
+  if (tensor.type != GGML_TYPE_F32) {
+    const TensorPart& first = parts.front();
+    const int64_t rowLength = first.transpose ? first.rows : first.columns;
+    try {
+      bytes = encodeTensor(
+          {bytes.data(), bytes.size(), GGML_TYPE_F32, count / rowLength, rowLength, false},
+          tensor.type, pool_, cancelled_);
+    } catch (const Error& error) {
+      if (std::string_view(error.code()) != code::kInvalidFile) throw;
+      throw Error(error.code(),
+                  first.file->path() + ": the tensor \"" + tensor.name + "\": " + error.what());
+    }
+  }
+  append(bytes.data(), bytes.size());
+}
+
 void TensorWriter::writeDrawn(const DrawnNumbers& drawn, ggml_type type) {
   const uint64_t rowBytes = static_cast<uint64_t>(drawn.columns) * sizeof(float);
   const int64_t step =
@@ -148,7 +185,11 @@ void TensorWriter::writeEqual(const EqualNumbers& equal) {
 void TensorWriter::write(const TensorTarget& tensor) {
   written_ = 0;
   if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
-    writeParts(*parts, tensor);
+    if (tensor.scale.count > 0 && !parts->empty()) {
+      writeScaled(*parts, tensor);
+    } else {
+      writeParts(*parts, tensor);
+    }
   } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
     writeDrawn(*drawn, tensor.type);
   } else {

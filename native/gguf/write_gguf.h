@@ -39,11 +39,18 @@ struct EqualNumbers {
   int64_t count;
 };
 
+// A factor for the first numbers of a tensor, multiplied in f32.
+struct Scale {
+  float factor = 1;
+  int64_t count = 0;  // numbers to multiply; 0: none
+};
+
 struct TensorTarget {
   std::string name;
   ggml_type type;
   // Several parts are concatenated along the rows.
   std::variant<std::vector<TensorPart>, DrawnNumbers, EqualNumbers> numbers;
+  Scale scale = {};  // of parts only
 };
 
 // Writes a GGUF file under a temporary name and renames it to `path` when it is complete.

@@ -153,6 +153,41 @@ struct Conversion {
 
 // A model file is its header and its tensors, each padded to 32 bytes. Here the checkpoint stores
 // every matrix transposed.
+// In f32 and f16; as stored and transposed; in one part and in two.
+TEST(theFirstNumbersAreMultiplied) {
+  constexpr size_t kRows = 6;
+  constexpr size_t kColumns = 8;
+  const std::vector<float> numbers = coarseNumbers(kRows * kColumns);
+  Conversion conversion(bytesIn(GGML_TYPE_F16, numbers));
+  for (const ggml_type to : {GGML_TYPE_F32, GGML_TYPE_F16}) {
+    for (const bool transpose : {false, true}) {
+      std::vector<float> expected = transpose ? transposed(numbers, kRows, kColumns) : numbers;
+      for (size_t i = 0; i < 10; ++i) expected[i] *= 0.5F;
+      TensorTarget target = conversion.tensor(GGML_TYPE_F16, to, kRows, kColumns, transpose);
+      target.scale = {0.5F, 10};
+      conversion.run({target});
+      // 6 × 8 numbers of f16 and of f32 are whole blocks of 32 bytes.
+      CHECK(conversion.result() == bytesIn(to, expected));
+    }
+  }
+  std::vector<float> expected = numbers;
+  for (size_t i = 0; i < 26; ++i) expected[i] *= 2;
+  TensorTarget target = conversion.tensor(GGML_TYPE_F16, GGML_TYPE_F32, 3, kColumns);
+  auto& parts = std::get<std::vector<TensorPart>>(target.numbers);
+  parts.push_back(conversion.part(GGML_TYPE_F16, 3, kColumns, false, 2 * 3 * kColumns).front());
+  target.scale = {2, 26};
+  conversion.run({target});
+  CHECK(conversion.result() == bytesIn(GGML_TYPE_F32, expected));
+}
+
+TEST(aProductThatTheTypeCannotHoldIsRejectedWithTheTensorsName) {
+  Conversion conversion(bytesIn(GGML_TYPE_F32, std::vector<float>(32, 1)));
+  TensorTarget target = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F16, 1, 32);
+  target.scale = {1e5F, 1};
+  CHECK(conversion.refusal(code::kInvalidFile, {target}).find("blk.0.some.weight") !=
+        std::string::npos);
+}
+
 TEST(writesTheFileOfAModel) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
     ReferenceModel numbers({61, 33, 32, 4, 2});

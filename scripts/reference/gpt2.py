@@ -18,14 +18,6 @@ import torch
 
 import safetensors_file
 
-# The settings of config.json that change the arithmetic, each with the only value that is
-# supported here, which is also the default of a config without the setting.
-SUPPORTED_SETTINGS = {
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-}
-
-
 @dataclass
 class Checkpoint:
     """A model's settings and its weights in float64.
@@ -48,6 +40,9 @@ class Checkpoint:
     heads: int
     epsilon: float
     activation: str
+    # scale_attn_weights and scale_attn_by_inverse_layer_idx of config.json
+    scales_scores: bool
+    scales_by_layer: bool
     weights: dict[str, torch.Tensor]
 
 
@@ -55,9 +50,6 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     """Reads a folder with config.json and either model.safetensors or an index of shards."""
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text())
-    for setting, supported in SUPPORTED_SETTINGS.items():
-        if config.get(setting, supported) != supported:
-            raise ValueError(f"Expected {setting} to be {supported} but received {config[setting]}")
     weights = {}
     for file in _weight_files(folder):
         for name, tensor in safetensors_file.read(file).items():
@@ -68,6 +60,8 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         heads=config["n_head"],
         epsilon=config["layer_norm_epsilon"],
         activation=config.get("activation_function", "gelu_new"),
+        scales_scores=config.get("scale_attn_weights", True),
+        scales_by_layer=config.get("scale_attn_by_inverse_layer_idx", False),
         weights=weights,
     )
 
@@ -85,7 +79,7 @@ def logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> torch.Tensor:
     for layer in range(checkpoint.layers):
         block = f"h.{layer}"
         hidden = hidden + attention(
-            checkpoint, f"{block}.attn", layer_norm(checkpoint, f"{block}.ln_1", hidden)
+            checkpoint, layer, layer_norm(checkpoint, f"{block}.ln_1", hidden)
         )
         hidden = hidden + mlp(
             checkpoint, f"{block}.mlp", layer_norm(checkpoint, f"{block}.ln_2", hidden)
@@ -106,13 +100,14 @@ def layer_norm(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tens
     return normal * checkpoint.weights[f"{name}.weight"] + _bias(checkpoint, name)
 
 
-def attention(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tensor:
+def attention(checkpoint: Checkpoint, layer: int, x: torch.Tensor) -> torch.Tensor:
     """[positions, D] to [positions, D]: causal multi-head self-attention.
 
     Vaswani et al. equation 1, softmax(Q Kᵀ / sqrt(head size)) V for each head, where a
     position attends to itself and those before it. The heads' outputs are concatenated and
     projected.
     """
+    name = f"h.{layer}.attn"
     positions, width = x.shape
     head_size = width // checkpoint.heads
     packed = linear(checkpoint, f"{name}.c_attn", x)
@@ -120,7 +115,11 @@ def attention(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tenso
         part.reshape(positions, checkpoint.heads, head_size).transpose(0, 1)
         for part in packed.split(width, dim=-1)
     )  # each [heads, positions, head size]
-    scores = query @ key.transpose(1, 2) / math.sqrt(head_size)
+    scores = query @ key.transpose(1, 2)
+    if checkpoint.scales_scores:
+        scores = scores / math.sqrt(head_size)
+    if checkpoint.scales_by_layer:  # as in Stanford's Mistral
+        scores = scores / (layer + 1)
     later = torch.ones(positions, positions, dtype=torch.bool).triu(diagonal=1)
     scores = scores.masked_fill(later, -math.inf)
     mixed = softmax(scores) @ value

@@ -6,7 +6,8 @@ Each folder gets a checkpoint and golden.safetensors, which contains
     logits  F32 [positions, vocabulary]  computed in double, rounded once at the end
 
 test/fixtures/activations.safetensors contains `<folder>.<activation>`, the logits of the same tokens
-with another activation than GPT-2's.
+with another activation than GPT-2's. test/fixtures/score-scales.safetensors contains `by-layer`, `unscaled`
+and `both`, those of head-size-5 with other scales of the attention scores.
 """
 
 import dataclasses
@@ -84,6 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)  # for a fixed order of summation
     make_checkpoints()
     make_activations()
+    make_score_scales()
 
 
 def make_activations() -> None:
@@ -94,6 +96,22 @@ def make_activations() -> None:
         changed = dataclasses.replace(checkpoint, activation=activation)
         rows[f"{name}.{activation}"] = gpt2.logits(changed, tokens.tolist()).float()
     safetensors_file.write(FIXTURE_FOLDER / "activations.safetensors", rows)
+
+
+def make_score_scales() -> None:
+    folder = FOLDER / "head-size-5"
+    checkpoint = gpt2.load_checkpoint(folder)
+    tokens = safetensors_file.read(folder / "golden.safetensors")["tokens"].tolist()
+    changes = {
+        "by-layer": {"scales_by_layer": True},
+        "unscaled": {"scales_scores": False},
+        "both": {"scales_by_layer": True, "scales_scores": False},
+    }
+    rows = {
+        name: gpt2.logits(dataclasses.replace(checkpoint, **change), tokens).float()
+        for name, change in changes.items()
+    }
+    safetensors_file.write(FIXTURE_FOLDER / "score-scales.safetensors", rows)
 
 
 def make_checkpoints() -> None:
