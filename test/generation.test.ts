@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -500,6 +501,26 @@ describe('a signal', () => {
     await new Promise(setImmediate); // warnings are emitted one event loop turn later
     process.off('warning', listen);
     expect(warnings).toEqual([]);
+  });
+
+  test('stops a call after another call with the same signal has ended', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const long = model.generate(prompt, { maxTokens: 90, temperature: 0, signal });
+    await model.generate(prompt, { maxTokens: 1, signal });
+    controller.abort(new Error('enough'));
+    await expect(long).rejects.toThrow('enough');
+  });
+
+  test('has no listener left after the calls', async () => {
+    const { signal } = new AbortController();
+    await Promise.all([
+      model.generate([prompt, prompt], { maxTokens: 1, signal }),
+      model.logits(prompt, { signal }),
+    ]);
+    for await (const _ of model.stream(prompt, { maxTokens: 5, signal })) break;
+    await model.generate([model.config.vocabSize], { signal }).catch(() => {});
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   test('without a reason rejects the call with an AbortError', async () => {

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -751,6 +752,25 @@ describe('a download', () => {
     expect(await logitsOf('two/writers')).toEqual(await logitsOf(checkpoint));
   });
 
+  test('into a file that another process replaces fails', async () => {
+    hub.push('two/caches', checkpoint);
+    onWeights({ cutAfter: 800_000 });
+    let isReplaced = false;
+    const loading = loadModel('two/caches', {
+      onProgress: ({ done }) => {
+        const [name] = incomplete('two/caches');
+        if (done < 2_000_000 || isReplaced || !name) return;
+        isReplaced = true;
+        const path = join(repositoryFolder('two/caches'), 'blobs', name);
+        renameSync(path, join(folder, name));
+        writeFileSync(path, '');
+      },
+    });
+    const { message } = await failure('FILE_UNWRITABLE', () => loading);
+    expect(message).toMatch('another process is writing to it');
+    expect(blobs('two/caches').filter((blob) => blob.length === 64)).toEqual([]);
+  });
+
   test('that cannot be written fails', async () => {
     hub.push('some/model', small);
     const file = join(folder, 'a-file');
@@ -816,6 +836,18 @@ describe('gpt2', () => {
     expect((await gpt2('rm', 'some/model')).stderr).toMatch('[MODEL_NOT_FOUND]');
     await gpt2('rm', 'odd/one');
     expect((await gpt2('list')).stdout).toBe('');
+  });
+
+  test('rm of one version keeps the files that another version has too', async () => {
+    const old = hub.push('shared/files', small);
+    await gpt2('pull', 'shared/files');
+    const config = `${readFileSync(join(small, 'config.json'), 'utf8')}\n`;
+    hub.push('shared/files', small, { files: { 'config.json': config } });
+    await gpt2('pull', 'shared/files');
+    const all = blobs('shared/files');
+    expect((await gpt2('rm', `shared/files@${old}`)).exitCode).toBe(0);
+    expect(blobs('shared/files')).toHaveLength(all.length - 1); // the old config.json
+    expect(await logitsOf('shared/files', { offline: true })).toEqual(await logitsOf(small));
   });
 
   test('accepts a name wherever it accepts a model', async () => {
