@@ -109,15 +109,14 @@ export async function convertLocal(
   try {
     const { folder, config, hasNoVocabulary } = checkpoint;
     // Padded to vocabSize, which openCheckpoint has checked against the rows of the embedding.
-    const vocabulary =
-      (await unlessAborted(signal, readVocabulary(folder, config.vocabSize))) ??
-      (hasNoVocabulary
-        ? await unlessAborted(signal, paddedGpt2Vocabulary(config.vocabSize))
-        : undefined);
+    let vocabulary = await unlessAborted(signal, readVocabulary(folder, config.vocabSize));
+    if (vocabulary === undefined && hasNoVocabulary) {
+      vocabulary = await unlessAborted(signal, paddedGpt2Vocabulary(config.vocabSize));
+    }
     const description = {
       name: name ?? basename(resolve(source)),
       config,
-      vocabulary,
+      vocabulary: vocabulary === 'unsupported' ? undefined : vocabulary,
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),
       requestedType: type,
     };

@@ -746,7 +746,6 @@ describe('the vocabulary', () => {
     (await failure('INVALID_FILE', () => loadModel(folder, loading))).message;
 
   test.each<[string, unknown]>([
-    ['beyond the vocabulary', { a: 0, b: 97 }],
     ['negative', { a: -1 }],
     ['a fraction', { a: 0.5 }],
     ['a string', { a: '1' }],
@@ -755,6 +754,100 @@ describe('the vocabulary', () => {
   ])('is rejected if an id is %s', async (_, ids) => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
     expect(await rejection()).toMatch(/vocab\.json: expected token ids below 97/);
+  });
+
+  // Such models work with token ids.
+  const expectNoTokenizer = async () => {
+    await using model = await loadModel(folder, loading);
+    expect((await model.logits([1, 2])).shape).toEqual([1, 97]);
+    const { message } = await failure('TOKENIZER_MISSING', () => model.logits('a'));
+    expect(message).toContain('byte-level BPE');
+  };
+
+  test.each<[string, object]>([
+    ['WordPiece', { model: { type: 'WordPiece', unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } }],
+    ['WordPiece without a type', { model: { unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } }],
+    [
+      'Unigram',
+      {
+        model: {
+          type: 'Unigram',
+          unk_id: 0,
+          vocab: [
+            ['<unk>', 0],
+            ['▁a', -1.5],
+          ],
+        },
+      },
+    ],
+    ['WordLevel', { model: { type: 'WordLevel', unk_token: '<unk>', vocab: { a: 0, b: 1 } } }],
+    [
+      'BPE with byte fallback',
+      { model: { type: 'BPE', byte_fallback: true, vocab: { a: 0 }, merges: [] } },
+    ],
+    [
+      'BPE of characters',
+      {
+        pre_tokenizer: { type: 'Whitespace' },
+        model: { type: 'BPE', vocab: { a: 0 }, merges: [] },
+      },
+    ],
+    // 97 is beyond the embedding, and text can become it.
+    [
+      'BPE with a byte beyond the model',
+      { model: { type: 'BPE', vocab: { a: 0, b: 97 }, merges: [] } },
+    ],
+    [
+      'BPE with a merge beyond the model',
+      { model: { type: 'BPE', vocab: { a: 0, b: 1, ab: 97 }, merges: ['a b'] } },
+    ],
+  ])('is left out if tokenizer.json has %s', async (_, json) => {
+    writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
+    await expectNoTokenizer();
+  });
+
+  test('is left out if vocab.json has bytes or merges beyond the model, or far too many tokens', async () => {
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, b: 97 }));
+    await expectNoTokenizer();
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, b: 1, ab: 200 }));
+    await expectNoTokenizer();
+    const many = Array.from({ length: 70_000 }, (_, id) => [`a${id}`, id]);
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify(Object.fromEntries(many)));
+    await expectNoTokenizer();
+  });
+
+  const written = async () => {
+    const path = join(folder, 'model.gguf');
+    await convert(folder, path);
+    const { metadata } = readGguf(path);
+    return {
+      tokens: (metadata.get('tokenizer.ggml.tokens') as string[]).slice(0, 4),
+      merges: metadata.get('tokenizer.ggml.merges'),
+    };
+  };
+
+  test('may have tokens beyond the model that no text becomes', async () => {
+    const ids = { a: 0, b: 1, ab: 2, '<|im_end|>': 97, '[PAD]': 98 };
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify(ids));
+    expect(await written()).toEqual({ tokens: ['a', 'b', 'ab', '[PAD3]'], merges: ['a b'] });
+  });
+
+  test.each([
+    ['a blank last line', '#version: 0.2\na b\n# #\n\n'],
+    ['a last line of spaces', '#version: 0.2\na b\n# #\n  \n'],
+    ['no line break at its end', '#version: 0.2\na b\n# #'],
+    ['CRLF', '#version: 0.2\r\na b\r\n# #\r\n\r\n'],
+    ['a byte order mark', '\ufeff#version: 0.2\na b\n# #\n'],
+    ['a byte order mark and no version', '\ufeffa b\n# #\n'],
+    ['spaces around its lines', '#version: 0.2\n a b  \n# #\t\n'],
+    [
+      'comments',
+      '#version: 0.2 - Trained by `huggingface/tokenizers`\n# two words\na b\n#\n# #\n# end\n',
+    ],
+  ])('may have %s in merges.txt', async (_, text) => {
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, b: 1, ab: 2, '##': 3 }));
+    writeFileSync(join(folder, 'merges.txt'), text);
+    expect(await written()).toEqual({ tokens: ['a', 'b', 'ab', '##'], merges: ['a b', '# #'] });
   });
 
   test('is rejected with a duplicate id', async () => {
@@ -779,15 +872,13 @@ describe('the vocabulary', () => {
     }
   });
 
-  test.each([
-    '{}',
-    '{"model": null}',
-    '{"model": {"type": "WordPiece", "vocab": {}, "merges": []}}',
-    '{"model": {"type": "BPE", "vocab": {"a": 0}}}',
-  ])('is rejected with the tokenizer.json %s', async (text) => {
-    writeFileSync(join(folder, 'tokenizer.json'), text);
-    expect(await rejection()).toMatch(/tokenizer\.json: expected a model of type BPE/);
-  });
+  test.each(['{}', '{"model": null}', '{"model": {"type": "BPE", "vocab": {"a": 0}}}'])(
+    'is rejected with the tokenizer.json %s',
+    async (text) => {
+      writeFileSync(join(folder, 'tokenizer.json'), text);
+      expect(await rejection()).toMatch(/tokenizer\.json: expected a model of type BPE/);
+    },
+  );
 
   test.each(['1', 'null', '{"toString": 1}', '["a", 1]', '[["a"]]', '[[{"toString": 1}]]'])(
     'is rejected with the merge %s in tokenizer.json',

@@ -253,7 +253,7 @@ export function tokenizerFor(
   const missing = (reason: string) => new MissingTokenizer(vocabSize, reason);
   if (!vocabulary) {
     return missing(
-      'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json)',
+      'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json, of byte-level BPE with ids that the model has)',
     );
   }
   if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
