@@ -21,6 +21,10 @@ TensorPart toTensorPart(const Napi::Object& object) {
   part.rows = toInteger(object.Get("rows"));
   part.columns = toInteger(object.Get("columns"));
   part.transpose = toBoolean(object.Get("transpose"));
+  const Napi::Value rowStride = object.Get("rowStride");
+  const Napi::Value columnStride = object.Get("columnStride");
+  part.rowStride = rowStride.IsUndefined() ? part.columns : toInteger(rowStride);
+  part.columnStride = columnStride.IsUndefined() ? 1 : toInteger(columnStride);
   return part;
 }
 

@@ -21,7 +21,7 @@ import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { findModel } from './model-source.js';
 import { type AbortSignalLike, unlessAborted } from './native/abort.js';
-import type { TensorType } from './native/types.js';
+import type { Logger, TensorType } from './native/types.js';
 import type { LoadProgress } from './progress.js';
 
 export interface ConvertOptions {
@@ -37,6 +37,8 @@ export interface ConvertOptions {
   signal?: AbortSignalLike;
   /** Receives the number of bytes converted so far and the total. */
   onProgress?: (progress: LoadProgress) => void;
+  /** Receives a line for what a conversion leaves out or rounds, with the level 'warn'. */
+  logger?: Logger;
 }
 
 /** @internal Checked options. */
@@ -44,7 +46,7 @@ export type ConversionSettings = Omit<ConvertOptions, 'signal'> & {
   signal?: AbortSignal | undefined;
 };
 
-const sourceTypes = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
+const sourceTypes = { F64: 'f64', F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
 /**
  * Writes a checkpoint, or a GGUF file in another type, to the single GGUF file `target`. llama.cpp loads it too.
@@ -73,14 +75,16 @@ export async function convert(
     'offline',
     'signal',
     'onProgress',
+    'logger',
   ]);
-  const { type, threads, headCount, offline, onProgress } = checked;
+  const { type, threads, headCount, offline, onProgress, logger } = checked;
   const signal = checkSignal(checked.signal);
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (threads !== undefined) checkThreads(threads);
   if (headCount !== undefined) checkHeadCount(headCount);
   if (offline !== undefined) checkBoolean('offline', offline);
   checkFunction('onProgress', onProgress);
+  checkFunction('logger', logger);
   signal?.throwIfAborted();
   const model = await findModel(source, { type, offline, signal, onProgress });
   const { dir, base } = parse(resolve(target));
@@ -119,10 +123,12 @@ export async function convertLocal(
       vocabulary: vocabulary === 'unsupported' ? undefined : vocabulary,
       absentBiases: checkpoint.absentBiases.map(({ name }) => name),
       requestedType: type,
+      notes: checkpoint.notes,
     };
     const tensors = planTensors(checkpoint, type).map((tensor) =>
       withScaledQueries(tensor, config),
     );
+    for (const note of checkpoint.notes) options.logger?.(`${source}: ${note}`, 'warn');
     await writeModelFile(target, description, tensors, options);
   } finally {
     checkpoint.close();
@@ -160,5 +166,5 @@ function planTensor(
 
 function ownType({ parts }: CheckpointTensor): TensorType {
   const [own = 'F32', ...others] = new Set(parts.map((part) => part.dtype));
-  return sourceTypes[others.length === 0 ? own : 'F32'];
+  return others.length > 0 || own === 'F64' ? 'f32' : sourceTypes[own];
 }

@@ -59,7 +59,8 @@ export interface LoadOptions {
   onProgress?: (progress: LoadProgress) => void;
   /**
    * Receives ggml's log lines for this model: mostly none on the CPU, a driver's reports on a GPU, and the size of a
-   * failed allocation. Without a logger they are dropped; nothing is written to stdout or stderr.
+   * failed allocation. Also receives a line for what the conversion of a checkpoint leaves out or rounds. Without a
+   * logger they are dropped; nothing is written to stdout or stderr.
    */
   logger?: Logger;
 }
@@ -105,7 +106,8 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   const { cacheDir, signal, onProgress, logger } = checked;
   signal?.throwIfAborted();
 
-  const { path, size } = await findModelFile(source, cacheDir, checked);
+  const log = logger && withUncaughtErrors(logger);
+  const { path, size } = await findModelFile(source, cacheDir, { ...checked, logger: log });
   onProgress?.({ stage: 'load', done: 0, total: size });
   const nativeOptions = {
     device: checked.device,
@@ -114,7 +116,6 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
     cacheType: checked.cacheType,
     mmap: checked.mmap,
   };
-  const log = logger && withUncaughtErrors(logger);
   const native = await callNative(signal, async (cancellation) => {
     const opened = await addon().openModel(path, nativeOptions, log, cancellation);
     if (signal?.aborted) await opened.dispose(); // the call has rejected, so nothing else disposes it
@@ -180,7 +181,7 @@ export async function findModelFile(
   cacheFolder: string,
   options: ConversionSettings,
 ): Promise<{ path: string; size: number }> {
-  const { type, threads, headCount, signal, onProgress } = options;
+  const { type, threads, headCount, signal, onProgress, logger } = options;
   if (source !== undefined) checkString('the model', source);
   const model = await findModel(source, options);
   const statOf = async (path: string) => await reading(path, async () => await stat(path));
@@ -197,6 +198,7 @@ export async function findModelFile(
     headCount,
     signal,
     onProgress,
+    logger,
   });
   return { path, size: (await statOf(path)).size };
 }

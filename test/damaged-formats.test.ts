@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PickleError, PickleReader } from '../dist/checkpoint/pickle.js';
+import { PickleError, PickleObject, PickleReader } from '../dist/checkpoint/pickle.js';
 import { readSortedTable } from '../dist/checkpoint/sorted-table.js';
 import { convert, Gpt2Error } from '../dist/index.js';
 import { writeSmallCheckpoint } from './checkpoint-folder.js';
@@ -147,8 +147,9 @@ describe('hostile pickles are rejected within limits:', () => {
     ['that call a string', '\x80\x02X\x01\0\0\0x)R.'],
     ['with a string of negative length', '\x80\x02T\xff\xff\xff\xff.'],
     ['that make an instance', '\x80\x02cos\nsystem\n)\x81.'],
-    ['whose dicts have keys of other types', '\x80\x02}NNs.'],
-    ['whose dicts have keys that collide', '\x80\x02}J\xff\xff\xff\x7fNs.'],
+    ['that make an instance of a string', '\x80\x02X\x01\0\0\0x)\x81.'],
+    ['that set items of a number', '\x80\x02K\x01K\x01K\x02s.'],
+    ['with a string longer than a file', `\x80\x04\x8d${'\xff'.repeat(8)}.`],
   ])('pickles %s', (_, text) => {
     const read = () => new PickleReader(Buffer.from(text, 'latin1'), forbidden).next();
     expect(read).toThrow(PickleError);
@@ -188,6 +189,38 @@ test('pickles are decoded as by Python', () => {
     map,
     map,
   ]);
+});
+
+describe('in pickles,', () => {
+  const inert = { call: () => undefined, persistent: () => null };
+  const read = (text: string) => new PickleReader(Buffer.from(text, 'latin1'), inert).next();
+
+  test('items are dropped whose keys are of other types or could be chosen to collide', () => {
+    expect(
+      read('\x80\x02}(NK\x01J\xff\xff\xff\x7fK\x02G\x3f\xf8\0\0\0\0\0\0K\x03K\x04K\x05u.'),
+    ).toEqual(new Map([[4, 5]]));
+  });
+
+  test('objects and calls become inert objects', () => {
+    const object = read('\x80\x02ca\nB\n)\x81}X\x01\0\0\0nK\x07sb.');
+    expect(object).toEqual(
+      Object.assign(new PickleObject('a.B', []), { state: new Map([['n', 7]]) }),
+    );
+    const call = read('\x80\x02ca\nf\nK\x01\x85R(K\x01K\x02e.');
+    expect(call).toEqual(new PickleObject('a.f', [1]));
+  });
+
+  test.each([
+    'os\nsystem',
+    'posix\nsystem',
+    'builtins\neval',
+    '__builtin__\nexec',
+    'subprocess\nPopen',
+  ])('a call of %j is refused', (name) => {
+    for (const opcode of ['R', '\x81']) {
+      expect(() => read(`\x80\x02c${name}\n)${opcode}.`)).toThrow(/may be malicious/);
+    }
+  });
 });
 
 describe('hostile files of torch.save() are rejected:', () => {
@@ -244,14 +277,36 @@ describe('hostile files of torch.save() are rejected:', () => {
     expect(error.message).toMatch(/expected version 1001 but found an object of class Array/);
   });
 
-  test('an object of a class', async () => {
-    const error = await rejection('legacy', (bytes) => {
-      const start = bytes.subarray(0, bytes.indexOf('.') + 1);
-      const object = Buffer.from('\x80\x02cargparse\nNamespace\n)\x81.', 'latin1');
-      return Buffer.concat([start, object]);
+  /** The error of a file in the older format that holds this pickle and no storages. */
+  const rejectionOf = (pickle: string) =>
+    rejection('legacy', (bytes) => {
+      // The pickles of the magic number, the version and the system; the last ends after the size of a long.
+      const start = bytes.subarray(0, bytes.indexOf('.', bytes.indexOf('long')) + 1);
+      return Buffer.concat([start, Buffer.from(`${pickle}\x80\x02].`, 'latin1')]);
     });
+
+  test('an object in place of a state dict', async () => {
+    const error = await rejectionOf('\x80\x02cargparse\nNamespace\n)\x81.');
     expect(error).toMatchObject({ code: 'UNSUPPORTED_MODEL' });
     expect(error.message).toMatch(/an object of the class argparse\.Namespace/);
+  });
+
+  test.each([
+    ['dicts', '}', ''],
+    ['objects', 'ca\nB\n)\x81}', 'b'],
+  ])('%s that refer to each other many times, in little time', async (_, start, end) => {
+    // Each has 200 items, all of them the one of the level below: 200 to the fifth paths.
+    let pickle = '\x80\x02';
+    for (let level = 0; level < 6; level++) {
+      const item = (i: number) =>
+        `K${String.fromCharCode(i)}${level === 0 ? 'N' : `h${String.fromCharCode(level - 1)}`}`;
+      const items = Array.from({ length: 200 }, (_, i) => item(i)).join('');
+      pickle += `${start}(${items}u${end}q${String.fromCharCode(level)}0`;
+    }
+    const begin = performance.now();
+    const error = await rejectionOf(`${pickle}h\x05.`);
+    expect(performance.now() - begin).toBeLessThan(maxMilliseconds);
+    expect(error.message).toMatch(/expected a dict of tensors by name/);
   });
 });
 

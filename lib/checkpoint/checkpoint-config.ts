@@ -139,6 +139,48 @@ function activationOf(path: string, settings: Settings): Activation | undefined 
   );
 }
 
+/** The shapes of the embeddings, and the number of layers in the weights. */
+export interface WeightShapes {
+  tokenEmbedding: readonly number[];
+  positionEmbedding: readonly number[];
+  layerCount: number;
+}
+
+// Names that training programs use in the objects beside a state dict.
+const trainingNames: SettingNames = {
+  vocabSize: ['vocab_size', 'n_vocab'],
+  contextLength: [
+    'block_size',
+    'n_positions',
+    'n_ctx',
+    'context_length',
+    'max_position_embeddings',
+    'max_seq_len',
+  ],
+  embeddingLength: ['n_embd', 'emb_dim', 'hidden_size', 'd_model', 'embed_dim'],
+  headCount: ['n_head', 'n_heads', 'num_heads', 'num_attention_heads'],
+  layerCount: ['n_layer', 'n_layers', 'num_layers', 'num_hidden_layers'],
+};
+
+/** The config in an object beside a state dict. Sizes that it lacks are those of the weights. */
+export function configOfTraining(
+  path: string,
+  settings: Settings,
+  { tokenEmbedding, positionEmbedding, layerCount }: WeightShapes,
+): CheckpointConfig {
+  // Here model_type is the program's own word.
+  checkSupported(path, { ...settings, model_type: 'gpt2' });
+  const sizes = {
+    vocab_size: tokenEmbedding[0],
+    block_size: positionEmbedding[0],
+    n_embd: tokenEmbedding[1],
+    n_layer: layerCount,
+  };
+  const config = configOf(path, { ...settings, ...sizes }, trainingNames);
+  // build-nanogpt and all others but nanoGPT, which alone has a setting `bias`, compute the tanh form of GELU.
+  return { ...config, activation: config.activation ?? ('bias' in settings ? 'gelu' : 'gelu_new') };
+}
+
 // Width, layers and heads of the models that OpenAI and Hugging Face (distilgpt2) published. Only these are recognised
 // by their shapes: other models of the same width may have any number of heads.
 const published: readonly (readonly [width: number, layerCount: number, headCount: number])[] = [

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import { reading, readJsonObject } from '../files.js';
 import { InputFile } from '../input-file.js';
+import { foreignStartBytes, foreignWeights, refuseForeign } from './foreign-files.js';
 import { pytorchStarts } from './pytorch.js';
 
 /** The files of a checkpoint, by name within one folder. */
@@ -30,9 +31,13 @@ export const companionFiles: readonly string[] = [...usualCompanions, ...openAiC
 
 const tensorflowIndex = /\.index$/;
 const usualTensorflowIndex = /\.ckpt(-\d+)?\.index$/;
-const pytorchFile = /\.(pt|pth|bin)$/;
+const pytorchFile = /\.(pt|pth|bin|pkl|ckpt)$/;
 /** A PyTorch file that does not have its usual name. */
-export const loosePytorchFile = /^(?!pytorch_model).*\.(pt|pth|bin)$/;
+export const loosePytorchFile = /^(?!pytorch_model).*\.(pt|pth|bin|pkl|ckpt)$/;
+// What training programs save beside the weights, and adapters, which are no models of their own.
+const notWeights =
+  /^(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|adapter_model|adapter)\b|^(rng_state|random_states)_|optim_states\.pt$|^optimizer/;
+const shard = /^(.+)-(\d{5})-of-(\d{5})(\.(?:safetensors|bin))$/;
 
 /** Whether a file holds the weights of a checkpoint; false for GGUF files, which the engine opens itself. */
 export async function isCheckpointFile(
@@ -42,19 +47,24 @@ export async function isCheckpointFile(
   if (path.endsWith('.gguf')) return false;
   if (path.endsWith('.safetensors') || tensorflowIndex.test(path)) return true;
   const start = await startOf(path, signal);
-  return pytorchStarts.some((known) => start.startsWith(known));
+  const text = start.toString('latin1');
+  if (pytorchStarts.some((known) => text.startsWith(known))) return true;
+  refuseForeign(path, start);
+  return false;
 }
 
 /** Whether a file is a GGUF file, by its first bytes. */
 export async function isGgufFile(path: string, signal: AbortSignal | undefined): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
-  return found?.isFile() === true && (await startOf(path, signal)).startsWith('GGUF');
+  return (
+    found?.isFile() === true && (await startOf(path, signal)).toString('latin1', 0, 4) === 'GGUF'
+  );
 }
 
-async function startOf(path: string, signal: AbortSignal | undefined): Promise<string> {
+async function startOf(path: string, signal: AbortSignal | undefined): Promise<Buffer> {
   const file = await InputFile.open(path, signal);
   try {
-    return (await file.read(0, Math.min(4, file.size))).toString('latin1');
+    return await file.read(0, Math.min(foreignStartBytes, file.size));
   } finally {
     file.close();
   }
@@ -81,7 +91,7 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
   if (!choice) {
     throw new Gpt2Error(
       'FILE_NOT_FOUND',
-      `${source}: there is no checkpoint in this folder (${knownForms})`,
+      `${source}: there is no checkpoint in this folder (${knownForms})${foreignWeights(names)}`,
     );
   }
   const { shardIndex, isTensorflow } = choice;
@@ -91,7 +101,7 @@ export async function findCheckpointFiles(source: string): Promise<CheckpointFil
 
 /** The supported checkpoint files, for error messages. */
 export const knownForms =
-  'model.safetensors, pytorch_model.bin, model.ckpt.index, or a .pt or .pth file';
+  'model.safetensors, pytorch_model.bin, model.ckpt.index, or one .safetensors, .bin, .pt, .pth, .pkl or .ckpt file';
 
 /** The files that hold the weights. */
 export interface WeightChoice {
@@ -120,9 +130,37 @@ export function chooseWeights(place: string, names: readonly string[]): WeightCh
   if (indices.length > 0) {
     return { weights: [onlyOne(place, indices, 'TensorFlow checkpoint')], isTensorflow: true };
   }
-  const others = names.filter((name) => pytorchFile.test(name));
-  if (others.length === 0) return undefined;
-  return { weights: [onlyOne(place, others, 'PyTorch file')], isTensorflow: false };
+  const candidates = names.filter((name) => !notWeights.test(name));
+  for (const [pattern, what] of [
+    [/\.safetensors$/, 'safetensors file'],
+    [pytorchFile, 'PyTorch file'],
+  ] as const) {
+    const files = candidates.filter((name) => pattern.test(name));
+    const shards = shardsWithoutIndex(place, files);
+    if (shards) return { weights: shards, isTensorflow: false };
+    if (files.length > 0) {
+      return { weights: [onlyOne(place, files, what)], isTensorflow: false };
+    }
+  }
+  return undefined;
+}
+
+/** All shards, if the files are those of one sharded model. */
+function shardsWithoutIndex(place: string, files: readonly string[]): string[] | undefined {
+  const first = files.map((name) => shard.exec(name)).find((match) => match !== null);
+  if (!first) return undefined;
+  const [, name, , count, extension] = first;
+  const total = Number(count);
+  const start = `${name}-`;
+  const end = `-of-${count}${extension}`;
+  if (!files.every((file) => file.startsWith(start) && file.endsWith(end))) return undefined;
+  if (files.length !== total) {
+    throw new Gpt2Error(
+      'FILE_NOT_FOUND',
+      `${place}: expected ${total} shards ${name}-…${end} but found ${files.length}`,
+    );
+  }
+  return [...files].sort();
 }
 
 /** The data files of a TensorFlow checkpoint. */

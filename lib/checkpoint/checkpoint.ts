@@ -7,29 +7,44 @@ import type { ModuleRole } from '../native/types.js';
 import {
   type CheckpointConfig,
   configOfShapes,
+  configOfTraining,
   nanoGptConfig,
   publishedHeadCount,
   readConfigFile,
   readGenerationConfig,
+  type WeightShapes,
 } from './checkpoint-config.js';
 import { type CheckpointFiles, findCheckpointFiles } from './checkpoint-files.js';
-import { detectLayout, type ExpectedTensor, expectedTensors, type Layout } from './layouts.js';
+import { foreignStartBytes, refuseForeign } from './foreign-files.js';
+import {
+  detectLayout,
+  type ExpectedTensor,
+  expectedTensors,
+  isOfTrainingHead,
+  knownNames,
+  type Layout,
+  type NamedTensors,
+} from './layouts.js';
 import { type PytorchContent, pytorchStarts, readPytorch } from './pytorch.js';
 import { readSafetensors } from './safetensors.js';
 import { readTensorflow } from './tensorflow.js';
-import type { WeightEntry } from './weight-entry.js';
+import { elementBytes, type WeightEntry } from './weight-entry.js';
 
-/** A row-major matrix in a file; a vector is a matrix of one row. */
+/** A matrix in a file; a vector is a matrix of one row. */
 export interface TensorPart {
   entry: WeightEntry;
   dtype: WeightDtype;
   rows: number;
   columns: number;
+  /** From one row to the next, in elements. */
+  rowStride: number;
+  /** From one element of a row to the next, in elements. */
+  columnStride: number;
   /** Whether GGUF stores its transpose. */
   transpose: boolean;
 }
 
-export type WeightDtype = 'F32' | 'F16' | 'BF16';
+export type WeightDtype = 'F64' | 'F32' | 'F16' | 'BF16';
 
 /** A tensor of the model and the location of its elements. */
 export interface CheckpointTensor {
@@ -53,6 +68,8 @@ export interface Checkpoint {
   absentBiases: { name: string; length: number }[];
   /** Whether the program that wrote the checkpoint saves no vocabulary. GPT-2's is assumed if the size fits. */
   hasNoVocabulary: boolean;
+  /** What is left out or changed, in sentences. */
+  notes: string[];
   close(): void;
 }
 
@@ -75,22 +92,31 @@ export async function openCheckpoint(
     for (const file of files) file.close();
   };
   try {
-    const { entries, modelArguments } = await readEntries(found, files, signal);
-    const layout = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
-    const weights = renamed(source, entries, layout);
+    const content = await readEntries(found, files, signal);
+    const { entries, modelArguments, settings } = content;
+    const named = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
+    if (!named) throw unknownNames(source, content);
+    const { layout } = named;
+    const { weights, notes, isHeadAlone } = renamed(source, entries, named);
     const config = modelArguments
       ? await unlessAborted(signal, nanoGptConfig(source, modelArguments, folder))
       : ((await unlessAborted(signal, readConfigFile(folder, isTensorflow, headCount))) ??
+        (settings && configOfTraining(source, settings, shapesOf(source, layout, weights))) ??
         guessConfig(source, layout, weights, headCount));
     checkHeadCount(source, config, headCount);
-    const matched = await matchTensors(source, weights, layout, config);
+    if (isHeadAlone && config.headIsTied === false) {
+      throw missingTensor(source, layout.tokenEmbedding, content.objects);
+    }
+    const matched = await matchTensors(content, source, weights, layout, config);
     checkOverlap(source, files, matched.tensors);
+    const inF64 = matched.tensors.flatMap(({ parts }) => parts).filter(isF64).length;
+    if (inF64 > 0) notes.push(`${inF64} tensors are rounded from F64 to F32`);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
     const activation = config.activation ?? 'gelu_new';
     const ends = await unlessAborted(signal, readGenerationConfig(folder));
     const endOfText = ends.length > 0 ? ends : config.endOfText;
     const whole = { ...config, activation, endOfText };
-    return { folder, config: whole, ...matched, hasNoVocabulary, close };
+    return { folder, config: whole, ...matched, hasNoVocabulary, notes, close };
   } catch (error) {
     close();
     throw error;
@@ -105,14 +131,16 @@ async function readEntries(
   const [first = ''] = weights;
   if (isTensorflow) {
     const entries = await readTensorflow(join(folder, first), files, signal);
-    return { entries, modelArguments: undefined };
+    return { entries };
   }
-  const all: PytorchContent = { entries: new Map(), modelArguments: undefined };
+  const all: PytorchContent = { entries: new Map(), objects: new Map() };
   for (const name of weights) {
     const file = await InputFile.open(join(folder, name), signal);
     files.push(file);
-    const { entries, modelArguments } = await readFile(file);
+    const { entries, modelArguments, settings, objects = [] } = await readFile(file);
     all.modelArguments ??= modelArguments;
+    all.settings ??= settings;
+    all.objects = new Map([...(all.objects ?? []), ...objects]);
     for (const [tensor, entry] of entries) {
       if (all.entries.has(tensor)) throw occursTwice(file.path, tensor);
       all.entries.set(tensor, entry);
@@ -123,9 +151,11 @@ async function readEntries(
 
 /** Detects the format from the first bytes, since names are unreliable. */
 async function readFile(file: InputFile): Promise<PytorchContent> {
-  const start = (await file.read(0, Math.min(4, file.size))).toString('latin1');
-  if (pytorchStarts.some((known) => start.startsWith(known))) return await readPytorch(file);
-  return { entries: await readSafetensors(file), modelArguments: undefined };
+  const start = await file.read(0, Math.min(foreignStartBytes, file.size));
+  const text = start.toString('latin1');
+  if (pytorchStarts.some((known) => text.startsWith(known))) return await readPytorch(file);
+  refuseForeign(file.path, start);
+  return { entries: await readSafetensors(file) };
 }
 
 function occursTwice(path: string, name: string): Gpt2Error {
@@ -135,15 +165,73 @@ function occursTwice(path: string, name: string): Gpt2Error {
 type Weights = Map<string, WeightEntry>;
 
 /** The weights by the layout's names. Entries that are not weights are left out. */
-function renamed(source: string, entries: Weights, layout: Layout): Weights {
+function renamed(
+  source: string,
+  entries: Weights,
+  { layout, nameOf }: NamedTensors,
+): { weights: Weights; notes: string[]; isHeadAlone: boolean } {
   const weights: Weights = new Map();
+  const ofTrainingHeads: string[] = [];
   for (const [stored, entry] of entries) {
-    const name = layout.nameOf(stored);
-    if (name === undefined) continue;
+    const name = nameOf(stored);
+    if (name === undefined || entry.shape.includes(0)) continue;
+    if (isOfTrainingHead(name)) {
+      ofTrainingHeads.push(stored);
+      continue;
+    }
     if (weights.has(name)) throw occursTwice(entry.file.path ?? source, name);
     weights.set(name, entry);
   }
-  return weights;
+  const head = weights.get(layout.head);
+  // A tied pair may be stored as the head alone. matchTensors checks that the config ties them.
+  const isHeadAlone = head !== undefined && !weights.has(layout.tokenEmbedding);
+  if (isHeadAlone) weights.set(layout.tokenEmbedding, head);
+  const notes =
+    ofTrainingHeads.length > 0
+      ? [`left out, since it does not change the logits: ${ofTrainingHeads.join(', ')}`]
+      : [];
+  return { weights, notes, isHeadAlone };
+}
+
+const isF64 = ({ dtype }: TensorPart) => dtype === 'F64';
+
+/** Up to four names, for error messages. */
+function listed(names: Iterable<string>): string {
+  const all = [...names];
+  const shown = all.slice(0, 4).map((name) => `"${name}"`);
+  return `${shown.join(', ')}${all.length > shown.length ? ` and ${all.length - shown.length} more` : ''}`;
+}
+
+function unknownNames(source: string, { entries }: PytorchContent): Gpt2Error {
+  return new Gpt2Error(
+    'UNSUPPORTED_MODEL',
+    `${source}: expected the tensors of a GPT-2, ${knownNames}, but found ${listed(entries.keys())}`,
+  );
+}
+
+function shapesOf(source: string, layout: Layout, weights: Weights): WeightShapes {
+  const shape = (name: string) => {
+    const entry = weights.get(name);
+    if (!entry) throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${name}" is missing`);
+    return entry.shape;
+  };
+  const firstOf = (index: number) =>
+    layout.layer(index) + layout.attentionNorm + layout.norm.weight;
+  let layerCount = 0;
+  while (weights.has(firstOf(layerCount))) layerCount++;
+  if (layerCount === 0) {
+    const tables = [layout.tokenEmbedding, layout.positionEmbedding, layout.head];
+    const others = [...weights.keys()].filter((name) => !tables.includes(name));
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: expected layers with the tensor "${firstOf(0)}" (${layout.title}) but found ${listed(others) || 'no layers'}`,
+    );
+  }
+  return {
+    tokenEmbedding: shape(layout.tokenEmbedding),
+    positionEmbedding: shape(layout.positionEmbedding),
+    layerCount,
+  };
 }
 
 /** Derives the config of weights that come without one. */
@@ -153,16 +241,7 @@ function guessConfig(
   weights: Weights,
   headCount: number | undefined,
 ): CheckpointConfig {
-  const shape = (name: string) => {
-    const entry = weights.get(name);
-    if (!entry) throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${name}" is missing`);
-    return entry.shape;
-  };
-  let layerCount = 0;
-  while (weights.has(layout.layer(layerCount) + layout.attentionNorm + layout.norm.weight)) {
-    layerCount++;
-  }
-  const tokenEmbedding = shape(layout.tokenEmbedding);
+  const { tokenEmbedding, positionEmbedding, layerCount } = shapesOf(source, layout, weights);
   const width = tokenEmbedding[1] ?? 0;
   const heads = headCount ?? publishedHeadCount(width, layerCount);
   if (heads === undefined) {
@@ -172,7 +251,7 @@ function guessConfig(
       `${source}: there is no ${name} in this folder, and the number of heads cannot be derived from ${layerCount} layers of a width of ${width}; put a ${name} beside the weights, or pass the option headCount`,
     );
   }
-  return configOfShapes(source, tokenEmbedding, shape(layout.positionEmbedding), layerCount, heads);
+  return configOfShapes(source, tokenEmbedding, positionEmbedding, layerCount, heads);
 }
 
 /** Refuses an option headCount that contradicts the checkpoint. */
@@ -185,6 +264,7 @@ function checkHeadCount(source: string, { headCount }: CheckpointConfig, wanted?
 }
 
 async function matchTensors(
+  { objects }: PytorchContent,
   source: string,
   weights: Weights,
   layout: Layout,
@@ -211,7 +291,7 @@ async function matchTensors(
     if (areAllMissing && tensor.parameter === 'bias') {
       absentBiases.push({ name: tensor.name, length: tensor.rowLength });
     } else if (!tensor.module.isOptional) {
-      throw new Gpt2Error('INVALID_FILE', `${source}: the tensor "${missing}" is missing`);
+      throw missingTensor(source, missing, objects);
     } else if (config.headIsTied === false) {
       throw new Gpt2Error(
         'INVALID_FILE',
@@ -219,6 +299,7 @@ async function matchTensors(
       );
     }
   }
+  await dropZeroHeadBias(source, layout, weights);
   const surplus = weights.keys().next();
   if (!surplus.done) {
     throw new Gpt2Error(
@@ -229,6 +310,48 @@ async function matchTensors(
   return { tensors: await withoutCopiedHead(source, tensors, config), absentBiases };
 }
 
+function missingTensor(
+  source: string,
+  name: string,
+  objects: PytorchContent['objects'],
+): Gpt2Error {
+  const stored = [...(objects ?? [])].find(([stored]) => stored.endsWith(name));
+  return stored
+    ? new Gpt2Error(
+        'UNSUPPORTED_MODEL',
+        `${source}: expected "${stored[0]}" to be a tensor but found an object of ${stored[1]}; save torch tensors`,
+      )
+    : new Gpt2Error('INVALID_FILE', `${source}: the tensor "${name}" is missing`);
+}
+
+/** GPT-2's head has no bias. Some programs store one of zeros. */
+async function dropZeroHeadBias(source: string, layout: Layout, weights: Weights): Promise<void> {
+  const name = layout.head.replace(/weight$/, 'bias');
+  const entry = weights.get(name);
+  if (!entry) return;
+  const [count = 0] = entry.shape;
+  const [stride = 1] = entry.strides;
+  const bytes = await readSpan(entry, 0, count > 0 ? (count - 1) * stride + 1 : 0);
+  // A sign bit may be set: -0 is 0.
+  const isZero = bytes.every((byte) => byte === 0 || byte === 0x80);
+  if (entry.shape.length !== 1 || !isZero) {
+    throw new Gpt2Error(
+      'UNSUPPORTED_MODEL',
+      `${source}: expected the head to have no bias, or one of zeros, but "${name}" has other values`,
+    );
+  }
+  weights.delete(name);
+}
+
+/** Reads elements of a tensor's storage, counted from the tensor's first. */
+async function readSpan(entry: WeightEntry, start: number, count: number): Promise<Buffer> {
+  const bytes = elementBytes[entry.dtype] ?? 0;
+  return await entry.file.read(entry.offset + start * bytes, count * bytes);
+}
+
+// What tensors that were expanded (torch.Tensor.expand) may add to the bytes of the files.
+const expansionAllowance = 1 << 20;
+
 /** Refuses tensors that share their bytes: a small file could expand to a huge model. */
 function checkOverlap(
   source: string,
@@ -236,12 +359,13 @@ function checkOverlap(
   tensors: readonly CheckpointTensor[],
 ): void {
   const parts = tensors.flatMap((tensor) => tensor.parts);
-  const claimed = parts.reduce((sum, { entry }) => sum + entry.byteSize, 0);
+  const claimed = parts.reduce((sum, { entry }) => sum + entry.storedBytes, 0);
+  const all = parts.reduce((sum, { entry }) => sum + entry.byteSize, 0);
   const available = files.reduce((sum, { size }) => sum + size, 0);
-  if (claimed > available) {
+  if (claimed > available || all > 2 * available + expansionAllowance) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `${source}: its tensors claim ${claimed} bytes, but its files hold ${available}: they overlap`,
+      `${source}: its tensors claim ${all} bytes, but its files hold ${available}: they overlap`,
     );
   }
 }
@@ -263,36 +387,43 @@ function toPart(
   shape: readonly number[],
   transpose: boolean,
 ): TensorPart {
-  const { file, dtype, order } = entry;
+  const { file, dtype } = entry;
   // TensorFlow's linear layers are convolutions of width 1: their shape has a leading 1.
-  const found = entry.shape.slice(
-    entry.shape.findIndex(
-      (extent, axis) => extent !== 1 || axis >= entry.shape.length - shape.length,
-    ),
+  const first = entry.shape.findIndex(
+    (extent, axis) => extent !== 1 || axis >= entry.shape.length - shape.length,
   );
+  const found = entry.shape.slice(first);
   if (found.length !== shape.length || shape.some((extent, axis) => extent !== found[axis])) {
     throw new Gpt2Error(
       'INVALID_FILE',
       `${file.path}: expected the tensor "${source}" to have the shape [${shape.join(', ')}] but found [${entry.shape.join(', ')}]`,
     );
   }
-  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
+  if (dtype !== 'F64' && dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
-      `${file.path}: expected the tensor "${source}" to be F32, F16 or BF16 but found ${dtype}`,
+      `${file.path}: expected the tensor "${source}" to be F64, F32, F16 or BF16 but found ${dtype}`,
     );
   }
-  if (order === 'other') {
-    throw new Gpt2Error(
-      'UNSUPPORTED_MODEL',
-      `${file.path}: expected the tensor "${source}" to be contiguous, in row-major or column-major order`,
-    );
-  }
-  const [first = 0, second = 0] = shape;
-  if (shape.length === 1) return { entry, dtype, rows: 1, columns: first, transpose: false };
-  return order === 'rows'
-    ? { entry, dtype, rows: first, columns: second, transpose }
-    : { entry, dtype, rows: second, columns: first, transpose: !transpose };
+  const isVector = shape.length === 1;
+  const [rows, columns] = (isVector ? [1, ...shape] : shape) as [number, number];
+  const strides = entry.strides.slice(first);
+  const [rowStride, columnStride] = (isVector ? [columns, ...strides] : strides) as [
+    number,
+    number,
+  ];
+  const part = { entry, dtype: dtype as WeightDtype, rows, columns, rowStride, columnStride };
+  if (isVector) return { ...part, transpose: false };
+  // A column-major matrix is the transpose of a row-major one.
+  if (rowStride === 0 || rowStride >= columnStride) return { ...part, transpose };
+  return {
+    ...part,
+    rows: columns,
+    columns: rows,
+    rowStride: columnStride,
+    columnStride: rowStride,
+    transpose: !transpose,
+  };
 }
 
 // Some checkpoints store a tied head a second time. The copy is dropped.
@@ -318,14 +449,40 @@ async function withoutCopiedHead(
 
 async function areEqual(a: TensorPart | undefined, b: TensorPart | undefined): Promise<boolean> {
   if (!a || !b || a.dtype !== b.dtype || a.transpose !== b.transpose) return false;
-  if (a.entry.file === b.entry.file && a.entry.offset === b.entry.offset) return true;
-  const chunk = 1 << 24;
-  for (let start = 0; start < a.entry.byteSize; start += chunk) {
-    const length = Math.min(chunk, a.entry.byteSize - start);
+  const isSameLayout = a.rowStride === b.rowStride && a.columnStride === b.columnStride;
+  const isSamePlace = a.entry.file === b.entry.file && a.entry.offset === b.entry.offset;
+  if (isSameLayout && isSamePlace) return true;
+  const chunk = 1 << 22; // elements
+  const widest = Math.max(
+    a.rowStride,
+    b.rowStride,
+    a.columns * a.columnStride,
+    b.columns * b.columnStride,
+  );
+  const step = Math.max(1, Math.floor(chunk / widest));
+  for (let row = 0; row < a.rows; row += step) {
+    const count = Math.min(step, a.rows - row);
     // One after the other: a failure must not leave a read running in a file that is then closed.
-    const left = await a.entry.file.read(a.entry.offset + start, length);
-    const right = await b.entry.file.read(b.entry.offset + start, length);
+    const left = await readRows(a, row, count);
+    const right = await readRows(b, row, count);
     if (Buffer.compare(left, right) !== 0) return false;
   }
   return true;
+}
+
+/** Reads rows of a matrix without the gaps between its elements. */
+async function readRows(part: TensorPart, first: number, count: number): Promise<Buffer> {
+  const { entry, columns, rowStride, columnStride } = part;
+  const span = (count - 1) * rowStride + (columns - 1) * columnStride + 1;
+  const stored = await readSpan(entry, first * rowStride, span);
+  if (columnStride === 1 && rowStride === columns) return stored;
+  const bytes = stored.length / span;
+  const rows = Buffer.alloc(count * columns * bytes);
+  for (let row = 0; row < count; row++) {
+    for (let column = 0; column < columns; column++) {
+      const from = (row * rowStride + column * columnStride) * bytes;
+      stored.copy(rows, (row * columns + column) * bytes, from, from + bytes);
+    }
+  }
+  return rows;
 }

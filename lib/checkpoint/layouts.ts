@@ -8,8 +8,8 @@ import type { ModuleRole } from '../native/types.js';
 export interface Layout extends Record<Exclude<ModuleRole, 'attentionQkv'>, string> {
   /** For error messages. */
   title: string;
-  /** Maps a stored name to this layout's name; undefined if the tensor is not a weight. */
-  nameOf(stored: string): string | undefined;
+  /** Maps a name without its prefix to this layout's name; undefined if the tensor is not a weight. */
+  nameOf(name: string): string | undefined;
   /** The prefix of a layer's tensor names. */
   layer(index: number): string;
   /** One linear layer for queries, keys and values together, or three. */
@@ -20,16 +20,17 @@ export interface Layout extends Record<Exclude<ModuleRole, 'attentionQkv'>, stri
   isInputFirst: boolean;
 }
 
-// The prefixes that torch.compile and DistributedDataParallel add to names.
-const wrappers = /^(_orig_mod\.|module\.)+/;
-// Causal masks, which older checkpoints store as buffers.
-const maskBuffer = /^h\.\d+\.attn\.(bias|masked_bias)$/;
+// Causal masks and positions, which some programs store as buffers.
+const huggingFaceBuffer = /^(h\.\d+\.attn\.(bias|masked_bias|mask|tril)|position_ids)$/;
+const fromScratchBuffer = /^(trf_blocks\.\d+\.att\.(mask|attn_mask|causal_mask)|position_ids)$/;
 
 const huggingFace: Layout = {
   title: 'Hugging Face',
-  nameOf(stored) {
-    const name = stored.replace(wrappers, '').replace(/^transformer\./, '');
-    return maskBuffer.test(name) ? undefined : name;
+  nameOf(prefixed) {
+    const name = prefixed.replace(/^transformer\./, ''); // of some tensors only
+    if (huggingFaceBuffer.test(name)) return undefined;
+    // DialoGPT's files keep the head in a module of its own.
+    return name.replace(/^lm_head\.decoder\./, 'lm_head.');
   },
   tokenEmbedding: 'wte.weight',
   positionEmbedding: 'wpe.weight',
@@ -54,10 +55,7 @@ const tensorflow: Layout = {
   ...huggingFace,
   title: 'OpenAI',
   // Fine-tuned checkpoints also hold the optimizer's state.
-  nameOf: (stored) =>
-    stored.startsWith('model/') && !/\/Adam(_1)?$/.test(stored)
-      ? stored.slice('model/'.length)
-      : undefined,
+  nameOf: (name) => (/\/Adam(_1)?$/.test(name) ? undefined : name),
   tokenEmbedding: 'wte',
   positionEmbedding: 'wpe',
   head: 'lm_head', // never present: the head is tied
@@ -72,9 +70,13 @@ const tensorflow: Layout = {
 
 const fromScratch: Layout = {
   title: '"Build a Large Language Model (From Scratch)"',
-  nameOf(stored) {
-    const name = stored.replace(wrappers, '');
-    return /^trf_blocks\.\d+\.att\.mask$/.test(name) ? undefined : name;
+  nameOf(name) {
+    if (fromScratchBuffer.test(name)) return undefined;
+    // The book's later variants call att.out_proj att.proj and use torch.nn.LayerNorm.
+    return name
+      .replace(/^(trf_blocks\.\d+\.att\.)proj\./, '$1out_proj.')
+      .replace(/^((?:trf_blocks\.\d+\.norm[12]|final_norm)\.)weight$/, '$1scale')
+      .replace(/^((?:trf_blocks\.\d+\.norm[12]|final_norm)\.)bias$/, '$1shift');
   },
   tokenEmbedding: 'tok_emb.weight',
   positionEmbedding: 'pos_emb.weight',
@@ -92,18 +94,110 @@ const fromScratch: Layout = {
   isInputFirst: false,
 };
 
-/** Detects a checkpoint's layout from the names and shapes of its tensors. */
-export function detectLayout(shapes: ReadonlyMap<string, readonly number[]>): Layout {
-  const has = (layout: Layout) =>
-    [...shapes.keys()].some((stored) => layout.nameOf(stored) === layout.tokenEmbedding);
-  if (has(fromScratch)) return fromScratch;
-  if (has(tensorflow)) return tensorflow;
-  for (const [stored, shape] of shapes) {
-    if (huggingFace.nameOf(stored) !== 'h.0.attn.c_attn.weight') continue;
-    const [first = 0, second = 0] = shape;
-    return first === 3 * second ? nanoGpt : huggingFace;
+// The book's variant with one linear layer for queries, keys and values.
+const fromScratchPacked: Layout = { ...fromScratch, attentionQkv: ['att.qkv'] };
+
+// The modules in which torch.compile, DistributedDataParallel, FullyShardedDataParallel, Lightning and activation
+// checkpointing wrap a model or its layers.
+const wrapper =
+  /(^|\.)(?:(?:_orig_mod|module|_fsdp_wrapped_module|_forward_module|_checkpoint_wrapped_module)\.)+/g;
+
+/** A checkpoint's layout, and the names of its tensors in it. */
+export interface NamedTensors {
+  layout: Layout;
+  /** Maps a stored name to the layout's name; undefined if the tensor is not a weight. */
+  nameOf(stored: string): string | undefined;
+}
+
+/**
+ * Detects a checkpoint's layout from the names and shapes of its tensors. Returns undefined if they are not those of a
+ * GPT-2.
+ */
+export function detectLayout(
+  shapes: ReadonlyMap<string, readonly number[]>,
+): NamedTensors | undefined {
+  const names = [...shapes.keys()];
+  for (const family of [fromScratch, tensorflow, huggingFace]) {
+    const strip = prefixOf(family, names);
+    if (!strip) continue;
+    const nameOf = (stored: string) => {
+      const name = strip(stored);
+      return name === undefined ? undefined : family.nameOf(name);
+    };
+    const shapesByName = new Map(
+      names.map((stored): [string | undefined, readonly number[]] => [
+        nameOf(stored),
+        shapes.get(stored) as readonly number[],
+      ]),
+    );
+    return { layout: variantOf(family, shapesByName), nameOf };
   }
-  return huggingFace;
+  return undefined;
+}
+
+function variantOf(
+  family: Layout,
+  shapes: ReadonlyMap<string | undefined, readonly number[]>,
+): Layout {
+  if (family === fromScratch) {
+    return shapes.has('trf_blocks.0.att.qkv.weight') ? fromScratchPacked : fromScratch;
+  }
+  if (family !== huggingFace) return family;
+  const [first = 0, second = 0] = shapes.get('h.0.attn.c_attn.weight') ?? [];
+  return first !== 0 && first === 3 * second ? nanoGpt : huggingFace;
+}
+
+/**
+ * The function that removes the prefix of a family's names, such as `model.transformer.`; undefined if the names are of
+ * another family. The head lies beside the transformer, so its prefix is shorter.
+ */
+function prefixOf(
+  family: Layout,
+  names: readonly string[],
+): ((stored: string) => string | undefined) | undefined {
+  if (family === tensorflow) {
+    const prefix = 'model/';
+    const isFamily = names.some((name) => name.startsWith(prefix));
+    const strip = (name: string) =>
+      name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
+    return isFamily ? strip : undefined;
+  }
+  const unwrapped = (name: string) => name.replace(wrapper, '$1');
+  for (const anchor of [family.positionEmbedding, family.tokenEmbedding]) {
+    const prefixes = names
+      .map(unwrapped)
+      .filter((name) => name === anchor || name.endsWith(`.${anchor}`))
+      .map((name) => name.slice(0, -anchor.length));
+    if (prefixes.length === 0) continue;
+    // The shortest is that of the model, not of a copy within it.
+    const prefix = prefixes.reduce((a, b) => (b.length < a.length ? b : a));
+    const modules = prefix.split('.').slice(0, -1);
+    const ancestors = [prefix, ...modules.map((_, i) => dotted(modules.slice(0, i))).reverse()];
+    return (stored) => {
+      const name = unwrapped(stored);
+      const own = ancestors.find((ancestor) => name.startsWith(ancestor)) ?? '';
+      return name.slice(own.length);
+    };
+  }
+  return undefined;
+}
+
+function dotted(modules: readonly string[]): string {
+  return modules.map((module) => `${module}.`).join('');
+}
+
+/** The names by which the layouts are recognised, for error messages. */
+export const knownNames =
+  '"wte.weight" and "wpe.weight" (Hugging Face, nanoGPT), "tok_emb.weight" and "pos_emb.weight" ("Build a Large Language Model (From Scratch)"), or "model/wte" and "model/wpe" (OpenAI)';
+
+// Heads that are trained beside the language model: values (TRL), multiple choice (GPT2DoubleHeadsModel),
+// classification, questions.
+const trainingHead =
+  /^(v_head|value_head|multiple_choice_head|mc_head|score|classifier|qa_outputs|reward_head)\./;
+
+/** Whether a tensor, by its layout's name, belongs to a head for training, which does not change the logits. */
+export function isOfTrainingHead(name: string): boolean {
+  return trainingHead.test(name);
 }
 
 /** A tensor of a GGUF file and the checkpoint tensors it is made of. */

@@ -1,5 +1,5 @@
-// Reads Python pickles without executing anything. A handler returns the result of each function call in a pickle.
-// Everything else is refused.
+// Reads Python pickles without executing anything. A handler returns the result of each function call in a pickle. Calls
+// and objects that it does not interpret become inert PickleObjects.
 // Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
 
 /** A class or function, identified by its name, such as `collections.OrderedDict`. */
@@ -10,6 +10,27 @@ export class PickleGlobal {
     this.name = name;
   }
 }
+
+/** An object of a class that is not interpreted, or the result of a function that is not called. */
+export class PickleObject {
+  /** The name of the class or function. */
+  readonly name: string;
+  readonly args: readonly PickleValue[];
+  /** The attributes in the form that the class pickles them: mostly a dict. */
+  state: PickleValue = null;
+  /** The items of a subclass of dict. */
+  items: Map<PickleValue, PickleValue> | undefined;
+
+  constructor(name: string, args: readonly PickleValue[]) {
+    this.name = name;
+    this.args = args;
+  }
+}
+
+// Modules and functions that only an attack needs. They would not be called in any case: such a file is refused so that
+// its owner learns of it.
+const harmful =
+  /^(os|posix|nt|sys|subprocess|shutil|socket|pty|runpy|importlib|ctypes|webbrowser|commands)\.|^(builtins|__builtin__)\.(eval|exec|execfile|compile|open|__import__|input|breakpoint)$/;
 
 /** Lists and tuples become arrays, dicts become maps, integers beyond 2^53 become bigints. */
 export type PickleValue =
@@ -26,15 +47,15 @@ export type PickleValue =
 
 /** Creates the objects of a pickle. Both methods throw PickleError for input that is not allowed. */
 export interface PickleHandler {
-  /** Returns the result of a call. */
-  call(name: string, args: readonly PickleValue[]): PickleValue;
+  /** Returns the result of a call, or undefined if the handler does not interpret it. */
+  call(name: string, args: readonly PickleValue[]): PickleValue | undefined;
   /** Returns the object stored outside the pickle under a persistent id. */
   persistent(id: PickleValue): PickleValue;
 }
 
 export class PickleError extends Error {}
 
-/** The pickle uses a class or function that is not allowed. */
+/** The pickle holds something that is refused rather than damaged. */
 export class PickleRefusal extends PickleError {}
 
 // Limits on the memory and time that a small file can cost. A checkpoint of a GPT-2 of 48 layers with its optimizer state
@@ -95,6 +116,9 @@ export class PickleReader {
       case '(': // MARK
         this.#stack.push(mark);
         break;
+      case '2': // DUP
+        this.#push(this.#top());
+        break;
       case '0': // POP
         if (this.#stack.pop() === undefined) throw new PickleError('its stack is empty');
         break;
@@ -133,6 +157,12 @@ export class PickleReader {
       case '\x8a': // LONG1
         this.#push(toInteger(this.#take(this.#uint(1))));
         break;
+      case '\x8b': {
+        // LONG4. Python writes it for integers of more than 255 bytes, which take quadratic time to decode.
+        this.#take(this.#uint(4));
+        this.#pushObject(new PickleObject('int', []));
+        break;
+      }
       default:
         return false;
     }
@@ -156,6 +186,13 @@ export class PickleReader {
         break;
       case 'B': // BINBYTES
         this.#pushObject(this.#take(this.#uint(4)));
+        break;
+      case '\x8d': // BINUNICODE8
+        this.#pushObject(this.#text(this.#length()));
+        break;
+      case '\x8e': // BINBYTES8
+      case '\x96': // BYTEARRAY8
+        this.#pushObject(this.#take(this.#length()));
         break;
       case 'c': // GLOBAL
         this.#pushObject(new PickleGlobal(`${this.#line()}.${this.#line()}`));
@@ -194,19 +231,33 @@ export class PickleReader {
       case '\x87': // TUPLE1 to TUPLE3
         this.#pushObject(this.#popSeveral(opcode - 0x84));
         break;
-      case 'a': {
-        // APPEND
-        const item = this.#pop();
-        this.#topList().push(item);
+      case '\x8f': // EMPTY_SET
+        this.#pushObject(new PickleObject('set', []));
         break;
-      }
-      case 'e': {
-        // APPENDS
+      case '\x91': // FROZENSET
+        this.#popToMark();
+        this.#pushObject(new PickleObject('frozenset', []));
+        break;
+      case '\x90': // ADDITEMS
+        this.#append(this.#popToMark());
+        break;
+      case 'l': // LIST
+        this.#pushObject(this.#popToMark());
+        break;
+      case 'd': {
+        // DICT
         const items = this.#popToMark();
-        const list = this.#topList();
-        for (const item of items) list.push(item);
+        this.#objects++;
+        this.#pushObject(new Map());
+        this.#setItems(items);
         break;
       }
+      case 'a': // APPEND
+        this.#append([this.#pop()]);
+        break;
+      case 'e': // APPENDS
+        this.#append(this.#popToMark());
+        break;
       case 's': // SETITEM
         this.#setItems(this.#popSeveral(2));
         break;
@@ -238,18 +289,23 @@ export class PickleReader {
         if (!(callee instanceof PickleGlobal) || !Array.isArray(args)) {
           throw new PickleError('it calls a value that is not a named function');
         }
-        this.#pushObject(this.#handler.call(callee.name, args));
+        this.#pushCall(callee.name, args);
         break;
       }
-      case '\x81': // NEWOBJ
-      case '\x92': // NEWOBJ_EX
-        throw new PickleRefusal(`it contains an object of the class ${this.#nameOfClass(opcode)}`);
-      case 'b': // BUILD: sets attributes of an object; a state dict's attributes do not concern its tensors
+      case '\x92': // NEWOBJ_EX: a class, a tuple and a dict of arguments
         this.#pop();
-        if (!(this.#top() instanceof Map)) {
-          throw new PickleRefusal('it sets attributes of a value that is not a dict');
-        }
+        this.#pushInstance();
         break;
+      case '\x81': // NEWOBJ
+        this.#pushInstance();
+        break;
+      case 'b': {
+        // BUILD: sets attributes. Those of a state dict (its _metadata) do not concern its tensors.
+        const state = this.#pop();
+        const object = this.#top();
+        if (object instanceof PickleObject) object.state = state;
+        break;
+      }
       default:
         return false;
     }
@@ -291,24 +347,60 @@ export class PickleReader {
     return values.slice(1) as PickleValue[];
   }
 
-  #topList(): PickleValue[] {
-    const list = this.#top();
-    if (!Array.isArray(list)) throw new PickleError('it appends to a value that is not a list');
-    return list;
+  /** Pushes the handler's result of a call, or an inert object. */
+  #pushCall(name: string, args: readonly PickleValue[]): void {
+    if (harmful.test(name)) {
+      throw new PickleRefusal(
+        `it calls ${name}, which no checkpoint needs: the file may be malicious (it was not executed)`,
+      );
+    }
+    const result = this.#handler.call(name, args);
+    if (result !== undefined) {
+      this.#pushObject(result);
+      return;
+    }
+    this.#objects++; // takes as much memory as two other objects
+    this.#pushObject(new PickleObject(name, args));
   }
 
+  /** The class lies on the stack below its constructor's arguments. */
+  #pushInstance(): void {
+    const args = this.#pop();
+    const type = this.#pop();
+    if (!(type instanceof PickleGlobal) || !Array.isArray(args)) {
+      throw new PickleError('it makes an instance of a value that is not a class');
+    }
+    this.#pushCall(type.name, args);
+  }
+
+  /** The items of objects that are not lists, such as sets, are not needed. */
+  #append(items: readonly PickleValue[]): void {
+    const list = this.#top();
+    if (list instanceof PickleObject) return;
+    if (!Array.isArray(list)) throw new PickleError('it appends to a value that is not a list');
+    for (const item of items) list.push(item);
+  }
+
+  #topDict(): Map<PickleValue, PickleValue> {
+    const value = this.#top();
+    if (value instanceof Map) return value;
+    if (!(value instanceof PickleObject)) {
+      throw new PickleError('it sets items of a value that is not a dict');
+    }
+    if (!value.items) {
+      this.#objects += 2;
+      value.items = new Map();
+    }
+    return value.items;
+  }
+
+  /** Items whose keys are neither strings nor small integers are dropped: a state dict has none. */
   #setItems(items: readonly PickleValue[]): void {
-    const map = this.#top();
-    if (!(map instanceof Map)) throw new PickleError('it sets items of a value that is not a dict');
+    const map = this.#topDict();
     for (let i = 0; i + 1 < items.length; i += 2) {
       const key = items[i];
-      const isIndex = typeof key === 'number' && key >= 0 && key <= maxKey;
-      if (typeof key !== 'string' && !isIndex) {
-        throw new PickleError(
-          'it contains a dict whose keys are neither strings nor small integers',
-        );
-      }
-      map.set(key, items[i + 1] as PickleValue);
+      const isIndex = typeof key === 'number' && key >= 0 && key <= maxKey && Number.isInteger(key);
+      if (typeof key === 'string' || isIndex) map.set(key, items[i + 1] as PickleValue);
     }
   }
 
@@ -316,13 +408,6 @@ export class PickleReader {
     if (number >= maxMemoEntries)
       throw new PickleError(`it uses more than ${maxMemoEntries} memo entries`);
     this.#memo.set(number, this.#top());
-  }
-
-  /** The class lies on the stack below its constructor's arguments: a tuple, or a tuple and a dict. */
-  #nameOfClass(opcode: number): string {
-    this.#popSeveral(opcode === 0x92 ? 2 : 1);
-    const callee = this.#pop();
-    return callee instanceof PickleGlobal ? callee.name : 'no name';
   }
 
   #pushFromMemo(number: number): void {
@@ -341,6 +426,11 @@ export class PickleReader {
 
   #uint(bytes: 1 | 2 | 4): number {
     return this.#take(bytes).readUIntLE(0, bytes);
+  }
+
+  /** A length of eight bytes. */
+  #length(): number {
+    return Number(this.#take(8).readBigUInt64LE());
   }
 
   #text(length: number): string {

@@ -1,7 +1,7 @@
 import { TextDecoder } from 'node:util';
 import { show } from '../arguments.js';
 import type { InputFile } from '../input-file.js';
-import { elementBytes, type WeightEntry } from './weight-entry.js';
+import { elementBytes, rowMajorEntry, type WeightEntry } from './weight-entry.js';
 
 // The limit in the safetensors library.
 const maxHeaderBytes = 100_000_000;
@@ -41,15 +41,27 @@ export async function readSafetensors(file: InputFile): Promise<Map<string, Weig
       `its tensors claim ${claimed} bytes, but it holds ${file.size - dataStart}: they overlap`,
     );
   }
+  addAliases(entries, (header as Record<string, unknown>).__metadata__);
   return entries;
+}
+
+/**
+ * safetensors.torch.save_model() stores tensors that share their memory once and names the others in the metadata:
+ * `{"transformer.wte.weight": "lm_head.weight"}`.
+ */
+function addAliases(entries: Map<string, WeightEntry>, metadata: unknown): void {
+  if (typeof metadata !== 'object' || metadata === null) return;
+  for (const [alias, name] of Object.entries(metadata)) {
+    const entry = typeof name === 'string' ? entries.get(name) : undefined;
+    if (entry && !entries.has(alias)) entries.set(alias, entry);
+  }
 }
 
 function checkEntry(file: InputFile, name: string, value: unknown, dataStart: number): WeightEntry {
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
   const isSize = (number: unknown): number is number =>
     Number.isSafeInteger(number) && (number as number) >= 0;
-  const bytes = typeof dtype === 'string' ? elementBytes[dtype] : undefined;
-  if (bytes === undefined) {
+  if (typeof dtype !== 'string') {
     throw file.invalid(`the tensor "${name}" has the unknown dtype ${show(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
@@ -60,18 +72,14 @@ function checkEntry(file: InputFile, name: string, value: unknown, dataStart: nu
   }
   const [begin, end] = offsets as [number, number];
   const dataLength = file.size - dataStart;
-  const byteSize = shape.reduce((product, extent) => product * extent, bytes);
+  // A buffer may have a type that is not known here. It is never read.
+  const bytes = Object.hasOwn(elementBytes, dtype) ? elementBytes[dtype] : undefined;
+  const byteSize =
+    bytes === undefined ? end - begin : shape.reduce((product, extent) => product * extent, bytes);
   if (begin > end || end > dataLength || end - begin !== byteSize) {
     throw file.invalid(
       `the tensor "${name}" of ${dtype} and shape [${shape.join(', ')}] needs ${byteSize} bytes, but its data_offsets are [${begin}, ${end}] in ${dataLength} bytes of data`,
     );
   }
-  return {
-    file,
-    dtype: dtype as string,
-    shape,
-    offset: dataStart + begin,
-    byteSize,
-    order: 'rows',
-  };
+  return rowMajorEntry({ file, dtype, shape, offset: dataStart + begin, byteSize });
 }

@@ -4,7 +4,7 @@ import { InputFile } from '../input-file.js';
 import { ByteReader, MalformedBytes } from './byte-reader.js';
 import { protobufFields } from './protobuf.js';
 import { readSortedTable } from './sorted-table.js';
-import { elementBytes, type WeightEntry } from './weight-entry.js';
+import { elementBytes, rowMajorEntry, type WeightEntry } from './weight-entry.js';
 
 // tensorflow/core/framework/types.proto
 const dtypes: Readonly<Record<number, string>> = {
@@ -65,7 +65,7 @@ export async function readTensorflow(
         `the tensor "${name}" of type ${type} and shape [${shape.join(', ')}] does not fit its ${size} bytes at offset ${offset} of data file ${shard}`,
       );
     }
-    entries.set(name, { file, dtype: type, shape, offset, byteSize, order: 'rows' });
+    entries.set(name, rowMajorEntry({ file, dtype: type, shape, offset, byteSize }));
   }
   return entries;
 }

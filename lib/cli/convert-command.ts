@@ -9,7 +9,7 @@ import {
   offlineOption,
   typeOption,
 } from './model-options.js';
-import { formatBytes, withProgressBar } from './terminal.js';
+import { formatBytes, withoutControls, withProgressBar } from './terminal.js';
 
 interface Flags {
   type?: WeightType;
@@ -38,9 +38,12 @@ async function run(
   { type, threads, headCount, offline, json }: Flags,
 ): Promise<void> {
   const start = performance.now();
+  const notes: string[] = []; // printed after the progress bar
+  const logger = (line: string) => notes.push(line);
   await withProgressBar((onProgress) =>
-    convert(checkpoint, target, { type, threads, headCount, offline, onProgress }),
+    convert(checkpoint, target, { type, threads, headCount, offline, onProgress, logger }),
   );
+  for (const note of notes) process.stderr.write(withoutControls(`gpt2: ${note}\n`));
   const { size } = await stat(target);
   const seconds = (performance.now() - start) / 1000;
   process.stdout.write(

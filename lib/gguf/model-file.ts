@@ -48,6 +48,8 @@ export interface ModelDescription {
   dropRate?: number;
   /** The requested type of the weights. Default: the checkpoint's own. */
   requestedType?: WeightType;
+  /** What the conversion left out or rounded. Recorded only. */
+  notes?: readonly string[];
 }
 
 /** A tensor of the file to be written. */
@@ -156,7 +158,7 @@ export function equalNumbers(name: string, value: number, count: number): Planne
 }
 
 function metadataOf(
-  { name, config, vocabulary, absentBiases, dropRate, requestedType }: ModelDescription,
+  { name, config, vocabulary, absentBiases, dropRate, requestedType, notes = [] }: ModelDescription,
   tensors: readonly PlannedTensor[],
 ): Map<string, GgufValue> {
   const metadata = new Map<string, GgufValue>();
@@ -196,6 +198,9 @@ function metadataOf(
   }
   if (dropRate !== undefined) {
     metadata.set('gpt2_native.drop_rate', { type: 'float32', value: dropRate });
+  }
+  if (notes.length > 0) {
+    metadata.set('gpt2_native.conversion_notes', { type: 'strings', value: notes });
   }
   describeVocabulary(config, vocabulary, metadata);
   return metadata;

@@ -168,6 +168,9 @@ export interface NativeTensor {
     rows: number;
     columns: number;
     transpose: boolean;
+    /** elements from one row to the next, and from one element of a row to the next; default: columns and 1 */
+    rowStride?: number;
+    columnStride?: number;
   }[];
   /** A factor for the first numbers of the parts. They are multiplied in f32. */
   scale?: { factor: number; count: number };

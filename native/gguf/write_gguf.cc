@@ -1,9 +1,11 @@
 #include "gguf/write_gguf.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "base/cpu_count.h"
 #include "base/error.h"
@@ -31,11 +33,81 @@ std::unique_ptr<ThreadPool> startPool(int threads) {
   }
 }
 
+// The type in which the numbers of a part are encoded. ggml does not widen f64.
+ggml_type readType(const TensorPart& part) {
+  return part.type == GGML_TYPE_F64 ? GGML_TYPE_F32 : part.type;
+}
+
+// Throws INVALID_ARGUMENT unless the strides lead to numbers within the file, so that products of
+// strides and extents cannot overflow.
+void checkStrides(const TensorPart& part) {
+  if (part.isContiguous()) return;
+  const uint64_t numbers = part.file->size() / ggml_type_size(part.type);
+  const auto fits = [&](int64_t stride, int64_t extent) {
+    return stride >= 0 && (extent < 2 || static_cast<uint64_t>(stride) <=
+                                             numbers / static_cast<uint64_t>(extent - 1));
+  };
+  if (ggml_blck_size(part.type) == 1 && ggml_type_size(part.type) > 1 &&
+      fits(part.rowStride, part.rows) && fits(part.columnStride, part.columns)) {
+    return;
+  }
+  throw Error(code::kInvalidArgument, "expected strides within the file but received " +
+                                          std::to_string(part.rowStride) + " and " +
+                                          std::to_string(part.columnStride));
+}
+
+// Copies `rows` rows of a part, whose bytes begin at `bytes`, without gaps. Widths: 2, 4 or 8
+// bytes.
+template <typename Number>
+std::vector<uint8_t> gather(const TensorPart& part, int64_t rows, const uint8_t* bytes) {
+  std::vector<uint8_t> out(static_cast<size_t>(rows * part.columns) * sizeof(Number));
+  uint8_t* next = out.data();
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t column = 0; column < part.columns; ++column) {
+      const auto at = static_cast<size_t>(row * part.rowStride + column * part.columnStride);
+      std::memcpy(next, bytes + at * sizeof(Number), sizeof(Number));
+      next += sizeof(Number);
+    }
+  }
+  return out;
+}
+
+std::vector<uint8_t> gatherRows(const TensorPart& part, int64_t rows, std::vector<uint8_t> bytes) {
+  if (part.isContiguous()) return bytes;
+  switch (ggml_type_size(part.type)) {
+    case 2:
+      return gather<uint16_t>(part, rows, bytes.data());
+    case 4:
+      return gather<uint32_t>(part, rows, bytes.data());
+    default:
+      return gather<uint64_t>(part, rows, bytes.data());
+  }
+}
+
+// Rounds f64 to f32. Throws INVALID_FILE if a number does not fit.
+std::vector<uint8_t> roundToF32(const std::vector<uint8_t>& doubles) {
+  std::vector<uint8_t> floats(doubles.size() / 2);
+  for (size_t i = 0; i < floats.size() / sizeof(float); ++i) {
+    double number = 0;
+    std::memcpy(&number, doubles.data() + i * sizeof(double), sizeof(double));
+    // The largest f64 that rounds to a finite f32 is below FLT_MAX plus half a unit in its last
+    // place.
+    constexpr double kLimit = 3.4028235677973366e38;
+    if (!(std::abs(number) < kLimit)) {
+      throw Error(code::kInvalidFile, "it holds numbers that are not finite in f32");
+    }
+    const auto rounded = static_cast<float>(number);
+    std::memcpy(floats.data() + i * sizeof(float), &rounded, sizeof(float));
+  }
+  return floats;
+}
+
 // Checked before the file is created.
 void checkShapes(const TensorTarget& tensor) {
   if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
     for (const TensorPart& part : *parts) {
       checkShape(part.type, part.rows, part.columns, part.transpose, tensor.type);
+      checkStrides(part);
     }
   } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
     checkShape(GGML_TYPE_F32, drawn->rows, drawn->columns, false, tensor.type);
@@ -90,25 +162,38 @@ class TensorWriter {
 // A part that is transposed is read whole.
 void TensorWriter::writePart(const TensorPart& part, ggml_type type) {
   const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
+  // In the file, with the gaps between the numbers; without those after the row's last number.
+  const uint64_t numberBytes = ggml_type_size(part.type);
+  const uint64_t strideBytes =
+      part.isContiguous() ? rowBytes : static_cast<uint64_t>(part.rowStride) * numberBytes;
+  const uint64_t spanBytes =
+      part.isContiguous()
+          ? rowBytes
+          : (static_cast<uint64_t>(part.columns - 1) * static_cast<uint64_t>(part.columnStride) +
+             1) *
+                numberBytes;
   // Numbers of less than a byte take more in f32.
-  const uint64_t rowLimit = std::max(rowBytes, static_cast<uint64_t>(part.columns));
+  const uint64_t rowLimit =
+      std::max({rowBytes, static_cast<uint64_t>(part.columns), strideBytes, spanBytes});
   const int64_t step =
       part.transpose
           ? part.rows
           : std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / rowLimit), 1, part.rows);
   for (int64_t row = 0; row < part.rows; row += step) {
     const int64_t rows = std::min(step, part.rows - row);
-    const uint64_t partBytes = static_cast<uint64_t>(rows) * rowBytes;
-    std::vector<uint8_t> bytes(static_cast<size_t>(partBytes));
-    part.file->read(part.offset + static_cast<uint64_t>(row) * rowBytes, bytes.size(), bytes.data(),
-                    cancelled_);
-    if (type != part.type || part.transpose) {
-      bytes =
-          encodeTensor({bytes.data(), bytes.size(), part.type, rows, part.columns, part.transpose},
-                       type, pool_, cancelled_);
+    std::vector<uint8_t> bytes(
+        static_cast<size_t>(static_cast<uint64_t>(rows - 1) * strideBytes + spanBytes));
+    part.file->read(part.offset + static_cast<uint64_t>(row) * strideBytes, bytes.size(),
+                    bytes.data(), cancelled_);
+    bytes = gatherRows(part, rows, std::move(bytes));
+    if (part.type == GGML_TYPE_F64) bytes = roundToF32(bytes);
+    const ggml_type source = readType(part);
+    if (type != source || part.transpose) {
+      bytes = encodeTensor({bytes.data(), bytes.size(), source, rows, part.columns, part.transpose},
+                           type, pool_, cancelled_);
     }
     append(bytes.data(), bytes.size());
-    report(partBytes);
+    report(static_cast<uint64_t>(rows) * rowBytes);
   }
 }
 

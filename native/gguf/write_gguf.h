@@ -18,10 +18,16 @@ namespace gpt2 {
 struct TensorPart {
   std::shared_ptr<const InputFile> file;
   uint64_t offset;
-  ggml_type type;  // one that can be widened
+  ggml_type type;  // one that can be widened, or f64
   int64_t rows;
   int64_t columns;
   bool transpose;  // columns become rows
+  // Numbers from one row to the next and from one number of a row to the next, as
+  // torch.Tensor.stride() has them. 0: the same numbers again.
+  int64_t rowStride;
+  int64_t columnStride;
+
+  bool isContiguous() const { return columnStride == 1 && rowStride == columns; }
 };
 
 // Numbers drawn from a normal distribution around 0 (normal_numbers.h).

@@ -93,7 +93,7 @@ struct Conversion {
 
   std::vector<TensorPart> part(ggml_type from, int64_t rows, int64_t columns, bool transpose,
                                uint64_t offset) const {
-    return {{source, offset, from, rows, columns, transpose}};
+    return {{source, offset, from, rows, columns, transpose, columns, 1}};
   }
   // A tensor of rows × columns of the source at `offset`.
   TensorTarget tensor(ggml_type from, ggml_type to, int64_t rows, int64_t columns,
@@ -244,6 +244,70 @@ TEST(concatenatesTheRowsOfParts) {
       decode(padded.substr(0, 6 * ggml_row_size(GGML_TYPE_Q8_0, kColumns)), GGML_TYPE_Q8_0,
              numbers.size());
   for (size_t i = 0; i < 4 * kColumns; ++i) CHECK_NEAR(found[i], numbers[i + 2 * kColumns], 0.005);
+}
+
+// Rows 3 apart and columns 2 apart, in a matrix of other numbers; and expanded rows and columns.
+TEST(readsNumbersByTheirStrides) {
+  constexpr int64_t kRows = 300;
+  constexpr int64_t kColumns = 64;
+  const std::vector<float> stored = coarseNumbers(kRows * 3 * kColumns * 2);
+  const std::pair<int64_t, int64_t> strides[] = {
+      {3 * kColumns * 2, 2}, {0, 1}, {1, 0}, {0, 0}, {1, 1}, {2 * kColumns, 1}};
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_F64}) {
+    const std::vector<double> doubles(stored.begin(), stored.end());
+    Conversion conversion(type == GGML_TYPE_F64 ? raw(doubles) : bytesIn(type, stored));
+    for (const auto& [rowStride, columnStride] : strides) {
+      std::vector<float> expected;
+      for (int64_t row = 0; row < kRows; ++row) {
+        for (int64_t column = 0; column < kColumns; ++column) {
+          expected.push_back(stored[static_cast<size_t>(row * rowStride + column * columnStride)]);
+        }
+      }
+      for (const bool transpose : {false, true}) {
+        TensorPart part = conversion.part(type, kRows, kColumns, transpose, 0)[0];
+        part.rowStride = rowStride;
+        part.columnStride = columnStride;
+        conversion.run({{"w", GGML_TYPE_F32, std::vector<TensorPart>{part}}});
+        CHECK(conversion.result() ==
+              bytesIn(GGML_TYPE_F32, transpose
+                                         ? transposed(expected, size_t{kRows}, size_t{kColumns})
+                                         : expected));
+      }
+    }
+  }
+}
+
+TEST(rejectsStridesThatLeadOutOfTheFile) {
+  Conversion conversion(std::string(1024, '\0'));
+  constexpr int64_t kHuge = int64_t{1} << 62U;
+  const std::pair<int64_t, int64_t> strides[] = {{-8, 1},    {8, -1},        {kHuge, 1},
+                                                 {8, kHuge}, {kHuge, kHuge}, {300, 1}};
+  for (const auto& [rowStride, columnStride] : strides) {
+    TensorPart part = conversion.part(GGML_TYPE_F32, 8, 8, false, 0)[0];
+    part.rowStride = rowStride;
+    part.columnStride = columnStride;
+    conversion.refusal(code::kInvalidArgument,
+                       {{"w", GGML_TYPE_F32, std::vector<TensorPart>{part}}});
+  }
+}
+
+TEST(roundsF64ToTheNearestF32) {
+  // Half a unit in the last place rounds to even; FLT_MAX and numbers that round to it fit.
+  const std::vector<double> numbers = {
+      1.0 + std::ldexp(1.0, -24), 1.0 + std::ldexp(3.0, -24), 0.1, -1e-50, 3.4028235e38,
+      -3.40282350000001e38};
+  const std::vector<float> expected = {
+      1.0F, 1.0F + std::ldexp(1.0F, -22), 0.1F, -0.0F, 3.4028235e38F, -3.4028235e38F};
+  Conversion conversion(raw(numbers));
+  conversion.run({conversion.tensor(GGML_TYPE_F64, GGML_TYPE_F32, 1, 6)});
+  CHECK(conversion.result().substr(0, 24) == raw(expected));
+  for (const double number :
+       {3.5e38, -1e300, static_cast<double>(INFINITY), static_cast<double>(NAN)}) {
+    Conversion tooLarge(raw(std::vector<double>{number}));
+    const std::string message =
+        tooLarge.refusal(code::kInvalidFile, {tooLarge.tensor(GGML_TYPE_F64, GGML_TYPE_F32, 1, 1)});
+    CHECK(message.find("not finite in f32") != std::string::npos);
+  }
 }
 
 TEST(drawsTheNumbersOfASeedInAnyType) {

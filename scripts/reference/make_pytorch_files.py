@@ -10,7 +10,7 @@ test/fixtures/pytorch gets
                                 queries, keys, values, loaded from transposed arrays, and a
                                 separate head
     overlapping.pt              60 layers that share the numbers of one
-    harmful.pt, numpy.pt        pickles with calls that a state dict does not need
+    harmful.pt                  a pickle that would run a command
 """
 
 import json
@@ -187,7 +187,6 @@ def main() -> None:
     torch.save({"model": overlapping, "model_args": arguments}, TARGET / "overlapping.pt")
 
     torch.save({"wte.weight": Harmful()}, TARGET / "harmful.pt")
-    torch.save({"model": tensors, "loss": numpy.float64(3)}, TARGET / "numpy.pt")
 
 
 if __name__ == "__main__":
