@@ -1,7 +1,15 @@
 // The gpt2 command: its stdout, stderr and exit codes.
 
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { withProgressBar } from '../dist/cli/terminal.js';
@@ -314,6 +322,28 @@ describe('a terminal', () => {
       ...['convert  0 %', 'convert  0 %', 'convert  0 %'],
     ]);
     expect(line.trim()).toBe('');
+  });
+
+  test('passes --head-count on to weights without a config', async () => {
+    const weights = join(folder, 'without-config', 'model.safetensors');
+    mkdirSync(join(folder, 'without-config'));
+    cpSync(join(fixtureFolder('wide'), 'model.safetensors'), weights);
+    const refused = await gpt2(['convert', weights, join(folder, 'never.gguf')]);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(/pass the option headCount/);
+    for (const command of [
+      ['convert', weights, join(folder, 'heads.gguf')],
+      ['quantize', weights, join(folder, 'heads-q.gguf'), '--type', 'q8_0'],
+      ['inspect', weights],
+      ['describe', weights],
+      ['logits', '--tokens', '1', '-m', weights],
+    ]) {
+      const { stderr, exitCode } = await gpt2([...command, '--head-count', '4']);
+      expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    }
+    expect((await gpt2(['inspect', join(folder, 'heads.gguf')])).stdout).toMatch(
+      /gpt2\.attention\.head_count +4\n/,
+    );
   });
 
   test('receives no control characters from a file', async () => {

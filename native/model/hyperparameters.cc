@@ -30,7 +30,7 @@ void expectEqual(const GgufFile& file, const char* key, int64_t expected) {
 
 std::string textOf(double number) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.6g", number);
+  (void)std::snprintf(text, sizeof text, "%.6g", number);
   return text;
 }
 
