@@ -9,7 +9,12 @@ import { f32Tensor, splitWeights } from './checkpoint-folder.js';
 import { failure } from './failure.js';
 import { readGguf } from './gguf-reader.js';
 import { runProcess } from './node-process.js';
-import { readSafetensors, type StoredTensor, writeSafetensors } from './safetensors-file.js';
+import {
+  numbersOf,
+  readSafetensors,
+  type StoredTensor,
+  writeSafetensors,
+} from './safetensors-file.js';
 import { freshFolder, temporaryFolder } from './temporary-folder.js';
 
 const root = temporaryFolder();
@@ -152,17 +157,36 @@ describe('a tied head stored alone', () => {
   });
 
   test('is found under the names of the book', async () => {
-    // The book's file without tok_emb.weight, which its tied variant shares with the head.
-    const bytes = readFileSync(join(training, 'book-packed.pth'));
-    const folder = copied('book-packed.pth', true);
-    const at = bytes.indexOf('tok_emb.weight');
-    bytes.write('tok_emb.xxxxxx', at, 'latin1');
-    const error = await failure('UNSUPPORTED_MODEL', () => {
-      writeFileSync(join(folder, 'book-packed.pth'), bytes);
-      return converted(folder);
+    const bookNames: [RegExp, string][] = [
+      [/^wpe\./, 'pos_emb.'],
+      [/^h\.0\./, 'trf_blocks.0.'],
+      [/ln_(\d)\.weight/, 'norm$1.scale'],
+      [/ln_(\d)\.bias/, 'norm$1.shift'],
+      [/attn\.c_attn/, 'att.qkv'],
+      [/attn\.c_proj/, 'att.out_proj'],
+      [/mlp\.c_fc/, 'ff.layers.0'],
+      [/mlp\.c_proj/, 'ff.layers.2'],
+      [/^ln_f\.weight/, 'final_norm.scale'],
+      [/^ln_f\.bias/, 'final_norm.shift'],
+      [/^lm_head\./, 'out_head.'],
+    ];
+    const folder = changed((tensors) => {
+      headAlone(tensors);
+      for (const [name, tensor] of tensors) {
+        if (!/(c_attn|c_proj|c_fc)\.weight$/.test(name)) continue;
+        const [rows = 0, columns = 0] = tensor.shape;
+        const numbers = numbersOf(tensor);
+        const transposed = Array.from(
+          { length: rows * columns },
+          (_, i) => numbers[(i % rows) * columns + Math.floor(i / rows)] as number,
+        );
+        tensors.set(name, f32Tensor([columns, rows], transposed));
+      }
+      renamed(tensors, (name) =>
+        bookNames.reduce((text, [from, to]) => text.replace(from, to), name),
+      );
     });
-    // Everything fits but the renamed tensor, which is a surplus one.
-    expect(error.message).toMatch(/"tok_emb\.xxxxxx", which is not part of/);
+    expect(await converted(folder)).toEqual(expected);
   });
 });
 
@@ -326,6 +350,7 @@ describe('the error names', () => {
     ['flax_model.msgpack', /Flax weights: .*from_flax=True/],
     ['tf_model.h5', /Keras weights: .*from_tf=True/],
     ['decoder_model.onnx', /ONNX files/],
+    ['adapter_model.safetensors', /a PEFT adapter: .*merge_and_unload/],
   ])('%s in a folder without weights', async (name, message) => {
     const folder = copied('plain/config.json', false, name);
     const error = await failure('FILE_NOT_FOUND', () => loadModel(folder, { cacheDir: root }));
@@ -352,4 +377,17 @@ describe('the error names', () => {
       /expected layers with the tensor "trf_blocks\.0\.norm1\.scale" .* but found "xyz_blocks\.0\./,
     );
   });
+
+  test.each(['lora_A.weight', 'lora_B.default.weight', 'base_layer.bias'])(
+    'a tensor of a PEFT adapter: %s',
+    async (name) => {
+      const folder = changed((tensors) => {
+        renamed(tensors, (each) => `base_model.model.transformer.${each}`);
+        const stored = `base_model.model.transformer.h.0.attn.c_attn.${name}`;
+        tensors.set(stored, f32Tensor([4, 8], new Array(32).fill(0)));
+      });
+      const error = await failure('UNSUPPORTED_MODEL', () => converted(folder));
+      expect(error.message).toMatch(/of a PEFT adapter; merge it .*merge_and_unload/);
+    },
+  );
 });

@@ -15,7 +15,7 @@ import {
   type WeightShapes,
 } from './checkpoint-config.js';
 import { type CheckpointFiles, findCheckpointFiles } from './checkpoint-files.js';
-import { foreignStartBytes, refuseForeign } from './foreign-files.js';
+import { foreignStartBytes, refuseForeign, refusePeft } from './foreign-files.js';
 import {
   detectLayout,
   type ExpectedTensor,
@@ -95,6 +95,7 @@ export async function openCheckpoint(
     const content = await readEntries(found, files, signal);
     const { entries, modelArguments, settings } = content;
     const named = detectLayout(new Map([...entries].map(([name, { shape }]) => [name, shape])));
+    refusePeft(source, entries.keys());
     if (!named) throw unknownNames(source, content);
     const { layout } = named;
     const { weights, notes, isHeadAlone } = renamed(source, entries, named);
