@@ -1,4 +1,5 @@
 import { endianness } from 'node:os';
+import { eventLoopTurn } from '../event-loop.js';
 import { BytePairEncoder } from './byte-pair-encoder.js';
 import { byteOrder, spellBytes } from './byte-spelling.js';
 import { gpt2Merges } from './gpt2-merges.js';
@@ -25,6 +26,13 @@ class Gpt2Vocabulary {
       this.#pairs = new Uint16Array(Uint8Array.from(bytes).buffer);
     }
     return this.#pairs;
+  }
+
+  /** Builds the encoder, which takes about 5 ms, and yields to the event loop after it. */
+  async prepare(): Promise<void> {
+    if (this.#encoder) return;
+    this.#encoder = new BytePairEncoder(this.pairs, byteOrder);
+    await eventLoopTurn();
   }
 
   get encoder(): BytePairEncoder {

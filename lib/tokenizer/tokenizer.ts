@@ -101,6 +101,7 @@ export class Gpt2Tokenizer implements Tokenizer {
     maxTokens: number,
     signal: AbortSignal,
   ): Promise<Uint32Array | undefined> {
+    await gpt2Vocabulary.prepare();
     const tokens = newTokens();
     await runInTurns(this.#encode(text, undefined, tokens), () => {
       signal.throwIfAborted();
