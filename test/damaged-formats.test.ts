@@ -38,6 +38,16 @@ function between(path: string, first: string, last: string): Structured {
   return { path, bytes, from, to };
 }
 
+/** A copy of a file of a training program, in a folder with its config. */
+function trainingFile(name: string): string {
+  const fixtures = join(__dirname, 'fixtures', 'training');
+  const folder = freshFolder(root);
+  mkdirSync(folder, { recursive: true });
+  cpSync(join(fixtures, name), join(folder, name));
+  cpSync(join(fixtures, 'plain', 'config.json'), join(folder, 'config.json'));
+  return join(folder, name);
+}
+
 const structures: Record<string, () => Structured> = {
   'the pickle of a ZIP archive': () =>
     between(join(pytorch, 'zip', 'pytorch_model.bin'), '\x80\x02', 'PK\x03\x04'),
@@ -47,6 +57,10 @@ const structures: Record<string, () => Structured> = {
   },
   'the pickle of nanoGPT': () =>
     between(join(pytorch, 'nanogpt', 'ckpt.pt'), '\x80\x02', 'PK\x03\x04'),
+  'the pickle of a training program with objects of many classes': () =>
+    between(trainingFile('objects.pt'), '\x80\x02', 'PK\x03\x04'),
+  'the pickle of tensors laid out by strides': () =>
+    between(trainingFile('strided.bin'), '\x80\x02', 'PK\x03\x04'),
   'the pickles before PyTorch 1.6': () => {
     const path = join(pytorch, 'legacy', 'pytorch_model.bin');
     const bytes = readFileSync(path);
