@@ -10,8 +10,8 @@
 
 #include "base/cancel_flag.h"
 
-// JavaScript values in, C++ values out. lib/ has validated them. A value that does not fit here is
-// a mistake in lib/, and throws a TypeError.
+// Converts JavaScript values to C++. lib/ validates what users pass, so a value that does not fit
+// here is a bug in lib/. It throws a TypeError.
 namespace gpt2::binding {
 
 // The largest whole number up to which doubles are exact.

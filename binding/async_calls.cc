@@ -7,7 +7,7 @@ namespace gpt2::binding {
 
 namespace {
 
-// Allocates nothing on our side.
+// Allocates no native memory, so that it works after a std::bad_alloc.
 Napi::Error makeError(Napi::Env env, const char* code, const char* message) {
   Napi::Error error = Napi::Error::New(env, message);
   error.Set("code", Napi::String::New(env, code));
@@ -66,7 +66,7 @@ AsyncCall* AsyncCalls::begin(std::unique_ptr<AsyncCall> given) {
 }
 
 void AsyncCalls::send(std::unique_ptr<Message> message) noexcept {
-  // Refused only while the environment ends. Nobody waits for the message then.
+  // Refused only while the environment ends, when no message is awaited any more.
   if (channel_.NonBlockingCall(message.get()) == napi_ok) static_cast<void>(message.release());
 }
 
@@ -130,8 +130,8 @@ Napi::Promise AsyncCalls::run(WorkerThread& worker, std::unique_ptr<AsyncCall> g
   return promise;
 }
 
-Napi::Promise AsyncCalls::runApart(std::unique_ptr<AsyncCall> call,
-                                   std::shared_ptr<CancelFlag> cancelled, Work work) {
+Napi::Promise AsyncCalls::run(std::unique_ptr<AsyncCall> call,
+                              std::shared_ptr<CancelFlag> cancelled, Work work) {
   const Napi::Promise promise = call->promise.Promise();
   try {
     call->borrowed = workers_.borrow();

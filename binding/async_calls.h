@@ -20,11 +20,11 @@ struct AsyncCall;
 // Makes the value that a call resolves to, on the JavaScript thread.
 using MakeResult = std::function<Napi::Value(Napi::Env, AsyncCall&)>;
 
-// A function to be run on the JavaScript thread.
+// Runs on the JavaScript thread.
 using Message = std::function<void(Napi::Env)>;
 
-// An asynchronous call, until its promise is settled. Owned by AsyncCalls. The JavaScript thread
-// alone touches its JavaScript values; the worker that carries it out sets the outcome.
+// An asynchronous call, until its promise is settled. Owned by AsyncCalls. Only the JavaScript
+// thread touches its JavaScript values; the worker sets its outcome.
 struct AsyncCall {
   explicit AsyncCall(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
 
@@ -53,33 +53,33 @@ class AsyncCalls {
   AsyncCalls(const AsyncCalls&) = delete;
   AsyncCalls& operator=(const AsyncCalls&) = delete;
 
-  // The work of a call, on a worker thread. Returns what makes the result; what it throws rejects
-  // the call.
+  // The work of a call, on a worker thread. Returns the function that makes the result. An
+  // exception rejects the call.
   using Work = std::function<MakeResult(AsyncCall& call, const CancelFlag& cancelled)>;
 
-  // On the JavaScript thread: has `worker` do the work, then settles the promise. Work whose flag
-  // is set before its turn is not started.
+  // On the JavaScript thread: runs the work on `worker`, then settles the promise. Work whose flag
+  // is set before its turn does not start.
   Napi::Promise run(WorkerThread& worker, std::unique_ptr<AsyncCall> call,
                     std::shared_ptr<CancelFlag> cancelled, Work work);
-  // The same for work that belongs to no model, on a thread of its own meanwhile.
-  Napi::Promise runApart(std::unique_ptr<AsyncCall> call, std::shared_ptr<CancelFlag> cancelled,
-                         Work work);
-  // The same for a request on a model. A request that fails rejects the call; otherwise `onEnd`
-  // returns what makes the result, on the worker thread.
+  // The same on a borrowed worker, for work that belongs to no model.
+  Napi::Promise run(std::unique_ptr<AsyncCall> call, std::shared_ptr<CancelFlag> cancelled,
+                    Work work);
+  // The same for a request on a model. If the request fails, the call is rejected. Otherwise
+  // `onEnd` returns the function that makes the result, on the worker thread.
   using MakeRequest = std::function<std::shared_ptr<Request>(AsyncCall& call)>;
   using OnEnd = std::function<MakeResult(Request&)>;
   Napi::Promise run(Scheduler& scheduler, std::unique_ptr<AsyncCall> call,
                     std::shared_ptr<CancelFlag> cancelled, const MakeRequest& makeRequest,
                     OnEnd onEnd);
-  // Stops a worker, and resolves to undefined when the worker has destroyed the object it kept.
-  // `beforehand` runs just before; it must not throw. Without memory for the call, rejects it and
-  // does neither, so that the caller can try again.
+  // Calls `beforehand`, which must not throw, and stops a worker. Resolves to undefined when the
+  // worker has destroyed the object it kept. Without memory for the call, rejects it and does
+  // neither, so that the caller can try again.
   Napi::Promise stop(WorkerThread& worker, std::unique_ptr<AsyncCall> call,
                      const std::function<void()>& beforehand);
 
   Workers& workers() noexcept { return workers_; }
 
-  // From any thread, until the call is settled: its listener receives a number.
+  // From any thread, until the call is settled: passes a number to its listener.
   void notify(AsyncCall& call, double number);
   // From any thread: runs a function on the JavaScript thread. Throws std::bad_alloc.
   void post(Message message);

@@ -84,7 +84,7 @@ Napi::Value writeGguf(const Napi::CallbackInfo& info) {
   auto call = std::make_unique<AsyncCall>(env);
   call->listener = Napi::Persistent(toFunction(info[4]));
   AsyncCalls& calls = AddonData::of(env).calls;
-  return calls.runApart(
+  return calls.run(
       std::move(call), toCancelFlag(info[5]),
       [&calls, path, headerBytes = std::move(headerBytes), tensors = std::move(tensors), threads](
           AsyncCall& running, const CancelFlag& cancelled) -> MakeResult {

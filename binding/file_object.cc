@@ -10,7 +10,7 @@ namespace gpt2::binding {
 
 namespace {
 
-struct FileSeed {
+struct FileInit {
   std::shared_ptr<const InputFile> file;
   static constexpr napi_type_tag kTag{0x5d0c3b1f77a94e26, 0xa3f8e1907bc2d458};
 };
@@ -26,18 +26,18 @@ Napi::Function FileObject::define(Napi::Env env) {
 
 Napi::Value FileObject::open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return AddonData::of(env).calls.runApart(
+  return AddonData::of(env).calls.run(
       std::make_unique<AsyncCall>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](AsyncCall&, const CancelFlag&) -> MakeResult {
-        FileSeed seed{std::make_shared<const InputFile>(path)};
-        return [seed](Napi::Env result, AsyncCall&) mutable -> Napi::Value {
-          return AddonData::of(result).fileConstructor.New({toExternal(result, seed)});
+        FileInit init{std::make_shared<const InputFile>(path)};
+        return [init](Napi::Env result, AsyncCall&) mutable -> Napi::Value {
+          return AddonData::of(result).fileConstructor.New({toExternal(result, init)});
         };
       });
 }
 
 FileObject::FileObject(const Napi::CallbackInfo& info)
-    : ObjectWrap(info), file_(fromExternal<FileSeed>(info).file) {
+    : ObjectWrap(info), file_(fromExternal<FileInit>(info).file) {
   Value().TypeTag(&kTag);
 }
 
@@ -56,7 +56,7 @@ Napi::Value FileObject::read(const Napi::CallbackInfo& info) {
   auto out = toBytes(info[1]);
   auto call = std::make_unique<AsyncCall>(env);
   call->keep(out);
-  return AddonData::of(env).calls.runApart(
+  return AddonData::of(env).calls.run(
       std::move(call), toCancelFlag(info[2]),
       [file = file(), offset, data = out.Data(), length = out.ByteLength()](
           AsyncCall&, const CancelFlag& cancelled) -> MakeResult {

@@ -8,8 +8,8 @@
 
 namespace gpt2::binding {
 
-// A file that JavaScript reads parts of: on a worker thread of ours, not on one of libuv's few,
-// which the host needs for its own files.
+// A file that JavaScript reads in parts. Reads run on a borrowed worker, not on libuv's thread
+// pool, whose four threads the host needs for its own files.
 class FileObject : public Napi::ObjectWrap<FileObject> {
  public:
   static Napi::Function define(Napi::Env env);

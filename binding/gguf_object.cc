@@ -17,13 +17,13 @@ namespace gpt2::binding {
 
 namespace {
 
-// Of longer arrays (a vocabulary) only the length is returned. A model of 48 layers has up to 290
-// absent biases.
+// For longer arrays, such as a vocabulary, only the length is returned. A model of 48 layers has up
+// to 290 absent biases.
 constexpr uint64_t kMaxShownElements = 512;
 
 // The description of a GGUF file, copied from its mapped bytes on a worker thread. Reading them on
-// the JavaScript thread would stall the event loop at page faults, and end the process if the file
-// was truncated meanwhile.
+// the JavaScript thread would stall the event loop at page faults. Reading them later would end the
+// process if the file had been truncated.
 struct ArrayValue {
   uint64_t length;
   std::vector<std::string> strings;
@@ -158,7 +158,7 @@ Napi::Value toJavaScript(Napi::Env env, const Description& description) {
 
 Napi::Value inspectGguf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return AddonData::of(env).calls.runApart(
+  return AddonData::of(env).calls.run(
       std::make_unique<AsyncCall>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](AsyncCall&, const CancelFlag&) -> MakeResult {
         // Shared, since MakeResult is a std::function, which copies what it captures.

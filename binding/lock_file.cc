@@ -10,7 +10,7 @@ namespace gpt2::binding {
 
 Napi::Value lockFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return AddonData::of(env).calls.runApart(
+  return AddonData::of(env).calls.run(
       std::make_unique<AsyncCall>(env), std::make_shared<CancelFlag>(false),
       [path = toString(info[0])](AsyncCall&, const CancelFlag&) -> MakeResult {
         std::shared_ptr<FileLock> lock = FileLock::tryAcquire(path);

@@ -14,8 +14,8 @@ namespace gpt2::binding {
 
 namespace {
 
-// What a model object is made from.
-struct ModelSeed {
+// The argument of the constructor: what a model object wraps.
+struct ModelInit {
   std::shared_ptr<RunningModel> running;
   static constexpr napi_type_tag kTag{0xc866a170de2c23a0, 0x1cd865bb4e88fde0};
 };
@@ -78,8 +78,8 @@ Napi::Value toJavaScript(Napi::Env env, const VocabularySummary& summary) {
 Logger toLogger(AsyncCalls& calls, const Napi::Value& function,
                 const std::shared_ptr<RunningModel>& running) {
   if (function.IsUndefined()) return {};
-  // The Model in lib/ holds the function. A strong reference would keep alive whatever the function
-  // closes over, which usually includes the model.
+  // The Model in lib/ holds the function. A strong reference here would keep alive all that the
+  // function closes over, usually the model too.
   running->logger = Napi::Weak(toFunction(function));
   return [&calls, weak = std::weak_ptr<RunningModel>(running)](LogLevel level,
                                                                const std::string& line) {
@@ -141,10 +141,10 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
         auto scheduler = std::make_shared<Scheduler>(std::move(model), worker);
         MakeResult makeResult = [scheduler = scheduler.get(), vocabulary = std::move(vocabulary)](
                                     Napi::Env result, AsyncCall& opened) mutable -> Napi::Value {
-          ModelSeed seed{std::static_pointer_cast<RunningModel>(opened.owned)};
-          seed.running->scheduler = scheduler;
-          seed.running->vocabulary = std::move(vocabulary);
-          return AddonData::of(result).modelConstructor.New({toExternal(result, seed)});
+          ModelInit init{std::static_pointer_cast<RunningModel>(opened.owned)};
+          init.running->scheduler = scheduler;
+          init.running->vocabulary = std::move(vocabulary);
+          return AddonData::of(result).modelConstructor.New({toExternal(result, init)});
         };
         worker.keep(std::move(scheduler));
         return makeResult;
@@ -152,7 +152,7 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
 }
 
 ModelObject::ModelObject(const Napi::CallbackInfo& info)
-    : ObjectWrap(info), running_(fromExternal<ModelSeed>(info).running) {
+    : ObjectWrap(info), running_(fromExternal<ModelInit>(info).running) {
   RunningModel& opened = running(info.Env());
   opened.bytes.report(info.Env(), opened.model().anonymousBytes());
 }
@@ -189,12 +189,12 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
 Napi::Value ModelObject::createSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionSeed seed{running_, nullptr, 0};
-  return AddonData::of(env).sessionConstructor.New({toExternal(env, seed)});
+  SessionInit init{running_, nullptr, 0};
+  return AddonData::of(env).sessionConstructor.New({toExternal(env, init)});
 }
 
-// Stops the work under way, and resolves when the model's memory is free. Disposing again resolves
-// at once.
+// Stops the work under way, and resolves when the model's memory is free. A second call resolves
+// immediately.
 Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto call = std::make_unique<AsyncCall>(env);

@@ -47,13 +47,13 @@ Napi::Function SessionObject::define(Napi::Env env) {
 }
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  const auto& seed = fromExternal<SessionSeed>(info);
-  running_ = seed.running;
+  const auto& init = fromExternal<SessionInit>(info);
+  running_ = init.running;
   session_ = running_->model().createSession();
-  if (seed.original) {
+  if (init.original) {
     try {
       running_->worker->post(std::make_shared<CancelFlag>(false),
-                             [from = seed.original, to = session_](const CancelFlag& flag) {
+                             [from = init.original, to = session_](const CancelFlag& flag) {
                                if (!flag) to->copyFrom(*from);
                              });
     } catch (const Error& error) {
@@ -61,7 +61,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
     }
   }
   running_->sessions.insert(this);
-  cacheBytes_.report(info.Env(), seed.bytes);
+  cacheBytes_.report(info.Env(), init.bytes);
 }
 
 void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
@@ -148,8 +148,8 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionSeed seed{running_, session_, cacheBytes_.reported()};
-  return AddonData::of(env).sessionConstructor.New({toExternal(env, seed)});
+  SessionInit init{running_, session_, cacheBytes_.reported()};
+  return AddonData::of(env).sessionConstructor.New({toExternal(env, init)});
 }
 
 }  // namespace gpt2::binding

@@ -10,8 +10,8 @@
 
 namespace gpt2::binding {
 
-// What a session object is made from: its model and, for a fork, the session to copy.
-struct SessionSeed {
+// The argument of the constructor: the model and, for a fork, the session to copy.
+struct SessionInit {
   std::shared_ptr<RunningModel> running;
   std::shared_ptr<Session> original;
   size_t bytes;  // of the original's cache

@@ -4,8 +4,8 @@
 
 #include <string>
 
-// Node-API returns the native pointer of any wrapped object or external, of whatever class. Tags
-// tell ours apart, so that a foreign object is a TypeError instead of a wild pointer.
+// Node-API unwraps any wrapped object or external, of any class. A type tag identifies the class,
+// so that a foreign object is a TypeError instead of a wild pointer.
 //
 // A class T that is wrapped or passed as an external has a `static constexpr napi_type_tag kTag`,
 // of 128 random bits.

@@ -16,8 +16,8 @@ using Logger = std::function<void(LogLevel, const std::string&)>;
 void redirectLog();
 
 // Sets the logger of this thread while the object lives; one at a time. The lines of a thread
-// without a logger are dropped. ggml has one log for the whole process, so only the thread tells
-// which model a line belongs to.
+// without a logger are dropped. ggml has one log for the whole process, so the thread alone
+// identifies the model that a line belongs to.
 class LogScope {
  public:
   explicit LogScope(Logger logger);

@@ -5,7 +5,7 @@
 
 namespace gpt2 {
 
-// Zeroed memory straight from the system, to which it returns at once when it is freed. Memory from
+// Zeroed memory straight from the system. The destructor returns it to the system. Memory from
 // malloc may stay with the process: glibc keeps up to 32 MB in each arena, and a process with many
 // threads has many arenas.
 class Pages {
@@ -25,8 +25,8 @@ class Pages {
   size_t size_ = 0;
 };
 
-// Requests large pages for memory of which most will be written. The system zeroes and maps a large
-// page in one step, and pages of 4 KB one by one. It may ignore the request.
+// Requests large pages for memory that will be written mostly or entirely. The system zeroes and
+// maps a large page in one step, and pages of 4 KB one by one. It may ignore the request.
 void preferLargePages(void* data, size_t size) noexcept;
 
 }  // namespace gpt2

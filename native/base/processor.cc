@@ -31,7 +31,7 @@ std::string missingInstructionSets() {
   const struct {
     const char* name;
     bool needed;
-    bool there;
+    bool available;
   } sets[] = {
       {"SSSE3", ggml_cpu_has_ssse3() != 0, __builtin_cpu_supports("ssse3") != 0},
       {"AVX", ggml_cpu_has_avx() != 0, __builtin_cpu_supports("avx") != 0},
@@ -47,7 +47,8 @@ std::string missingInstructionSets() {
   };
   std::string missing;
   for (const auto& set : sets) {
-    if (set.needed && !set.there) missing += (missing.empty() ? "" : ", ") + std::string(set.name);
+    if (set.needed && !set.available)
+      missing += (missing.empty() ? "" : ", ") + std::string(set.name);
   }
   return missing;
 }

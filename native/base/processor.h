@@ -4,8 +4,8 @@
 
 namespace gpt2 {
 
-// Returns the instruction sets that ggml was compiled for and this processor lacks, as a text for
-// messages. The text is empty if none is missing or if the processor cannot be queried. Runs on any
+// Returns the names of the instruction sets that ggml was compiled for and this processor lacks,
+// separated by commas; empty if none is missing or the processor cannot be queried. Runs on any
 // processor.
 std::string missingInstructionSets();
 

@@ -10,7 +10,7 @@
 namespace gpt2 {
 
 // Throws std::bad_alloc if `bytes` cannot be allocated. ggml ends the process if one of its small
-// allocations fails, so callers check just before that as much memory is available.
+// allocations fails, so callers check first that as much memory is available.
 void requireMemory(size_t bytes);
 
 // A ggml context for the descriptors of tensors and graphs, in memory that this object owns. The

@@ -50,8 +50,8 @@ struct ThreadPool::Job {
   explicit Job(size_t steps) : progress(steps) {}
 
   std::vector<Progress> progress;
-  const CancelFlag* cancelled =
-      nullptr;  // may dangle after run(), but is read only with a chunk in hand
+  // May dangle after run(). Only a thread that has taken a chunk reads it.
+  const CancelFlag* cancelled = nullptr;
 };
 
 ThreadPool::ThreadPool(int threads) : scratch_(static_cast<size_t>(std::max(threads, 1))) {

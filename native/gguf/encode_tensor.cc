@@ -18,11 +18,12 @@ namespace {
 // Throws unless the source's bytes, its shape and the target's type fit each other.
 void check(const SourceTensor& source, ggml_type type) {
   if (!canWiden(source.type)) {
-    throw Error(code::kUnsupportedModel, "numbers of the type " + typeName(source.type));
+    throw Error(code::kUnsupportedModel,
+                "numbers of type " + typeName(source.type) + " cannot be converted");
   }
   if (source.transpose && ggml_blck_size(source.type) > 1) {
     throw Error(code::kUnsupportedModel,
-                "a quantised matrix cannot be transposed, and it is " + typeName(source.type));
+                "a matrix of type " + typeName(source.type) + " cannot be transposed");
   }
   if (!canEncode(type)) {
     throw Error(code::kInvalidArgument, "tensors cannot be encoded in " + typeName(type));
@@ -47,7 +48,7 @@ class EncodeStep final : public Step {
         rowLength_(source.transpose ? source.rows : source.columns),
         rowBytes_(ggml_row_size(type, rowLength_)),
         encoded_(rowBytes_ * static_cast<size_t>(rows_)) {
-    // Bounds the time to a cancellation: k-quants take a millisecond for 10,000 numbers.
+    // Bounds the delay of a cancellation: k-quants take a millisecond for 10,000 numbers.
     constexpr int64_t kNumbersPerChunk = 1 << 16;
     // A transposed source is read in pieces of its rows; short pieces would waste cache lines.
     constexpr int64_t kMinPiece = 32;

@@ -86,7 +86,7 @@ class GgufFile {
   // The same, but throws INVALID_FILE if the key is missing.
   int64_t requiredWholeNumber(const char* key, int64_t min, int64_t max) const;
 
-  // Names may occur twice; ModelFiles checks that.
+  // Names may repeat; ModelFiles rejects that.
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
 
   // Throws INVALID_FILE with the file's path.

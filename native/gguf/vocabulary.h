@@ -9,7 +9,7 @@
 
 namespace gpt2 {
 
-// A token that was added to GPT-2's.
+// A token beyond GPT-2's 50,257.
 struct AddedToken {
   uint64_t id;
   int32_t kind;  // GGUF's tokenizer.ggml.token_type

@@ -19,7 +19,7 @@ namespace gpt2 {
 namespace {
 
 constexpr uint64_t kAlignment = 32;
-// Bytes that are read and encoded at a time. Bounds the memory and the time to a cancellation.
+// Bytes that are read and encoded at a time. Bounds the memory and the delay of a cancellation.
 constexpr uint64_t kChunkBytes = uint64_t{8} << 20;
 
 // Starts a pool of `threads` threads or, if the system does not grant them, of a half, a quarter …

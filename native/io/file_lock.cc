@@ -46,7 +46,7 @@ FileLock::~FileLock() { CloseHandle(handle_); }
 bool FileLock::tryLock(FileHandle handle) {
   // Any other failure means a file system without locks, on which waiting would not help.
   if (flock(handle, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
-  // The previous holder may have removed the file. A lock on a removed file excludes nobody.
+  // The previous holder may have removed the file. A lock on a removed file excludes no one.
   struct stat status {};
   return fstat(handle, &status) != 0 || status.st_nlink > 0;
 }

@@ -15,7 +15,7 @@ class FileLock {
   // does not exist, and stays. Throws FILE_UNWRITABLE.
   static std::unique_ptr<FileLock> tryAcquire(const std::string& path);
   // Locks an open file until its handle is closed. Returns false while another holder has the lock,
-  // and for a file that was removed meanwhile. Returns true on a file system without locks. On
+  // and for a file that has been removed. Returns true on a file system without locks. On
   // Windows, a file that was opened without sharing is locked already.
   static bool tryLock(FileHandle handle);
 

@@ -24,9 +24,9 @@ namespace gpt2 {
 
 namespace {
 
-// A flush cannot be interrupted, so each is kept short: 16 MiB take 10 ms here, 512 MB at the end
-// take 300 ms. Writing the whole file takes no longer.
-constexpr size_t kFlushedAtOnce = size_t{16} << 20;
+// Bytes between flushes. A flush cannot be interrupted: one of 16 MiB takes about 10 ms, one of
+// 512 MB at the end would take 300 ms. Flushing often does not make the whole file slower.
+constexpr size_t kFlushInterval = size_t{16} << 20;
 
 // File systems allow names of 255 bytes; Windows, of as many UTF-16 units.
 constexpr size_t kMaxNameBytes = 255;
@@ -71,7 +71,7 @@ void OutputFile::write(const uint8_t* bytes, size_t length) {
     done += writeSome(bytes + done, std::min(length - done, kStep));
   }
   unflushed_ += length;
-  if (unflushed_ >= kFlushedAtOnce) flush();
+  if (unflushed_ >= kFlushInterval) flush();
 }
 
 void OutputFile::writeZeros(size_t length) {
@@ -143,7 +143,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
     if (handle_ < 0) fail(errno);
     isOpen_ = true;
     if (FileLock::tryLock(handle_)) return;
-    // Another process took the file for a dead writer's, and is about to remove it.
+    // Another process locked the file first. It takes the writer for dead and removes the file.
     close();
   }
 }

@@ -11,9 +11,9 @@
 namespace gpt2 {
 
 // The operators as steps for ThreadPool, for the CPU: one step does the work of several of ggml's
-// nodes. The order of every sum is fixed: results do not depend on the numbers of tokens and
-// threads, except that quantised weights are multiplied with rounded activations in linear layers
-// that read rows, and widened in those that read packed tiles.
+// nodes. The order of every sum is fixed, so results do not depend on the numbers of tokens and
+// threads. The exception is linear layers with quantised weights: those that read rows round the
+// activations, those that read packed tiles widen the weights.
 //
 // The graph's nodes exist for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {

@@ -46,8 +46,8 @@ void Scheduler::begin(const Entry& entry) {
   entry.onEnd(request);
 }
 
-// A request that is alone can cancel its pass; if others have joined meanwhile, the pass is
-// repeated for them. In company, a cancelled request ends after the pass.
+// A request that is alone can cancel its pass. If others have joined by then, the pass is repeated
+// for them. A cancelled request among several ends after the pass.
 void Scheduler::postPass() {
   if (passIsPosted_) return;
   worker_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),

@@ -12,17 +12,17 @@
 
 namespace gpt2 {
 
-// Runs the requests on one model concurrently, pass by pass. A pass either decodes (the few pending
-// tokens of every request that is decoding, as many requests as fit one pass, in turns) or prefills
-// (part of the prompt of the first request that has a long one). The two kinds take turns. Between
-// passes, the worker runs the jobs posted meanwhile.
+// Runs the requests on one model concurrently, pass by pass. A pass either decodes or prefills; the
+// two kinds take turns. A decode pass evaluates the pending tokens of the requests that are
+// decoding. Requests that do not fit one pass take turns. A prefill pass evaluates part of the
+// prompt of the first request with a long one. Between passes the worker runs other jobs.
 class Scheduler {
  public:
   Scheduler(std::shared_ptr<Model> model, WorkerThread& worker);
 
   Model& model() const noexcept { return *model_; }
 
-  // Receives a request that has ended, on the worker thread; request.failure() tells how.
+  // Receives a request that has ended, on the worker thread. request.failure() is set if it failed.
   using OnEnd = std::function<void(Request&)>;
   // From any thread; at most one request at a time for a session. Throws DISPOSED when the worker
   // accepts no more jobs, and std::bad_alloc. The scheduler must outlive the worker's last job.

@@ -35,9 +35,9 @@ class WorkerThread {
   // From a job: keeps an object until the last job has run, and destroys it on this thread.
   void keep(std::shared_ptr<void> object) { kept_ = std::move(object); }
 
-  // Drops a reference on this thread, after the jobs posted so far: freeing a model's memory takes
-  // longer than an event loop may wait. Without memory for the job, or after stop() or close(), it
-  // is dropped at once.
+  // Drops a reference on this thread, after the jobs posted so far: freeing a model's memory would
+  // block the caller's event loop. Without memory for the job, and after stop() or close(), the
+  // calling thread drops it.
   void release(std::shared_ptr<void> object) noexcept;
 
   // Accepts no more jobs. The thread ends after those already posted.
