@@ -1,5 +1,4 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { TextEncoder } from 'node:util';
 import {
@@ -9,7 +8,7 @@ import {
 } from './checkpoint/checkpoint-files.js';
 import { type ConversionSettings, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
-import { reading } from './files.js';
+import { homeFolder, reading } from './files.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
@@ -17,17 +16,22 @@ import { unlessAborted } from './native/abort.js';
 // Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
 const formatVersion = 5;
 
-/** The default folder for conversions. */
+/**
+ * The default folder for conversions.
+ *
+ * @throws FILE_NOT_FOUND
+ */
 export function defaultCacheFolder(): string {
   const { GPT2_NATIVE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   if (GPT2_NATIVE_CACHE) return resolve(GPT2_NATIVE_CACHE);
+  const home = () => homeFolder('GPT2_NATIVE_CACHE');
   switch (process.platform) {
     case 'win32':
-      return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'gpt2-native', 'Cache');
+      return join(LOCALAPPDATA ?? join(home(), 'AppData', 'Local'), 'gpt2-native', 'Cache');
     case 'darwin':
-      return join(homedir(), 'Library', 'Caches', 'gpt2-native');
+      return join(home(), 'Library', 'Caches', 'gpt2-native');
     default:
-      return join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'gpt2-native');
+      return join(XDG_CACHE_HOME || join(home(), '.cache'), 'gpt2-native');
   }
 }
 

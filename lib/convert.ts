@@ -23,6 +23,7 @@ import { findModel } from './model-source.js';
 import { type AbortSignalLike, unlessAborted } from './native/abort.js';
 import type { Logger, TensorType } from './native/types.js';
 import type { LoadProgress } from './progress.js';
+import { checkSource, type UrlLike } from './source.js';
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own. Required for a GGUF file. */
@@ -62,11 +63,11 @@ const sourceTypes = { F64: 'f64', F32: 'f32', F16: 'f16', BF16: 'bf16' } as cons
  * await convert('gpt2', './gpt2.gguf', { type: 'q8_0' });
  */
 export async function convert(
-  source: string,
+  source: string | UrlLike,
   target: string,
   options?: ConvertOptions,
 ): Promise<void> {
-  checkString('the checkpoint', source);
+  const given = checkSource('the checkpoint', source);
   checkString('target', target);
   const checked = checkOptions('convert', options, [
     'type',
@@ -86,13 +87,13 @@ export async function convert(
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
   signal?.throwIfAborted();
-  const model = await findModel(source, { type, offline, signal, onProgress });
+  const model = await findModel(given, { type, offline, signal, onProgress });
   const { dir, base } = parse(resolve(target));
   await unlessAborted(signal, removeLeftovers(dir, base));
   await convertLocal(model, target, { ...checked, signal });
 }
 
-/** Converts a model on this machine, as `convert` does. The options have been checked. */
+/** @internal Converts a model on this machine, as `convert` does. The options have been checked. */
 export async function convertLocal(
   { path: source, name }: LocalModel,
   target: string,

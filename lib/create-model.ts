@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
 import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
+import { defaultCacheFolder } from './conversion-cache.js';
 import { requireSpace } from './files.js';
 import {
   equalNumbers,
@@ -48,7 +49,7 @@ export async function createModel(
   const { type = 'f32', cacheDir, threads, signal, onProgress } = checkLoadOptions(loadOptions);
   signal?.throwIfAborted();
 
-  const cacheFolder = resolve(cacheDir);
+  const cacheFolder = resolve(cacheDir ?? defaultCacheFolder());
   await unlessAborted(signal, removeLeftovers(cacheFolder));
   const folder = await makeTemporaryFolder(cacheFolder);
   try {

@@ -1,4 +1,5 @@
 import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import { TextDecoder } from 'node:util';
 import { allocate } from './allocation.js';
@@ -162,4 +163,26 @@ export async function readText(path: string): Promise<string | undefined> {
   } finally {
     file.close();
   }
+}
+
+/**
+ * The user's home folder.
+ *
+ * @param variables the environment variables that name another folder, for the error
+ * @throws FILE_NOT_FOUND
+ */
+export function homeFolder(variables: string): string {
+  let home = '';
+  let cause: unknown;
+  try {
+    home = homedir(); // HOME, which may be empty, or the entry in the list of users
+  } catch (error) {
+    cause = error;
+  }
+  if (home !== '') return home;
+  throw new Gpt2Error(
+    'FILE_NOT_FOUND',
+    `Expected a home folder for the cache, but HOME is not set and the user has none; set ${variables} to a folder`,
+    { cause },
+  );
 }

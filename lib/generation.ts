@@ -57,12 +57,13 @@ export interface GenerationPart {
   tokens: number[];
 }
 
-/** Checked options with defaults. */
+/** @internal Checked options with defaults. */
 export interface GenerationSettings {
   native: NativeGenerateOptions;
   signal: AbortSignal | undefined;
 }
 
+/** @internal */
 export function generationSettings(
   call: string,
   options: GenerateOptions | undefined,
@@ -103,7 +104,7 @@ export type NativeRun = (
   cancellation?: NativeCancellation,
 ) => Promise<NativeGeneration>;
 
-/** Runs the decode loop to its end and returns the result. */
+/** @internal Runs the decode loop to its end and returns the result. */
 export async function runToEnd(
   run: NativeRun,
   settings: GenerationSettings,
@@ -132,7 +133,7 @@ export async function runToEnd(
 }
 
 /**
- * Runs the decode loop and yields the result part by part. Leaving the loop over the parts early stops the run.
+ * @internal Runs the decode loop and yields the result part by part. Leaving the loop over the parts early stops the run.
  *
  * @param onPart receives the number of tokens of a part before the part is yielded
  */

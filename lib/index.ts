@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { addon } from './native/addon.js';
 
 export { type ConvertOptions, convert } from './convert.js';
@@ -10,10 +11,12 @@ export type { Input } from './input.js';
 export { type LoadOptions, loadModel } from './load-model.js';
 export type { Logits, Positions } from './logits.js';
 export type { Model, ModelConfig } from './model.js';
+export type { AbortSignalLike } from './native/abort.js';
 export { version } from './native/addon.js';
 export type { Logger, LogLevel, TensorType } from './native/types.js';
 export type { LoadProgress } from './progress.js';
 export type { EvaluateOptions, Session } from './session.js';
+export type { UrlLike } from './source.js';
 export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js';
 
 // An addon that is missing or belongs to another version fails here, not in the middle of a program.

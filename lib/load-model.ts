@@ -26,6 +26,7 @@ import { nodeGlobal } from './native/globals.js';
 import { callNative } from './native/native-call.js';
 import type { Logger } from './native/types.js';
 import type { LoadProgress } from './progress.js';
+import { checkSource, type UrlLike } from './source.js';
 import { tokenizerFor } from './tokenizer/tokenizer.js';
 
 export interface LoadOptions {
@@ -101,7 +102,7 @@ export const loadOptionNames = [
  * const model = await loadModel('./my-gpt2', { type: 'q8_0', threads: 2 });
  * const published = await loadModel('gpt2', { onProgress: ({ stage, done, total }) => {} });
  */
-export async function loadModel(source?: string, options?: LoadOptions): Promise<Model> {
+export async function loadModel(source?: string | UrlLike, options?: LoadOptions): Promise<Model> {
   const checked = checkLoadOptions(checkOptions('loadModel', options, loadOptionNames));
   const { cacheDir, signal, onProgress, logger } = checked;
   signal?.throwIfAborted();
@@ -140,9 +141,9 @@ export async function loadModel(source?: string, options?: LoadOptions): Promise
   }
 }
 
-/** Checks load options and adds the defaults. */
+/** @internal Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
-  const { device = 'auto', mmap = true, cacheDir = defaultCacheFolder() } = options;
+  const { device = 'auto', mmap = true, cacheDir } = options;
   const { threads, contextLength, type, headCount, cacheType, offline, onProgress, logger } =
     options;
   const signal = checkSignal(options.signal);
@@ -156,7 +157,7 @@ export function checkLoadOptions(options: LoadOptions) {
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
   checkBoolean('mmap', mmap);
   if (offline !== undefined) checkBoolean('offline', offline);
-  checkString('cacheDir', cacheDir);
+  if (cacheDir !== undefined) checkString('cacheDir', cacheDir);
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
   return { ...options, device, mmap, cacheDir, signal };
@@ -175,15 +176,19 @@ function withUncaughtErrors(logger: Logger): Logger {
   };
 }
 
-/** Finds the GGUF file of a source. A model is downloaded and converted first if necessary. */
+/**
+ * @internal Finds the GGUF file of a source. A model is downloaded and converted first if necessary.
+ *
+ * @param cacheFolder default: `defaultCacheFolder()`, which a GGUF file does not need
+ */
 export async function findModelFile(
-  source: string | undefined,
-  cacheFolder: string,
+  source: string | UrlLike | undefined,
+  cacheFolder: string | undefined,
   options: ConversionSettings,
 ): Promise<{ path: string; size: number }> {
   const { type, threads, headCount, signal, onProgress, logger } = options;
-  if (source !== undefined) checkString('the model', source);
-  const model = await findModel(source, options);
+  const given = source === undefined ? undefined : checkSource('the model', source);
+  const model = await findModel(given, options);
   const statOf = async (path: string) => await reading(path, async () => await stat(path));
   const found = await unlessAborted(signal, statOf(model.path));
   if (found.isFile() && !(await isCheckpointFile(model.path, signal))) {
@@ -192,7 +197,7 @@ export async function findModelFile(
   if (!found.isFile() && !found.isDirectory()) {
     throw new Gpt2Error('FILE_UNREADABLE', `${model.path}: neither a file nor a folder`);
   }
-  const path = await cachedConversion(model, resolve(cacheFolder), {
+  const path = await cachedConversion(model, resolve(cacheFolder ?? defaultCacheFolder()), {
     type,
     threads,
     headCount,

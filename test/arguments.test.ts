@@ -306,10 +306,12 @@ describe('the tokenizer', () => {
 
 describe('the path of a model', () => {
   test.each<[Wrong]>([[null], [7], [7n], [{}], [['a']], [Buffer.from('a')]])(
-    'must be a string, not %s',
+    'must be a string or a URL, not %s',
     async (path) => {
       const { message } = await failure('INVALID_ARGUMENT', () => loadModel(path, loading));
-      expect(message).toMatch(/^Expected .+ to be a string but received .+/);
+      expect(message).toMatch(
+        /^Expected .+ to be a path, a file: URL or the name of a model on the hub( \(.+\))? but received .+/,
+      );
       await failure('INVALID_ARGUMENT', () => convert(path, join(root, 'x.gguf')));
       await failure('INVALID_ARGUMENT', () => convert(folder, path));
     },

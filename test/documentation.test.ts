@@ -11,7 +11,7 @@ const root = join(__dirname, '..');
 const folder = temporaryFolder();
 
 const publicTypes = `ConvertOptions, CreateOptions, EncodeOptions, EvaluateOptions, GenerateOptions, Generation,
-  GenerationPart, Gpt2Config, Input, LoadOptions, LoadProgress, Logits, Model, PresetName, Session, Tokenizer`;
+  GenerationPart, Gpt2Config, Input, LoadOptions, LoadProgress, Logits, Model, PresetName, Session, Tokenizer, UrlLike`;
 
 interface Block {
   language: string;

@@ -2,7 +2,8 @@
 // The command gpt2. Results go to stdout, everything else to stderr.
 
 import { Command, CommanderError } from 'commander';
-import { Gpt2Error } from '../errors.js';
+import { Gpt2Error, isError } from '../errors.js';
+import { writeError } from '../files.js';
 import { version } from '../native/addon.js';
 import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
@@ -49,8 +50,10 @@ for (const command of [program, ...program.commands]) {
 async function main(): Promise<number> {
   // "gpt2 generate … | head -1" closes the pipe early, which is not a failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? exitCodes.success : exitCodes.failure);
+    process.exit(error.code === 'EPIPE' ? exitCodes.success : report(writeError('stdout', error)));
   });
+  process.stderr.on('error', () => {}); // there is nowhere else to report it
+  process.on('uncaughtException', (error) => process.exit(report(error)));
   try {
     await program.parseAsync();
     return exitCodes.success;
@@ -58,13 +61,20 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;
     }
-    if (!(error instanceof Gpt2Error)) throw error;
-    process.stderr.write(withoutControls(`gpt2: ${error.message} [${error.code}]\n`));
-    return error.code === 'INVALID_ARGUMENT' ? exitCodes.usage : exitCodes.failure;
+    return report(error);
   }
 }
 
-// An error that is not the library's own ends the process as an unhandled rejection, with its stack.
+/** Writes an error to stderr and returns the exit code. */
+function report(error: unknown): number {
+  const isOwn = error instanceof Gpt2Error;
+  const text = isOwn
+    ? `${error.message} [${error.code}]`
+    : `an unexpected error, which is a fault of gpt2-native: ${isError(error) ? error.message : error} [INTERNAL]`;
+  process.stderr.write(withoutControls(`gpt2: ${text}\n`));
+  return isOwn && error.code === 'INVALID_ARGUMENT' ? exitCodes.usage : exitCodes.failure;
+}
+
 void main().then((exitCode) => {
   process.exitCode = exitCode;
 });

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { defaultCacheFolder } from '../conversion-cache.js';
+import { fileError } from '../files.js';
 import { weightTypes } from '../gguf/tensor-types.js';
 import type { Input } from '../input.js';
 import { findModelFile, type LoadOptions, loadModel } from '../load-model.js';
@@ -82,7 +82,7 @@ export async function findFile(
   { headCount, offline }: Pick<ModelFlags, 'headCount' | 'offline'>,
 ): Promise<string> {
   const { path } = await withProgressBar((onProgress) =>
-    findModelFile(model, defaultCacheFolder(), { headCount, offline, onProgress }),
+    findModelFile(model, undefined, { headCount, offline, onProgress }),
   );
   return path;
 }
@@ -140,6 +140,10 @@ export async function readInput(text: string | undefined, tokens?: number[]): Pr
   if (text !== '-') return text ?? '';
   let all = '';
   process.stdin.setEncoding('utf8');
-  for await (const chunk of process.stdin) all += chunk;
+  try {
+    for await (const chunk of process.stdin) all += chunk;
+  } catch (error) {
+    throw fileError('stdin', error as NodeJS.ErrnoException);
+  }
   return all;
 }

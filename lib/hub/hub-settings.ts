@@ -1,11 +1,11 @@
 // The settings of the hub, from the environment variables that Hugging Face's own tools use:
 // https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { URL } from 'node:url';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import { homeFolder } from '../files.js';
 
 /** HF_ENDPOINT: the URL of the hub, without a trailing "/". */
 export function hubEndpoint(): string {
@@ -31,10 +31,11 @@ export function hubToken(): string | undefined {
 /** HF_HUB_CACHE, or the folder `hub` in HF_HOME: the cache shared by programs in all languages. */
 export function hubCacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
-  const cache = XDG_CACHE_HOME || join(homedir(), '.cache');
+  const home = () => homeFolder('HF_HOME');
+  const cache = () => XDG_CACHE_HOME || join(home(), '.cache');
   const folder =
-    HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache, 'huggingface'), 'hub');
-  return resolve(folder.replace(/^~(?=[/\\]|$)/, homedir())); // like Python's os.path.expanduser
+    HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(HF_HOME || join(cache(), 'huggingface'), 'hub');
+  return resolve(folder.replace(/^~(?=[/\\]|$)/, home)); // like Python's os.path.expanduser
 }
 
 /** HF_HUB_OFFLINE: whether the network must not be used. */

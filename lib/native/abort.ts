@@ -71,7 +71,7 @@ class CompletedSignal implements AbortSignalLike {
   }
 }
 
-/** Waits for a time. If the signal is aborted first, throws its reason. */
+/** @internal Waits for a time. If the signal is aborted first, throws its reason. */
 export async function waitUnlessAborted(
   milliseconds: number,
   signal: AbortSignal | undefined,
@@ -82,7 +82,7 @@ export async function waitUnlessAborted(
 }
 
 /**
- * Waits for a promise. If the signal is aborted first, calls `stop` and throws the signal's reason. The outcome of the
+ * @internal Waits for a promise. If the signal is aborted first, calls `stop` and throws its reason. The outcome of the
  * promise is ignored in that case.
  */
 export async function unlessAborted<T>(
@@ -111,7 +111,7 @@ export async function unlessAborted<T>(
 // a signal has more than ten listeners.
 const abortActions = new WeakMap<AbortSignal, { all: Set<() => void>; listener: () => void }>();
 
-/** Registers an action on abort. Returns a function that removes it. */
+/** @internal Registers an action on abort. Returns a function that removes it. */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {
   let actions = abortActions.get(signal);
   if (!actions) {
@@ -135,7 +135,7 @@ export function onAbort(signal: AbortSignal, action: () => void): () => void {
 }
 
 /**
- * A signal that is aborted with any of several others, or by `abort()`. `unlink()` unlinks it from the others.
+ * @internal A signal that is aborted with any of several others, or by `abort()`. `unlink()` unlinks it from the others.
  * (AbortSignal.any() leaves 300 bytes per call in signals that outlive it, in Node 22.)
  */
 export class LinkedSignal {

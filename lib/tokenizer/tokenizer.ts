@@ -99,7 +99,7 @@ export class Gpt2Tokenizer implements Tokenizer {
   async encodeInTurns(
     text: string,
     maxTokens: number,
-    signal: AbortSignal,
+    signal: { throwIfAborted(): void },
   ): Promise<Uint32Array | undefined> {
     await gpt2Vocabulary.prepare();
     const tokens = newTokens();
