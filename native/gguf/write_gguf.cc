@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -39,8 +40,15 @@ ggml_type readType(const TensorPart& part) {
 }
 
 // Throws INVALID_ARGUMENT unless the strides lead to numbers within the file, so that products of
-// strides and extents cannot overflow.
+// strides and extents cannot overflow. Numbers that strides of 0 repeat are not limited by the
+// file, so the size of the part is checked as well.
 void checkStrides(const TensorPart& part) {
+  constexpr int64_t kMaxNumbers = std::numeric_limits<int64_t>::max() / sizeof(double);
+  if (part.rows > kMaxNumbers / part.columns) {
+    throw Error(code::kInvalidArgument, "expected at most " + std::to_string(kMaxNumbers) +
+                                            " numbers but received " + std::to_string(part.rows) +
+                                            " × " + std::to_string(part.columns));
+  }
   if (part.isContiguous()) return;
   const uint64_t numbers = part.file->size() / ggml_type_size(part.type);
   const auto fits = [&](int64_t stride, int64_t extent) {

@@ -291,6 +291,19 @@ TEST(rejectsStridesThatLeadOutOfTheFile) {
   }
 }
 
+// A stride of 0 repeats numbers, so the file does not limit their count. Here 8 bytes for each
+// would be 2^64 and a little.
+TEST(rejectsMoreNumbersThanMemoryCanAddress) {
+  Conversion conversion(std::string(1024, '\0'));
+  for (const bool transpose : {false, true}) {
+    TensorPart part = conversion.part(GGML_TYPE_F64, 8, 8, transpose, 0)[0];
+    part.rows = part.columns = 1'518'500'250;
+    part.rowStride = part.columnStride = 0;
+    conversion.refusal(code::kInvalidArgument,
+                       {{"w", GGML_TYPE_F32, std::vector<TensorPart>{part}}});
+  }
+}
+
 TEST(roundsF64ToTheNearestF32) {
   // Half a unit in the last place rounds to even; FLT_MAX and numbers that round to it fit.
   const std::vector<double> numbers = {
