@@ -5,11 +5,32 @@ import { join } from 'node:path';
 import { Gpt2Error, isError } from '../errors.js';
 import type { Addon } from './types.js';
 
-const root = join(__dirname, '..', '..');
+// A bundler moves this module away from the package's other files. An ESM bundle has no __dirname.
+const folder = typeof __dirname === 'string' ? __dirname : process.cwd();
+const root = join(folder, '..', '..');
 const path = join(root, 'build', 'Release', 'gpt2_native.node');
 
 /** The version in package.json. */
-export const version: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
+export const version: string = readVersion();
+
+function readVersion(): string {
+  let reason = 'it belongs to another package';
+  let cause: unknown;
+  const file = join(root, 'package.json');
+  try {
+    const { name, version } = JSON.parse(readFileSync(file, 'utf8'));
+    if (name === 'gpt2-native') return version;
+  } catch (error) {
+    cause = error;
+    reason = isError(error) ? error.message : String(error);
+  }
+  throw new Gpt2Error(
+    'ADDON_MISSING',
+    `Expected the package.json of gpt2-native at ${file}: ${reason}\n` +
+      'If a bundler contains gpt2-native, mark it as external, as in "esbuild --external:gpt2-native" (docs/bundlers.md).',
+    { cause },
+  );
+}
 
 let loadedAddon: Addon | undefined;
 
