@@ -105,6 +105,28 @@ describe('a model by name', () => {
     expect(counts).toEqual([...counts].sort((a, b) => a - b));
   });
 
+  test('may name one of several files with weights', async () => {
+    const bytes = readFileSync(join(small, weights));
+    bytes.writeUInt8(bytes.readUInt8(bytes.length - 2) ^ 0x20, bytes.length - 2); // in the last weight
+    const files = {
+      'first.safetensors': readFileSync(join(small, weights)),
+      'other.safetensors': bytes,
+    };
+    const commit = hub.push('some/several', small, { files });
+    const folderOfOther = writeSmallCheckpoint(join(freshFolder(folder), 'other'));
+    writeFileSync(join(folderOfOther, weights), bytes);
+    const expected = await logitsOf(folderOfOther);
+    expect(expected).not.toEqual(await logitsOf(small));
+    expect(await logitsOf('some/several/other.safetensors')).toEqual(expected);
+    expect(await logitsOf(`some/several/other.safetensors@${commit}`, { offline: true })).toEqual(
+      expected,
+    );
+    expect(await logitsOf('some/several/first.safetensors')).toEqual(await logitsOf(small));
+    await failure('MODEL_NOT_FOUND', () => loadModel('some/several/missing.pth'));
+    const removed = await runProcess([command, 'rm', 'some/several/other.safetensors']);
+    expect(removed).toMatchObject({ exitCode: 2 });
+  });
+
   test('is downloaded with its generation_config.json', async () => {
     const files = { 'generation_config.json': '{"eos_token_id": [4, 2]}' };
     hub.push('some/chat', small, { files });

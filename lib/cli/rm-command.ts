@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { invalidArgument } from '../arguments.js';
 import { defaultCacheFolder } from '../conversion-cache.js';
 import { removeAllLeftovers, removeCachedModel } from '../hub/cached-models.js';
 import { expectModelName, showModelName } from '../hub/model-name.js';
@@ -27,6 +28,8 @@ async function run(
   let freed = 0;
   if (text !== undefined) {
     const name = expectModelName(text);
+    if (name.file !== undefined)
+      throw invalidArgument('a repository, which is removed whole', text);
     freed = await removeCachedModel(name, { isOneRevision: text.includes('@'), conversionFolder });
     lines.push(`${showModelName(name)}: removed, ${formatBytes(freed)} freed`);
   }

@@ -25,7 +25,12 @@ export function chooseFiles(
   place: string,
   names: readonly string[],
   type: WeightType | undefined,
+  file?: string,
 ): FileChoice | undefined {
+  if (file !== undefined) {
+    if (!names.includes(file)) return undefined;
+    return { weights: [file], form: file.endsWith('.gguf') ? 'gguf' : 'checkpoint' };
+  }
   // Beside GGUF files, a .bin file is an importance matrix for quantising, not a model.
   const hasGguf = ggufModels(names).length > 0;
   const choice = chooseWeights(

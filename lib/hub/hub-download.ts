@@ -23,7 +23,7 @@ export async function fetchModel(
 ): Promise<{ commit: string; choice: FileChoice }> {
   const listed = await readHubRepository(name, signal);
   const names = listed.files.map((file) => file.name);
-  const choice = chooseFiles(showModelName(name), names, type);
+  const choice = chooseFiles(showModelName(name), names, type, name.file);
   if (!choice) {
     throw new Gpt2Error(
       'MODEL_NOT_FOUND',

@@ -40,7 +40,7 @@ export async function downloadModel(
   options: DownloadOptions,
 ): Promise<LocalModel> {
   const { commit, choice } = await fetchModel(name, options);
-  return localModel(name.repository, commit, choice);
+  return localModel(name.repository, commit, choice, name.file);
 }
 
 // With these errors of the hub, an incomplete model is used as it is.
@@ -51,22 +51,35 @@ const toleratedCodes = ['HUB_UNAVAILABLE', 'MODEL_NOT_FOUND', 'ACCESS_DENIED', '
  * cannot provide them.
  */
 async function completed(
-  { repository }: ModelName,
+  { repository, file }: ModelName,
   { model, commit }: CachedModel,
   options: HubModelOptions,
 ): Promise<LocalModel> {
   try {
-    return await downloadModel({ repository, revision: commit }, options);
+    return await downloadModel(
+      file === undefined
+        ? { repository, revision: commit }
+        : { repository, file, revision: commit },
+      options,
+    );
   } catch (error) {
     if (error instanceof Gpt2Error && toleratedCodes.includes(error.code)) return model;
     throw error;
   }
 }
 
-function localModel(repository: string, commit: string, choice: FileChoice): LocalModel {
+function localModel(
+  repository: string,
+  commit: string,
+  choice: FileChoice,
+  file: string | undefined,
+): LocalModel {
   const folder = new CachedRepository(repository).snapshot(commit);
   return {
-    path: choice.form === 'gguf' ? join(folder, choice.weights[0] as string) : folder,
+    path:
+      file !== undefined || choice.form === 'gguf'
+        ? join(folder, choice.weights[0] as string)
+        : folder,
     name: conversionName(repository, commit),
   };
 }
@@ -96,7 +109,7 @@ async function findCached(
     const names = await cached.filesOf(commit);
     let choice: FileChoice | undefined;
     try {
-      choice = chooseFiles(showModelName(name), names, type);
+      choice = chooseFiles(showModelName(name), names, type, name.file);
     } catch (error) {
       if (offline) throw error;
       continue; // the hub may have the requested file
@@ -104,7 +117,7 @@ async function findCached(
     if (!choice || !(await hasAllWeights(cached.snapshot(commit), names, choice))) continue;
     const known = new Set([...names, ...(await cached.absencesOf(commit))]);
     return {
-      model: localModel(repository, commit, choice),
+      model: localModel(repository, commit, choice, name.file),
       commit,
       // A model under its short name cannot be completed: downloads go to the full name.
       isComplete: repository !== name.repository || hasAllFiles(choice, known, type),

@@ -6,6 +6,8 @@ export interface ModelName {
   repository: string;
   /** The short name, such as `gpt2`, if the model was named by it. */
   shortName?: string;
+  /** The file with the weights, if the name ends in one: `owner/name/file.pth`. */
+  file?: string;
   /** a branch, a tag or a commit */
   revision: string;
 }
@@ -26,9 +28,15 @@ const revisionPattern = /^(?!.*\.\.)[\w-][\w.-]*(\/[\w-][\w.-]*){0,8}$/;
 // Names with these extensions are paths, even if the file does not exist.
 const filePattern = /\.(gguf|safetensors|bin|pt|pth|index|json)$/i;
 
-/** Parses `gpt2` or `owner/name`, each optionally with `@revision`. Returns undefined for any other text. */
+const weightsPattern = /^([^/]+\/[^/]+)\/([\w][\w.-]{0,199}\.(?:gguf|safetensors|bin|pt|pth))$/;
+
+/**
+ * Parses `gpt2`, `owner/name` or `owner/name/file.pth`, each optionally with `@revision`. Returns undefined for any other
+ * text.
+ */
 export function parseModelName(text: string): ModelName | undefined {
-  const [short = '', revision = defaultRevision, ...more] = text.split('@');
+  const [path = '', revision = defaultRevision, ...more] = text.split('@');
+  const [, short = path, file] = weightsPattern.exec(path) ?? [];
   const isShort = Object.hasOwn(shortNames, short);
   const repository = isShort ? (shortNames[short] as string) : short;
   const fits =
@@ -38,6 +46,7 @@ export function parseModelName(text: string): ModelName | undefined {
     revision.length <= 200 &&
     revisionPattern.test(revision);
   if (!fits) return undefined;
+  if (file !== undefined) return { repository, file, revision };
   return isShort ? { repository, shortName: short, revision } : { repository, revision };
 }
 
@@ -52,6 +61,7 @@ export function expectModelName(text: string): ModelName {
 }
 
 /** The name as a user would write it. */
-export function showModelName({ repository, revision }: ModelName): string {
-  return revision === defaultRevision ? repository : `${repository}@${revision}`;
+export function showModelName({ repository, file, revision }: ModelName): string {
+  const path = file === undefined ? repository : `${repository}/${file}`;
+  return revision === defaultRevision ? path : `${path}@${revision}`;
 }
