@@ -94,11 +94,11 @@ describe('memory stays flat', () => {
        const counts = { aborted: 0, failed: 0, left: 0 };
        const once = async () => {
          const controller = new AbortController();
-         const running = model.generate([1], { maxTokens: 50, signal: controller.signal });
+         const running = model.generate([1], { maxTokens: 50, seed: 1, signal: controller.signal });
          setImmediate(() => controller.abort());
          await running.catch(() => counts.aborted++);
          await model.logits([1e9]).catch(() => counts.failed++);
-         for await (const part of model.stream([1], { maxTokens: 50 })) {
+         for await (const part of model.stream([1], { maxTokens: 50, seed: 1 })) {
            counts.left++;
            break;
          }

@@ -28,7 +28,8 @@ const revisionPattern = /^(?!.*\.\.)[\w-][\w.-]*(\/[\w-][\w.-]*){0,8}$/;
 // Names with these extensions are paths, even if the file does not exist.
 const filePattern = /\.(gguf|safetensors|bin|pt|pth|index|json)$/i;
 
-const weightsPattern = /^([^/]+\/[^/]+)\/([\w][\w.-]{0,199}\.(?:gguf|safetensors|bin|pt|pth))$/;
+// Without .gguf: `folder/folder/model.gguf` is nearly always a path, and the option `type` chooses among GGUF files.
+const weightsPattern = /^([^/]+\/[^/]+)\/([\w][\w.-]{0,199}\.(?:safetensors|bin|pt|pth))$/;
 
 /**
  * Parses `gpt2`, `owner/name` or `owner/name/file.pth`, each optionally with `@revision`. Returns undefined for any other
