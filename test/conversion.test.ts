@@ -319,6 +319,14 @@ describe('a config.json', () => {
     await expectGolden(withConfig(JSON.stringify(config)), 'odd-heads');
   });
 
+  test('may nest lists as deeply as a hostile file likes', async () => {
+    const folder = changedFixture(freshFolder(root), 'odd-heads', {});
+    const config = readFileSync(join(folder, 'config.json'), 'utf8').trimEnd();
+    const nested = '['.repeat(100_000) + ']'.repeat(100_000);
+    writeFileSync(join(folder, 'config.json'), `${config.slice(0, -1)}, "unused": ${nested}}`);
+    await expectGolden(folder, 'odd-heads');
+  });
+
   test('may write numbers and booleans as text', async () => {
     const config = Object.fromEntries(
       Object.entries(readConfig('odd-heads')).map(([name, value]) => [

@@ -87,11 +87,18 @@ export async function readConfigFile(
 /** Reads a config whose numbers and booleans may be written as text. */
 async function readSettings(path: string): Promise<Settings | undefined> {
   const settings = await readJsonObject(path);
-  return settings && Object.fromEntries(Object.entries(settings).map(([k, v]) => [k, untexted(v)]));
+  return (
+    settings &&
+    Object.fromEntries(Object.entries(settings).map(([k, v]) => [k, untextedSetting(v)]))
+  );
+}
+
+/** Lists, such as those of token ids, are flat: a recursion would be as deep as a hostile file is nested. */
+function untextedSetting(value: unknown): unknown {
+  return Array.isArray(value) ? value.map(untexted) : untexted(value);
 }
 
 function untexted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(untexted);
   if (typeof value !== 'string') return value;
   if (/^(true|false)$/i.test(value)) return value.toLowerCase() === 'true';
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value) ? Number(value) : value;
