@@ -1,14 +1,14 @@
 import { Gpt2Error } from './errors.js';
 
 /**
- * Allocates memory outside V8's heap, filled with zeros.
+ * Runs a function that allocates memory, such as typed arrays, whose size depends on the input.
  *
- * @param purpose what it is for, as in "Not enough memory for …"
+ * @param purpose what the memory is for, as in "Not enough memory for …"
  * @throws OUT_OF_MEMORY
  */
-export function allocate(bytes: number, purpose: string): ArrayBuffer {
+export function allocate<T>(purpose: string, create: () => T): T {
   try {
-    return new ArrayBuffer(bytes);
+    return create();
   } catch (cause) {
     throw new Gpt2Error('OUT_OF_MEMORY', `Not enough memory for ${purpose}`, { cause });
   }

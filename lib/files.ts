@@ -157,7 +157,8 @@ export async function readText(path: string): Promise<string | undefined> {
         `${path}: expected at most ${maxTextBytes} bytes of text but found ${file.size}`,
       );
     }
-    const bytes = new Uint8Array(allocate(file.size, `${file.size} bytes of ${path}`));
+    const { size } = file;
+    const bytes = allocate(`${size} bytes of ${path}`, () => new Uint8Array(size));
     await callNative(undefined, () => file.read(0, bytes));
     return new TextDecoder().decode(bytes);
   } finally {

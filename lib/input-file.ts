@@ -41,7 +41,8 @@ export class InputFile {
         `it has ${this.size} bytes, but ${length} are expected at offset ${offset}`,
       );
     }
-    const bytes = Buffer.from(allocate(length, `${length} bytes of ${this.path}`));
+    const purpose = `${length} bytes of ${this.path}`;
+    const bytes = Buffer.from(allocate(purpose, () => new ArrayBuffer(length)));
     await callNative(this.#signal, (cancellation) => this.native.read(offset, bytes, cancellation));
     return bytes;
   }

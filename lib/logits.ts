@@ -41,6 +41,6 @@ export function positionIndices(positions: Positions, count: number): Uint32Arra
  * @throws OUT_OF_MEMORY
  */
 export function allocateLogits(positions: number, vocabSize: number): Float32Array {
-  const bytes = Float32Array.BYTES_PER_ELEMENT * positions * vocabSize;
-  return new Float32Array(allocate(bytes, `logits of the shape [${positions}, ${vocabSize}]`));
+  const purpose = `logits of the shape [${positions}, ${vocabSize}]`;
+  return allocate(purpose, () => new Float32Array(positions * vocabSize));
 }

@@ -2,7 +2,7 @@
 // equals, becomes one token, until no pair is left. The merge with index i forms the token 256 + i, so the merged token
 // with the lowest id is the one that was learnt first.
 
-import { allocate } from './typed-memory.js';
+import { allocateForText } from './typed-memory.js';
 
 /** Stands for "no token". */
 const none = 0xffff;
@@ -114,7 +114,7 @@ export function* mergeLong(
   tokens: Uint16Array,
   table: MergeTable,
 ): Generator<void, number, undefined> {
-  const word = allocate(() => new LongWord(tokens, table));
+  const word = allocateForText(() => new LongWord(tokens, table));
   for (let start = 0; start < tokens.length; start++) {
     word.addPair(start);
     if (start % stepsUntilPause === 0) yield;
@@ -179,7 +179,7 @@ class LongWord {
 
   /** The starts of the pairs that form a token, from left to right. */
   takePairs(id: number): Int32Array {
-    const starts = allocate(() => new Int32Array(this.#counts[id] as number));
+    const starts = allocateForText(() => new Int32Array(this.#counts[id] as number));
     let isSorted = true;
     let at = starts.length;
     for (

@@ -11,7 +11,7 @@ import {
   gpt2Vocabulary,
   longestGpt2Token,
 } from './gpt2-vocabulary.js';
-import { allocate, GrowingArray } from './typed-memory.js';
+import { allocateForText, GrowingArray } from './typed-memory.js';
 
 export interface EncodeOptions {
   /**
@@ -78,7 +78,7 @@ export class Gpt2Tokenizer implements Tokenizer {
 
   encode(text: string, options?: EncodeOptions): Uint32Array {
     const tokens = this.#encodeNow(text, options).view();
-    return allocate(() => tokens.slice());
+    return allocateForText(() => tokens.slice());
   }
 
   count(text: string): number {

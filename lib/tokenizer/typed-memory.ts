@@ -1,16 +1,12 @@
-import { Gpt2Error } from '../errors.js';
+import { allocate } from '../allocation.js';
 
 /**
  * Runs a function that allocates typed arrays for a text.
  *
  * @throws OUT_OF_MEMORY
  */
-export function allocate<T>(create: () => T): T {
-  try {
-    return create();
-  } catch (cause) {
-    throw new Gpt2Error('OUT_OF_MEMORY', 'Not enough memory to tokenize the text', { cause });
-  }
+export function allocateForText<T>(create: () => T): T {
+  return allocate('the tokens of the text', create);
 }
 
 /** A list of unsigned integers that grows. */
@@ -30,7 +26,7 @@ export class GrowingArray<T extends Uint16Array | Uint32Array> {
   }
 
   #grow(): void {
-    const larger = allocate(() => this.#create(this.#values.length * 2));
+    const larger = allocateForText(() => this.#create(this.#values.length * 2));
     larger.set(this.#values);
     this.#values = larger;
   }
