@@ -153,8 +153,8 @@ export interface WeightShapes {
   layerCount: number;
 }
 
-// Names that training programs use in the objects beside a state dict.
-const trainingNames: SettingNames = {
+/** Names that training programs use in the objects beside a state dict. */
+export const trainingNames: SettingNames = {
   vocabSize: ['vocab_size', 'n_vocab'],
   contextLength: [
     'block_size',
@@ -296,9 +296,8 @@ function endOfTextOf({ eos_token_id: ids }: Settings): number[] {
   return [...new Set([ids].flat().filter(isId))];
 }
 
-// reorder_and_upcast_attn is not among them: it computes the same in f32, as this engine does anyway.
 // The settings that change the computation, each with the values that the engine supports. The default of every
-// setting is among them.
+// setting is among them. reorder_and_upcast_attn is not one of these settings: in f32 it computes the same.
 const supported: Record<string, readonly unknown[]> = {
   model_type: ['gpt2'],
   scale_attn_weights: [true, false],

@@ -1,6 +1,7 @@
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import type { InputFile } from '../input-file.js';
+import { trainingNames } from './checkpoint-config.js';
 import {
   PickleError,
   PickleGlobal,
@@ -364,7 +365,6 @@ function settingsOf(fields: readonly Dict[]): Settings {
   return settings;
 }
 
-const headCountNames = ['n_head', 'n_heads', 'num_heads', 'num_attention_heads'];
 const deepestSettings = 3;
 // Objects that occur many times would make the search exponential.
 const maxObjectsPerLevel = 1000;
@@ -377,7 +377,7 @@ function findSettings(value: PickleValue): Settings | undefined {
     for (const each of level) {
       const fields = fieldsOf(each);
       const hasHeads = (dict: Dict) =>
-        headCountNames.some((name) => typeof dict.get(name) === 'number');
+        trainingNames.headCount.some((name) => typeof dict.get(name) === 'number');
       if (fields.some(hasHeads)) return settingsOf(fields);
       for (const field of fields.flatMap((dict) => [...dict.values()])) {
         if (next.size === maxObjectsPerLevel) break;
