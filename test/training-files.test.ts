@@ -24,7 +24,7 @@ const plain = join(training, 'plain');
 interface Converted {
   headCount: unknown;
   notes: unknown;
-  tensors: unknown;
+  tensors: ReturnType<typeof readGguf>['tensors'];
   log: string[];
 }
 
@@ -46,21 +46,25 @@ beforeAll(async () => {
   expected = await converted(plain);
 });
 
-/** A copy of a fixture in a folder of its own, with or without the config. */
-function copied(name: string, hasConfig: boolean, as = name): string {
+/** A copy of a fixture in a folder of its own, with or without the config, in which settings may differ. */
+function copied(name: string, hasConfig: boolean, as = name, settings = {}): string {
   const folder = freshFolder(root);
   mkdirSync(folder, { recursive: true });
   cpSync(join(training, name), join(folder, as));
-  if (hasConfig) cpSync(join(plain, 'config.json'), join(folder, 'config.json'));
+  if (hasConfig) writeConfig(folder, settings);
   return folder;
+}
+
+function writeConfig(folder: string, settings: object): void {
+  const config = JSON.parse(readFileSync(join(plain, 'config.json'), 'utf8'));
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...settings }));
 }
 
 /** The plain model with other tensors. */
 function changed(change: (tensors: Map<string, StoredTensor>) => void, settings = {}): string {
   const folder = freshFolder(root);
   mkdirSync(folder, { recursive: true });
-  const config = JSON.parse(readFileSync(join(plain, 'config.json'), 'utf8'));
-  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...settings }));
+  writeConfig(folder, settings);
   const tensors = readSafetensors(join(plain, 'model.safetensors'));
   change(tensors);
   writeSafetensors(join(folder, 'model.safetensors'), tensors);
@@ -101,6 +105,18 @@ describe('files of torch.save()', () => {
       expect(await converted(join(folder, name))).toEqual(expected);
     },
   );
+
+  test('tied.bin: the bytes that the head shares with the embedding count once', async () => {
+    const { tensors } = await converted(copied('tied.bin', true, 'tied.bin', { vocab_size: 400 }));
+    expect([...tensors.keys()]).toEqual([...expected.tensors.keys()]);
+  });
+
+  test('expanded.bin: rows beyond the size of the file are rejected before they are read', async () => {
+    const vocab_size = 2 ** 31 - 1;
+    const folder = copied('expanded.bin', true, 'expanded.bin', { vocab_size });
+    const error = await failure('INVALID_FILE', () => converted(folder));
+    expect(error.message).toMatch(/they overlap/);
+  });
 
   test('float64.bin is rounded, which is said once', async () => {
     const { tensors, notes, log } = await converted(copied('float64.bin', true));
@@ -230,9 +246,10 @@ describe('beside the weights', () => {
     expect(await converted(changed((tensors) => tensors.set(name, tensor)))).toEqual(expected);
   });
 
-  test('a bias of other values on the head is rejected', async () => {
+  // Of the bytes of 2 ** -142, only the first is not 0: it is 0x80, as in the sign of -0.
+  test.each([1e-40, 2 ** -142])('a bias on the head that holds %d is rejected', async (bias) => {
     const folder = changed((tensors) =>
-      tensors.set('lm_head.bias', f32Tensor([13], [...new Array(12).fill(0), 1e-40])),
+      tensors.set('lm_head.bias', f32Tensor([13], [...new Array(12).fill(0), bias])),
     );
     const error = await failure('UNSUPPORTED_MODEL', () => converted(folder));
     expect(error.message).toMatch(/no bias, or one of zeros, but "lm_head\.bias"/);

@@ -109,15 +109,18 @@ export async function openCheckpoint(
       throw missingTensor(source, layout.tokenEmbedding, content.objects);
     }
     const matched = await matchTensors(content, source, weights, layout, config);
-    checkOverlap(source, files, matched.tensors);
-    const inF64 = matched.tensors.flatMap(({ parts }) => parts).filter(isF64).length;
+    const unshared = withoutSharedHead(matched.tensors);
+    checkOverlap(source, files, unshared); // before anything of their size is read
+    const tensors = await withoutCopiedHead(source, unshared, config);
+    const inF64 = tensors.flatMap(({ parts }) => parts).filter(isF64).length;
     if (inF64 > 0) notes.push(`${inF64} tensors are rounded from F64 to F32`);
     const hasNoVocabulary = layout.title !== 'Hugging Face';
     const activation = config.activation ?? 'gelu_new';
     const ends = await unlessAborted(signal, readGenerationConfig(folder));
     const endOfText = ends.length > 0 ? ends : config.endOfText;
     const whole = { ...config, activation, endOfText };
-    return { folder, config: whole, ...matched, hasNoVocabulary, notes, close };
+    const { absentBiases } = matched;
+    return { folder, config: whole, tensors, absentBiases, hasNoVocabulary, notes, close };
   } catch (error) {
     close();
     throw error;
@@ -308,7 +311,7 @@ async function matchTensors(
       `${source}: it holds the tensor "${surplus.value}", which is not part of a GPT-2 of ${config.layerCount} layers in the layout of ${layout.title}`,
     );
   }
-  return { tensors: await withoutCopiedHead(source, tensors, config), absentBiases };
+  return { tensors, absentBiases };
 }
 
 function missingTensor(
@@ -333,8 +336,9 @@ async function dropZeroHeadBias(source: string, layout: Layout, weights: Weights
   const [count = 0] = entry.shape;
   const [stride = 1] = entry.strides;
   const bytes = await readSpan(entry, 0, count > 0 ? (count - 1) * stride + 1 : 0);
-  // A sign bit may be set: -0 is 0.
-  const isZero = bytes.every((byte) => byte === 0 || byte === 0x80);
+  const size = elementBytes[entry.dtype] ?? 1;
+  // The sign, in the last byte of an element, may be set: -0 is 0.
+  const isZero = bytes.every((byte, i) => byte === 0 || (byte === 0x80 && (i + 1) % size === 0));
   if (entry.shape.length !== 1 || !isZero) {
     throw new Gpt2Error(
       'UNSUPPORTED_MODEL',
@@ -427,6 +431,23 @@ function toPart(
   };
 }
 
+// torch.save() stores a tied head as a second name for the bytes of the embedding.
+function withoutSharedHead(tensors: CheckpointTensor[]): CheckpointTensor[] {
+  const embedding = tensors.find(({ role }) => role === 'tokenEmbedding')?.parts[0];
+  return tensors.filter(({ role, parts }) => role !== 'head' || !areSame(parts[0], embedding));
+}
+
+function areSame(a: TensorPart | undefined, b: TensorPart | undefined): boolean {
+  return (
+    a?.entry.file === b?.entry.file &&
+    a?.entry.offset === b?.entry.offset &&
+    a?.dtype === b?.dtype &&
+    a?.rowStride === b?.rowStride &&
+    a?.columnStride === b?.columnStride &&
+    a?.transpose === b?.transpose
+  );
+}
+
 // Some checkpoints store a tied head a second time. The copy is dropped.
 async function withoutCopiedHead(
   source: string,
@@ -450,11 +471,9 @@ async function withoutCopiedHead(
 
 async function areEqual(a: TensorPart | undefined, b: TensorPart | undefined): Promise<boolean> {
   if (!a || !b || a.dtype !== b.dtype || a.transpose !== b.transpose) return false;
-  const isSameLayout = a.rowStride === b.rowStride && a.columnStride === b.columnStride;
-  const isSamePlace = a.entry.file === b.entry.file && a.entry.offset === b.entry.offset;
-  if (isSameLayout && isSamePlace) return true;
   const chunk = 1 << 22; // elements
   const widest = Math.max(
+    a.columns, // strides may be 0
     a.rowStride,
     b.rowStride,
     a.columns * a.columnStride,

@@ -12,6 +12,9 @@ test/fixtures/training gets
     lightning.ckpt          Lightning: names begin with model.transformer.
     wrapped.pt              DeepSpeed around FSDP around activation checkpointing
     strided.bin             tensors laid out by strides: slices, transposes, expanded ones
+    tied.bin                a vocabulary of 400: the head shares the bytes of an embedding that is most
+                            of the file
+    expanded.bin            an embedding and a head of one row each, expanded to 2^31 - 1 rows
     float64.bin             weights in double precision
     dialogpt.pkl            DialoGPT: lm_head.decoder.weight
     book-packed.pth         "Build a Large Language Model (From Scratch)" with att.qkv, att.proj and
@@ -242,6 +245,12 @@ def main() -> None:
     module["module._fsdp_wrapped_module.model.lm_head.weight"] = tensors["wte.weight"]
     save("wrapped.pt", {"module": module, "optimizer": None, "global_steps": 7})
     save("strided.bin", strided(tensors))
+    large = tensors["wte.weight"][:1].repeat(400, 1)
+    save("tied.bin", {**tensors, "wte.weight": large, "lm_head.weight": large})
+    expanded = dict(tensors)
+    for name in ("wte.weight", "lm_head.weight"):
+        expanded[name] = torch.ones(1, 8).expand(2**31 - 1, 8)
+    save("expanded.bin", expanded)
     save("float64.bin", {name: tensor.double() for name, tensor in tensors.items()})
     dialogpt = {f"transformer.{name}": tensor for name, tensor in tensors.items()}
     dialogpt["lm_head.decoder.weight"] = tensors["wte.weight"]
