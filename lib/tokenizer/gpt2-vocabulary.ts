@@ -2,7 +2,6 @@ import { endianness } from 'node:os';
 import { eventLoopTurn } from '../event-loop.js';
 import { BytePairEncoder } from './byte-pair-encoder.js';
 import { byteOrder, spellBytes } from './byte-spelling.js';
-import { gpt2Merges } from './gpt2-merges.js';
 
 export const gpt2VocabSize = 50_257;
 export const gpt2MergeCount = 50_000;
@@ -21,7 +20,7 @@ class Gpt2Vocabulary {
   /** The left and the right token of each merge. The merge with index i forms the token 256 + i. */
   get pairs(): Uint16Array {
     if (!this.#pairs) {
-      const bytes = Buffer.from(gpt2Merges, 'base64');
+      const bytes = Buffer.from(readMerges(), 'base64');
       if (endianness() === 'BE') bytes.swap16();
       this.#pairs = new Uint16Array(Uint8Array.from(bytes).buffer);
     }
@@ -57,6 +56,11 @@ class Gpt2Vocabulary {
     const end = this.#writeBytes(this.pairs[2 * merge] as number, at);
     return this.#writeBytes(this.pairs[2 * merge + 1] as number, end);
   }
+}
+
+// Loaded on demand, since loading takes 3 ms and calls with token ids alone do not need it.
+function readMerges(): string {
+  return (require('./gpt2-merges.js') as typeof import('./gpt2-merges.js')).gpt2Merges;
 }
 
 /** Shared by all tokenizers. */
