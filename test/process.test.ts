@@ -117,7 +117,7 @@ describe('the first text of a process', () => {
           model.createSession().generate('Hello world'),
           model.stream('Hello world').next(),
         ];
-        setTimeout(() => ${name}.dispose());
+        ${name}.dispose(); // while they wait for the tokenizer
         console.log((await Promise.allSettled(calls)).map(({ reason }) => reason?.code).join(' '));
         process.exit(0);`),
       args,
@@ -133,7 +133,7 @@ describe('the first text of a process', () => {
         const { signal } = controller;
         const tooLong = ' a'.repeat(1000);
         const evaluated = session.evaluate(tooLong, { signal });
-        setTimeout(() => controller.abort('enough'));
+        controller.abort('enough'); // while it waits for the tokenizer
         console.log(await evaluated.catch((reason) => reason), session.length);
         await session.evaluate('Hello world');
         console.log(session.length);`),
