@@ -143,16 +143,16 @@ class TensorWriter {
   void write(const TensorTarget& tensor);
 
  private:
-  void writePart(const TensorPart& part, ggml_type type);
-  void writeParts(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
+  // Receives encoded bytes.
+  using Append = std::function<void(const uint8_t* bytes, size_t length)>;
+
+  void encodePart(const TensorPart& part, ggml_type type, const Append& append);
+  void encodeParts(const std::vector<TensorPart>& parts, const std::string& name, ggml_type type,
+                   const Append& append);
   void writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
   void writeDrawn(const DrawnNumbers& drawn, ggml_type type);
   void writeEqual(const EqualNumbers& equal);
   void append(const uint8_t* bytes, size_t length) {
-    if (gathered_ != nullptr) {
-      gathered_->insert(gathered_->end(), bytes, bytes + length);
-      return;
-    }
     out_.write(bytes, length);
     written_ += length;
   }
@@ -162,13 +162,12 @@ class TensorWriter {
   ThreadPool& pool_;
   const std::function<void(uint64_t)>& onProgress_;
   const CancelFlag* cancelled_;
-  std::vector<uint8_t>* gathered_ = nullptr;  // receives the bytes in place of the file, if set
-  uint64_t written_ = 0;                      // of the current tensor
-  uint64_t done_ = 0;                         // of the sources of all tensors
+  uint64_t written_ = 0;  // of the current tensor
+  uint64_t done_ = 0;     // of the sources of all tensors
 };
 
 // A part that is transposed is read whole.
-void TensorWriter::writePart(const TensorPart& part, ggml_type type) {
+void TensorWriter::encodePart(const TensorPart& part, ggml_type type, const Append& append) {
   const uint64_t rowBytes = ggml_row_size(part.type, part.columns);
   // In the file, with the gaps between the numbers; without those after the row's last number.
   const uint64_t numberBytes = ggml_type_size(part.type);
@@ -205,11 +204,12 @@ void TensorWriter::writePart(const TensorPart& part, ggml_type type) {
   }
 }
 
-void TensorWriter::writeParts(const std::vector<TensorPart>& parts, const TensorTarget& tensor) {
+void TensorWriter::encodeParts(const std::vector<TensorPart>& parts, const std::string& name,
+                               ggml_type type, const Append& append) {
   for (const TensorPart& part : parts) {
-    const std::string where = part.file->path() + ": the tensor \"" + tensor.name + "\": ";
+    const std::string where = part.file->path() + ": the tensor \"" + name + "\": ";
     try {
-      writePart(part, tensor.type);
+      encodePart(part, type, append);
     } catch (const std::bad_alloc&) {
       throw Error(code::kOutOfMemory, where + "no memory to encode it");
     } catch (const Error& error) {
@@ -225,9 +225,9 @@ void TensorWriter::writeParts(const std::vector<TensorPart>& parts, const Tensor
 // The tensor is held in f32, multiplied and encoded as a whole.
 void TensorWriter::writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor) {
   std::vector<uint8_t> bytes;
-  gathered_ = &bytes;
-  writeParts(parts, {tensor.name, GGML_TYPE_F32, {}});
-  gathered_ = nullptr;
+  encodeParts(parts, tensor.name, GGML_TYPE_F32, [&](const uint8_t* more, size_t length) {
+    bytes.insert(bytes.end(), more, more + length);
+  });
   const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
   for (int64_t i = 0; i < std::min(tensor.scale.count, count); ++i) {
     float number = 0;
@@ -281,7 +281,8 @@ void TensorWriter::write(const TensorTarget& tensor) {
     if (tensor.scale.count > 0 && !parts->empty()) {
       writeScaled(*parts, tensor);
     } else {
-      writeParts(*parts, tensor);
+      encodeParts(*parts, tensor.name, tensor.type,
+                  [this](const uint8_t* bytes, size_t length) { append(bytes, length); });
     }
   } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
     writeDrawn(*drawn, tensor.type);
