@@ -30,14 +30,13 @@ Napi::Value blockSize(const Napi::CallbackInfo& info) {
 // process.exit() runs no cleanup hooks of the environment. exit() then destroys the static objects
 // that the worker threads are using. The handler is registered here and not in JavaScript, where
 // `process` may be the copy that Jest makes for a test file, which emits no events.
-Napi::Function stopWorkersAtExit(Napi::Env env) {
+void stopWorkersAtExit(Napi::Env env) {
   const auto stop = Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
     AddonData::of(info.Env()).calls.workers().stopAll();
   });
   const auto process = env.Global().Get("process").As<Napi::Object>();
   const auto on = process.Get("on").As<Napi::Function>();
   on.Call(process, {Napi::String::New(env, "exit"), stop});
-  return stop;
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
@@ -64,7 +63,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("writeGguf", Napi::Function::New<writeGguf>(env));
   exports.Set("gpt2Modules", gpt2Modules(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
-  exports.Set("stopWorkers", stopWorkersAtExit(env));  // for the tests
+  stopWorkersAtExit(env);
   return exports;
 }
 
