@@ -69,28 +69,37 @@ export async function convert(
 ): Promise<void> {
   const given = checkSource('the checkpoint', source);
   checkString('target', target);
-  const checked = checkOptions('convert', options, [
-    'type',
-    'threads',
-    'headCount',
-    'offline',
-    'signal',
-    'onProgress',
-    'logger',
-  ]);
-  const { type, threads, headCount, offline, onProgress, logger } = checked;
-  const signal = checkSignal(checked.signal);
+  const checked = checkConversion(
+    checkOptions('convert', options, [
+      'type',
+      'threads',
+      'headCount',
+      'offline',
+      'signal',
+      'onProgress',
+      'logger',
+    ]),
+  );
+  const { signal } = checked;
+  signal?.throwIfAborted();
+  const model = await findModel(given, checked);
+  const { dir, base } = parse(resolve(target));
+  await unlessAborted(signal, removeLeftovers(dir, base));
+  await convertLocal(model, target, checked);
+}
+
+/** @internal Checks the options that `loadModel` has as well. */
+export function checkConversion<T extends ConvertOptions>(
+  options: T,
+): Omit<T, 'signal'> & Pick<ConversionSettings, 'signal'> {
+  const { type, threads, headCount, offline, onProgress, logger } = options;
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (threads !== undefined) checkThreads(threads);
   if (headCount !== undefined) checkHeadCount(headCount);
   if (offline !== undefined) checkBoolean('offline', offline);
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
-  signal?.throwIfAborted();
-  const model = await findModel(given, { type, offline, signal, onProgress });
-  const { dir, base } = parse(resolve(target));
-  await unlessAborted(signal, removeLeftovers(dir, base));
-  await convertLocal(model, target, { ...checked, signal });
+  return { ...options, signal: checkSignal(options.signal) };
 }
 
 /** @internal Converts a model on this machine, as `convert` does. The options have been checked. */

@@ -1,23 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import {
-  checkBoolean,
-  checkFunction,
-  checkHeadCount,
-  checkInteger,
-  checkOneOf,
-  checkOptions,
-  checkSignal,
-  checkString,
-  checkThreads,
-} from './arguments.js';
+import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkString } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
-import type { ConversionSettings } from './convert.js';
+import { type ConversionSettings, checkConversion } from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
 import { sizeWithParts } from './gguf/gguf-parts.js';
-import { type WeightType, weightTypes } from './gguf/tensor-types.js';
+import type { WeightType } from './gguf/tensor-types.js';
 import { Model } from './model.js';
 import { findModel } from './model-source.js';
 import { type AbortSignalLike, unlessAborted } from './native/abort.js';
@@ -143,24 +133,15 @@ export async function loadModel(source?: string | UrlLike, options?: LoadOptions
 
 /** @internal Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
-  const { device = 'auto', mmap = true, cacheDir } = options;
-  const { threads, contextLength, type, headCount, cacheType, offline, onProgress, logger } =
-    options;
-  const signal = checkSignal(options.signal);
+  const { device = 'auto', mmap = true, cacheDir, contextLength, cacheType } = options;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
-  if (threads !== undefined) checkThreads(threads);
   if (contextLength !== undefined) {
     checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
   }
-  if (type !== undefined) checkOneOf('type', type, weightTypes);
-  if (headCount !== undefined) checkHeadCount(headCount);
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
   checkBoolean('mmap', mmap);
-  if (offline !== undefined) checkBoolean('offline', offline);
   if (cacheDir !== undefined) checkString('cacheDir', cacheDir);
-  checkFunction('onProgress', onProgress);
-  checkFunction('logger', logger);
-  return { ...options, device, mmap, cacheDir, signal };
+  return { ...checkConversion(options), device, mmap, cacheDir };
 }
 
 // Node drops an error that a function called by an addon throws, and writes a warning to stderr.
