@@ -282,14 +282,16 @@ describe('beside the weights', () => {
   });
 });
 
-test('gpt2 convert and inspect say what is left out', async () => {
+test('gpt2 convert, quantize and inspect say what is left out', async () => {
   const folder = changed((tensors) =>
     tensors.set('score.weight', f32Tensor([2, 8], new Array(16).fill(1))),
   );
   const target = join(folder, 'out.gguf');
   const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
-  const { stderr } = await runProcess([command, 'convert', folder, target]);
-  expect(stderr).toMatch(/^gpt2: .*score\.weight\n$/);
+  for (const writing of [['convert'], ['quantize', '--type', 'f16']]) {
+    const { stderr } = await runProcess([command, ...writing, folder, target]);
+    expect(stderr).toMatch(/^gpt2: .*score\.weight\n$/);
+  }
   const { stdout } = await runProcess([command, 'inspect', target]);
   expect(stdout).toMatch(/gpt2_native\.conversion_notes +left out.*score\.weight/);
 });

@@ -55,13 +55,6 @@ export function typeOption(
   return new Option('--type <type>', description).choices(weightTypes);
 }
 
-export function conversionThreadsOption(): Option {
-  return new Option(
-    '--threads <count>',
-    'threads that encode the weights (default: the physical cores)',
-  ).argParser(parseNumber);
-}
-
 export function headCountOption(): Option {
   return new Option(
     '--head-count <count>',

@@ -1,36 +1,16 @@
 import { Command } from 'commander';
-import { convert } from '../convert.js';
-import type { WeightType } from '../gguf/tensor-types.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import {
-  conversionThreadsOption,
-  headCountOption,
-  modelForms,
-  offlineOption,
-  typeOption,
-} from './model-options.js';
-import { formatBytes, withProgressBar } from './terminal.js';
-
-interface Flags {
-  type: WeightType;
-  threads?: number;
-  headCount?: number;
-  offline?: boolean;
-  json?: boolean;
-}
+import { addConversionOptions, type ConversionFlags, runConversion } from './conversion.js';
+import { modelForms, typeOption } from './model-options.js';
+import { formatBytes } from './terminal.js';
 
 export function quantizeCommand(): Command {
-  return new Command('quantize')
+  const command = new Command('quantize')
     .description('Write a model with quantised weights, and report the type of each matrix.')
-    .argument('<model>', modelForms)
-    .argument('<target>', 'the GGUF file to write')
-    .addOption(typeOption('type of the weights').makeOptionMandatory())
-    .addOption(conversionThreadsOption())
-    .addOption(headCountOption())
-    .addOption(offlineOption())
-    .option('--json', 'print JSON on stdout')
-    .action(run);
+    .argument('<model>', modelForms);
+  const type = typeOption('type of the weights').makeOptionMandatory();
+  return addConversionOptions(command, type).action(run);
 }
 
 /** The matrices of one type. */
@@ -40,16 +20,8 @@ interface Share {
   tensors: string[];
 }
 
-async function run(
-  model: string,
-  target: string,
-  { type, threads, headCount, offline, json }: Flags,
-): Promise<void> {
-  const start = performance.now();
-  await withProgressBar((onProgress) =>
-    convert(model, target, { type, threads, headCount, offline, onProgress }),
-  );
-  const seconds = (performance.now() - start) / 1000;
+async function run(model: string, target: string, flags: ConversionFlags): Promise<void> {
+  const seconds = await runConversion(model, target, flags);
   const { byteSize, tensors } = await callNative(undefined, () => addon().inspectGguf(target));
   const shares = new Map<string, Share>();
   for (const tensor of tensors.filter(({ shape }) => shape.length > 1)) {
@@ -59,7 +31,7 @@ async function run(
     shares.set(tensor.type, share);
   }
   const matrices = [...shares.values()].sort((a, b) => b.byteSize - a.byteSize);
-  if (json) {
+  if (flags.json) {
     process.stdout.write(`${JSON.stringify({ path: target, byteSize, seconds, matrices })}\n`);
     return;
   }
