@@ -36,6 +36,17 @@ std::vector<TensorPart> toTensorParts(const Napi::Array& list) {
   return parts;
 }
 
+std::vector<LowRankUpdate> toUpdates(const Napi::Array& list) {
+  std::vector<LowRankUpdate> updates;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object object = toObject(list.Get(i));
+    updates.push_back(
+        {toTensorPart(toObject(object.Get("left"))), toTensorPart(toObject(object.Get("right"))),
+         static_cast<float>(toNumber(object.Get("factor"))), toInteger(object.Get("firstRow"))});
+  }
+  return updates;
+}
+
 DrawnNumbers toDrawnNumbers(const Napi::Object& object) {
   return {static_cast<uint64_t>(toInteger(object.Get("seed"))),
           static_cast<uint64_t>(toInteger(object.Get("stream"))), toNumber(object.Get("deviation")),
@@ -54,6 +65,9 @@ TensorTarget toTensorTarget(const Napi::Object& object) {
   const Napi::Value drawn = object.Get("drawn");
   if (!parts.IsUndefined()) {
     target.numbers = toTensorParts(toArray(parts));
+    if (const Napi::Value updates = object.Get("updates"); !updates.IsUndefined()) {
+      target.updates = toUpdates(toArray(updates));
+    }
     if (const Napi::Value scale = object.Get("scale"); !scale.IsUndefined()) {
       const Napi::Object fields = toObject(scale);
       target.scale = {static_cast<float>(toNumber(fields.Get("factor"))),

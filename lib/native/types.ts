@@ -155,24 +155,39 @@ export interface NativeFile {
   close(): void;
 }
 
+/** A matrix in a file. */
+export interface NativeTensorPart {
+  file: NativeFile;
+  offset: number;
+  /** ggml's name of the type */
+  type: string;
+  rows: number;
+  columns: number;
+  transpose: boolean;
+  /** elements from one row to the next, and from one element of a row to the next; default: columns and 1 */
+  rowStride?: number;
+  columnStride?: number;
+}
+
+/** A change of low rank: factor × left × right is added to the rows from `firstRow` on. */
+export interface NativeUpdate {
+  /** [rows, rank] */
+  left: NativeTensorPart;
+  /** [rank, elements per row] */
+  right: NativeTensorPart;
+  factor: number;
+  firstRow: number;
+}
+
 /** A tensor of a GGUF file to be written. Its elements have one of three sources. */
 export interface NativeTensor {
   name: string;
   type: TensorType;
   /** Files: matrices whose rows are concatenated. */
-  parts?: readonly {
-    file: NativeFile;
-    offset: number;
-    /** ggml's name of the type */
-    type: string;
-    rows: number;
-    columns: number;
-    transpose: boolean;
-    /** elements from one row to the next, and from one element of a row to the next; default: columns and 1 */
-    rowStride?: number;
-    columnStride?: number;
-  }[];
-  /** A factor for the first numbers of the parts. They are multiplied in f32. */
+  parts?: readonly NativeTensorPart[];
+  /** Changes of the parts, which are made in f32. */
+  updates?: readonly NativeUpdate[];
+  /** A factor for the first numbers of the parts and their updates. They are multiplied in f32. */
   scale?: { factor: number; count: number };
   /** Or a normal distribution with mean 0. The streams of a seed are independent of each other. */
   drawn?: { seed: number; stream: number; deviation: number; rows: number; columns: number };

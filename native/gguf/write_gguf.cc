@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "gguf/encode_tensor.h"
+#include "gguf/low_rank_product.h"
 #include "gguf/normal_numbers.h"
 #include "io/output_file.h"
 
@@ -110,13 +111,43 @@ std::vector<uint8_t> roundToF32(const std::vector<uint8_t>& doubles) {
   return floats;
 }
 
+// The shape of a part after its transposition.
+int64_t rowsOf(const TensorPart& part) { return part.transpose ? part.columns : part.rows; }
+int64_t rowLengthOf(const TensorPart& part) { return part.transpose ? part.rows : part.columns; }
+
+void checkPart(const TensorPart& part, ggml_type type) {
+  checkShape(part.type, part.rows, part.columns, part.transpose, type);
+  checkStrides(part);
+}
+
+// Throws INVALID_ARGUMENT unless the updates fit the rows of the parts.
+void checkUpdates(const std::vector<TensorPart>& parts, const std::vector<LowRankUpdate>& updates) {
+  int64_t rows = 0;
+  for (const TensorPart& part : parts) rows += rowsOf(part);
+  for (const auto& [left, right, factor, firstRow] : updates) {
+    checkPart(left, GGML_TYPE_F32);
+    checkPart(right, GGML_TYPE_F32);
+    const auto hasLengthOfRight = [&right = right](const TensorPart& part) {
+      return rowLengthOf(part) == rowLengthOf(right);
+    };
+    if (std::all_of(parts.begin(), parts.end(), hasLengthOfRight) &&
+        rowLengthOf(left) == rowsOf(right) && firstRow >= 0 && firstRow <= rows - rowsOf(left)) {
+      continue;
+    }
+    const auto shape = [](const TensorPart& part) {
+      return "[" + std::to_string(rowsOf(part)) + ", " + std::to_string(rowLengthOf(part)) + "]";
+    };
+    throw Error(code::kInvalidArgument, "expected an update of its " + std::to_string(rows) +
+                                            " rows but received " + shape(left) + " × " +
+                                            shape(right) + " from row " + std::to_string(firstRow));
+  }
+}
+
 // Checked before the file is created.
 void checkShapes(const TensorTarget& tensor) {
   if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
-    for (const TensorPart& part : *parts) {
-      checkShape(part.type, part.rows, part.columns, part.transpose, tensor.type);
-      checkStrides(part);
-    }
+    for (const TensorPart& part : *parts) checkPart(part, tensor.type);
+    checkUpdates(*parts, tensor.updates);
   } else if (const auto* drawn = std::get_if<DrawnNumbers>(&tensor.numbers)) {
     checkShape(GGML_TYPE_F32, drawn->rows, drawn->columns, false, tensor.type);
   } else {
@@ -149,7 +180,8 @@ class TensorWriter {
   void encodePart(const TensorPart& part, ggml_type type, const Append& append);
   void encodeParts(const std::vector<TensorPart>& parts, const std::string& name, ggml_type type,
                    const Append& append);
-  void writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
+  std::vector<float> readNumbers(const std::vector<TensorPart>& parts, const std::string& name);
+  void writeChanged(const std::vector<TensorPart>& parts, const TensorTarget& tensor);
   void writeDrawn(const DrawnNumbers& drawn, ggml_type type);
   void writeEqual(const EqualNumbers& equal);
   void append(const uint8_t* bytes, size_t length) {
@@ -222,34 +254,49 @@ void TensorWriter::encodeParts(const std::vector<TensorPart>& parts, const std::
   }
 }
 
-// The tensor is held in f32, multiplied and encoded as a whole.
-void TensorWriter::writeScaled(const std::vector<TensorPart>& parts, const TensorTarget& tensor) {
-  std::vector<uint8_t> bytes;
-  encodeParts(parts, tensor.name, GGML_TYPE_F32, [&](const uint8_t* more, size_t length) {
-    bytes.insert(bytes.end(), more, more + length);
+// Reads parts in f32.
+std::vector<float> TensorWriter::readNumbers(const std::vector<TensorPart>& parts,
+                                             const std::string& name) {
+  std::vector<float> numbers;
+  encodeParts(parts, name, GGML_TYPE_F32, [&](const uint8_t* bytes, size_t length) {
+    const size_t count = numbers.size();
+    numbers.resize(count + length / sizeof(float));
+    std::memcpy(numbers.data() + count, bytes, length);
   });
-  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  return numbers;
+}
+
+// The tensor is held in f32, changed and encoded as a whole.
+void TensorWriter::writeChanged(const std::vector<TensorPart>& parts, const TensorTarget& tensor) {
+  std::vector<float> numbers = readNumbers(parts, tensor.name);
+  const int64_t rowLength = rowLengthOf(parts.front());
+  for (const auto& [left, right, factor, firstRow] : tensor.updates) {
+    const std::vector<float> leftNumbers = readNumbers({left}, tensor.name);
+    const std::vector<float> rightNumbers = readNumbers({right}, tensor.name);
+    addLowRankProduct({leftNumbers.data(), rightNumbers.data(), rowsOf(left), rowLengthOf(left),
+                       rowLength, factor},
+                      numbers.data() + firstRow * rowLength, pool_, cancelled_);
+  }
+  const auto count = static_cast<int64_t>(numbers.size());
   for (int64_t i = 0; i < std::min(tensor.scale.count, count); ++i) {
-    float number = 0;
-    uint8_t* at = bytes.data() + static_cast<size_t>(i) * sizeof number;
-    std::memcpy(&number, at, sizeof number);
-    number *= tensor.scale.factor;
-    std::memcpy(at, &number, sizeof number);
+    numbers[static_cast<size_t>(i)] *= tensor.scale.factor;
   }
-  if (tensor.type != GGML_TYPE_F32) {
-    const TensorPart& first = parts.front();
-    const int64_t rowLength = first.transpose ? first.rows : first.columns;
-    try {
-      bytes = encodeTensor(
-          {bytes.data(), bytes.size(), GGML_TYPE_F32, count / rowLength, rowLength, false},
-          tensor.type, pool_, cancelled_);
-    } catch (const Error& error) {
-      if (std::string_view(error.code()) != code::kInvalidFile) throw;
-      throw Error(error.code(),
-                  first.file->path() + ": the tensor \"" + tensor.name + "\": " + error.what());
-    }
+  const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
+  const size_t byteSize = numbers.size() * sizeof(float);
+  if (tensor.type == GGML_TYPE_F32) {
+    append(bytes, byteSize);
+    return;
   }
-  append(bytes.data(), bytes.size());
+  try {
+    const std::vector<uint8_t> encoded =
+        encodeTensor({bytes, byteSize, GGML_TYPE_F32, count / rowLength, rowLength, false},
+                     tensor.type, pool_, cancelled_);
+    append(encoded.data(), encoded.size());
+  } catch (const Error& error) {
+    if (std::string_view(error.code()) != code::kInvalidFile) throw;
+    throw Error(error.code(), parts.front().file->path() + ": the tensor \"" + tensor.name +
+                                  "\": " + error.what());
+  }
 }
 
 void TensorWriter::writeDrawn(const DrawnNumbers& drawn, ggml_type type) {
@@ -278,8 +325,9 @@ void TensorWriter::writeEqual(const EqualNumbers& equal) {
 void TensorWriter::write(const TensorTarget& tensor) {
   written_ = 0;
   if (const auto* parts = std::get_if<std::vector<TensorPart>>(&tensor.numbers)) {
-    if (tensor.scale.count > 0 && !parts->empty()) {
-      writeScaled(*parts, tensor);
+    const bool isChanged = tensor.scale.count > 0 || !tensor.updates.empty();
+    if (isChanged && !parts->empty()) {
+      writeChanged(*parts, tensor);
     } else {
       encodeParts(*parts, tensor.name, tensor.type,
                   [this](const uint8_t* bytes, size_t length) { append(bytes, length); });

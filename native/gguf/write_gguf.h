@@ -51,12 +51,23 @@ struct Scale {
   int64_t count = 0;  // numbers to multiply; 0: none
 };
 
+// A change of low rank (LoRA): factor × left × right is added, in f32, to the rows of a tensor from
+// `firstRow` on.
+struct LowRankUpdate {
+  TensorPart left;   // [rows, rank], after its transposition
+  TensorPart right;  // [rank, numbers per row of the tensor], after its transposition
+  float factor;
+  int64_t firstRow;
+};
+
 struct TensorTarget {
   std::string name;
   ggml_type type;
   // Several parts are concatenated along the rows.
   std::variant<std::vector<TensorPart>, DrawnNumbers, EqualNumbers> numbers;
-  Scale scale = {};  // of parts only
+  // Changes of parts only: updates are added, and then numbers are multiplied.
+  std::vector<LowRankUpdate> updates = {};
+  Scale scale = {};
 };
 
 // Writes a GGUF file under a temporary name and renames it to `path` when it is complete.

@@ -151,8 +151,6 @@ struct Conversion {
 
 }  // namespace
 
-// A model file is its header and its tensors, each padded to 32 bytes. Here the checkpoint stores
-// every matrix transposed.
 // In f32 and f16; as stored and transposed; in one part and in two.
 TEST(theFirstNumbersAreMultiplied) {
   constexpr size_t kRows = 6;
@@ -188,6 +186,117 @@ TEST(aProductThatTheTypeCannotHoldIsRejectedWithTheTensorsName) {
         std::string::npos);
 }
 
+// Small whole numbers, whose products and sums are exact in f32.
+std::vector<float> wholeNumbers(size_t count, uint32_t seed) {
+  RandomNumbers random(seed);
+  std::vector<float> numbers;
+  for (size_t i = 0; i < count; ++i) {
+    numbers.push_back(static_cast<float>(static_cast<int>(random.below(15)) - 7));
+  }
+  return numbers;
+}
+
+// Two updates of different ranks of a tensor in two parts, one of them over both parts; stored as
+// they are and transposed; then a scale. Compared with sums written out.
+TEST(updatesOfLowRankAreAdded) {
+  constexpr size_t kRows = 300;
+  constexpr size_t kColumns = 40;
+  constexpr size_t kFirstRow = 64;
+  constexpr size_t kRank = 3;
+  const std::vector<float> base = wholeNumbers(kRows * kColumns, 1);
+  const std::vector<float> left = wholeNumbers((kRows - kFirstRow) * kRank, 2);
+  const std::vector<float> right = wholeNumbers(kRank * kColumns, 3);
+  const std::vector<float> leftVector = wholeNumbers(kRows, 4);
+  const std::vector<float> rightVector = wholeNumbers(kColumns, 5);
+  std::vector<float> expected = base;
+  for (size_t row = 0; row < kRows; ++row) {
+    for (size_t column = 0; column < kColumns; ++column) {
+      float& number = expected[row * kColumns + column];
+      if (row >= kFirstRow) {
+        float sum = 0;
+        for (size_t i = 0; i < kRank; ++i) {
+          sum += left[(row - kFirstRow) * kRank + i] * right[i * kColumns + column];
+        }
+        number += 0.5F * sum;
+      }
+      number -= 2 * leftVector[row] * rightVector[column];
+      if (row < 2) number *= 4;
+    }
+  }
+  for (const bool transpose : {false, true}) {
+    std::string bytes;
+    const auto add = [&](const std::vector<float>& numbers, size_t rows, size_t columns) {
+      bytes += bytesIn(GGML_TYPE_F32, transpose ? transposed(numbers, rows, columns) : numbers);
+    };
+    constexpr size_t kHalf = kRows / 2;
+    const auto half = base.begin() + kHalf * kColumns;
+    add({base.begin(), half}, kHalf, kColumns);
+    add({half, base.end()}, kHalf, kColumns);
+    add(left, kRows - kFirstRow, kRank);
+    add(right, kRank, kColumns);
+    add(leftVector, kRows, 1);
+    add(rightVector, 1, kColumns);
+    Conversion conversion(bytes);
+    uint64_t offset = 0;
+    const auto next = [&](size_t rows, size_t columns) {
+      const TensorPart part =
+          conversion
+              .part(GGML_TYPE_F32, static_cast<int64_t>(transpose ? columns : rows),
+                    static_cast<int64_t>(transpose ? rows : columns), transpose, offset)
+              .front();
+      offset += rows * columns * sizeof(float);
+      return part;
+    };
+    TensorTarget target{"blk.0.some.weight", GGML_TYPE_F32,
+                        std::vector<TensorPart>{next(kHalf, kColumns), next(kHalf, kColumns)}};
+    const TensorPart leftPart = next(kRows - kFirstRow, kRank);
+    target.updates.push_back({leftPart, next(kRank, kColumns), 0.5F, kFirstRow});
+    const TensorPart vectorPart = next(kRows, 1);
+    target.updates.push_back({vectorPart, next(1, kColumns), -2, 0});
+    target.scale = {4, 2 * kColumns};
+    for (const int threads : {1, 3}) {
+      conversion.threads = threads;
+      conversion.run({target});
+      CHECK(conversion.result() == bytesIn(GGML_TYPE_F32, expected));
+    }
+    CHECK_EQUAL(conversion.progress.back(), offset);
+  }
+}
+
+TEST(updatesThatDoNotFitAreRejected) {
+  Conversion conversion(bytesIn(GGML_TYPE_F32, std::vector<float>(64, 1)));
+  const auto part = [&](int64_t rows, int64_t columns) {
+    return conversion.part(GGML_TYPE_F32, rows, columns, false, 0).front();
+  };
+  const auto refusal = [&](const gpt2::LowRankUpdate& update) {
+    TensorTarget target = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, 6, 8);
+    target.updates.push_back(update);
+    return conversion.refusal(code::kInvalidArgument, {target});
+  };
+  CHECK_EQUAL(refusal({part(6, 2), part(2, 7), 1, 0}),
+              "the tensor \"blk.0.some.weight\": expected an update of its 6 rows but received "
+              "[6, 2] × [2, 7] from row 0");
+  refusal({part(6, 2), part(3, 8), 1, 0});
+  refusal({part(6, 2), part(2, 8), 1, 1});
+  refusal({part(7, 2), part(2, 8), 1, 0});
+  refusal({part(6, 2), part(2, 8), 1, -1});
+  refusal({part(6, 0), part(0, 8), 1, 0});
+  // Their numbers would not be within the file.
+  TensorPart far = part(6, 2);
+  far.rowStride = int64_t{1} << 60;
+  refusal({far, part(2, 8), 1, 0});
+}
+
+TEST(anUpdateBeyondTheEndOfItsFileIsUnreadable) {
+  Conversion conversion(bytesIn(GGML_TYPE_F32, std::vector<float>(64, 1)));
+  TensorTarget target = conversion.tensor(GGML_TYPE_F32, GGML_TYPE_F32, 6, 8);
+  const TensorPart left = conversion.part(GGML_TYPE_F32, 6, 10, false, 0).front();
+  target.updates.push_back({left, conversion.part(GGML_TYPE_F32, 10, 8, false, 0).front(), 1, 0});
+  conversion.refusal(code::kFileUnreadable, {target});
+}
+
+// A model file is its header and its tensors, each padded to 32 bytes. Here the checkpoint stores
+// every matrix transposed.
 TEST(writesTheFileOfAModel) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
     ReferenceModel numbers({61, 33, 32, 4, 2});
