@@ -1,10 +1,13 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { TextEncoder } from 'node:util';
+import { findAdapterFiles } from './checkpoint/adapter.js';
+import { adapterConfigName } from './checkpoint/adapter-config.js';
 import {
   companionFiles,
   findCheckpointFiles,
   tensorflowData,
+  usualCompanions,
 } from './checkpoint/checkpoint-files.js';
 import { type ConversionSettings, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
@@ -68,6 +71,23 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
+/** The sizes and times of the files in a folder. */
+async function statesOf(
+  folder: string,
+  required: readonly string[],
+  companions: readonly string[],
+): Promise<string[]> {
+  const states: string[] = [];
+  // One after the other, so that the error always names the first of several missing files.
+  for (const name of [...required, ...companions]) {
+    const file = join(folder, name);
+    const found = reading(file, async () => await stat(file, { bigint: true }));
+    const state = await (required.includes(name) ? found : found.catch(() => undefined));
+    states.push(state ? `${name} ${state.size} ${state.mtimeNs}` : `${name} absent`);
+  }
+  return states;
+}
+
 // With the type, the hash and the temporary name's end, a name stays below the 255 bytes that file systems allow.
 const maxNameBytes = 128;
 
@@ -77,23 +97,26 @@ function shortened(name: string): string {
   return name.slice(0, read);
 }
 
-/** A name that depends on the checkpoint's path, the sizes and times of its files, the type and the format. */
+/**
+ * A name that depends on the paths of the checkpoint and of its adapters, the sizes and times of their files, the options
+ * and the format.
+ */
 async function cacheName(
   { path, name: ownName }: LocalModel,
-  { type, headCount }: ConversionSettings,
+  { type, headCount, adapters = [] }: ConversionSettings,
 ): Promise<string> {
   const real = await reading(path, async () => await realpath(path));
   const { folder, weights, isTensorflow } = await findCheckpointFiles(path);
   const names = isTensorflow ? await reading(folder, async () => await readdir(folder)) : [];
   const data = isTensorflow ? tensorflowData(names, weights[0] as string) : [];
   const required = [...weights, ...data];
-  const states: string[] = [];
-  // One after the other, so that the error always names the first of several missing files.
-  for (const name of [...required, ...companionFiles]) {
-    const file = join(folder, name);
-    const found = reading(file, async () => await stat(file, { bigint: true }));
-    const state = await (required.includes(name) ? found : found.catch(() => undefined));
-    states.push(state ? `${name} ${state.size} ${state.mtimeNs}` : `${name} absent`);
+  const states = await statesOf(folder, required, companionFiles);
+  for (const { path: adapter, scale } of adapters) {
+    const files = await findAdapterFiles(adapter);
+    const companions = [adapterConfigName, ...usualCompanions];
+    const real = await reading(adapter, async () => await realpath(adapter));
+    states.push(`adapter ${scale} ${real}`);
+    states.push(...(await statesOf(files.folder, [files.weights], companions)));
   }
   const key = [
     `format ${formatVersion}`,

@@ -3,27 +3,42 @@ import {
   checkBoolean,
   checkFunction,
   checkHeadCount,
+  checkNumber,
   checkOneOf,
   checkOptions,
   checkSignal,
   checkString,
   checkThreads,
+  invalidArgument,
 } from './arguments.js';
-import { type Checkpoint, type CheckpointTensor, openCheckpoint } from './checkpoint/checkpoint.js';
+import type { AdapterSource } from './checkpoint/adapter.js';
+import { type Checkpoint, openCheckpoint } from './checkpoint/checkpoint.js';
 import { isGgufFile } from './checkpoint/checkpoint-files.js';
+import { mergeAdapters } from './checkpoint/merge-adapters.js';
 import { withScaledQueries } from './checkpoint/scaled-queries.js';
+import { type CheckpointTensor, nativePart, ownType } from './checkpoint/tensor-parts.js';
 import { paddedGpt2Vocabulary, readVocabulary } from './checkpoint/vocabulary.js';
 import { Gpt2Error } from './errors.js';
-import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
+import {
+  equalNumbers,
+  matrixType,
+  type PlannedTensor,
+  type Vocabulary,
+  writeModelFile,
+} from './gguf/model-file.js';
+import { weightName } from './gguf/model-tensors.js';
 import { requantize } from './gguf/requantize.js';
 import { type WeightType, weightTypes } from './gguf/tensor-types.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { findModel } from './model-source.js';
 import { type AbortSignalLike, unlessAborted } from './native/abort.js';
-import type { Logger, TensorType } from './native/types.js';
+import type { Logger } from './native/types.js';
 import type { LoadProgress } from './progress.js';
 import { checkSource, type UrlLike } from './source.js';
+
+/** The path of a LoRA adapter, or with a factor. */
+export type AdapterOption = string | { path: string; scale?: number };
 
 export interface ConvertOptions {
   /** The type of the weights. Default: the checkpoint's own. Required for a GGUF file. */
@@ -32,6 +47,11 @@ export interface ConvertOptions {
   threads?: number;
   /** The number of attention heads, for weights without a config. Default: that of the published sizes. */
   headCount?: number;
+  /**
+   * LoRA adapters of PEFT to merge into the weights of a checkpoint: their folders, or the files with their weights.
+   * `scale` multiplies an adapter's own factor. Default: none.
+   */
+  adapters?: readonly AdapterOption[];
   /** Reads models of the hub from the cache only, without network access. Default: the variable HF_HUB_OFFLINE. */
   offline?: boolean;
   /** Aborts the conversion, which then leaves no file and rejects with the signal's reason. */
@@ -43,11 +63,10 @@ export interface ConvertOptions {
 }
 
 /** @internal Checked options. */
-export type ConversionSettings = Omit<ConvertOptions, 'signal'> & {
+export type ConversionSettings = Omit<ConvertOptions, 'signal' | 'adapters'> & {
   signal?: AbortSignal | undefined;
+  adapters?: readonly AdapterSource[];
 };
-
-const sourceTypes = { F64: 'f64', F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
 /**
  * Writes a checkpoint, or a GGUF file in another type, to the single GGUF file `target`. llama.cpp loads it too.
@@ -74,6 +93,7 @@ export async function convert(
       'type',
       'threads',
       'headCount',
+      'adapters',
       'offline',
       'signal',
       'onProgress',
@@ -91,7 +111,7 @@ export async function convert(
 /** @internal Checks the options that `loadModel` has as well. */
 export function checkConversion<T extends ConvertOptions>(
   options: T,
-): Omit<T, 'signal'> & Pick<ConversionSettings, 'signal'> {
+): Omit<T, 'signal' | 'adapters'> & Pick<ConversionSettings, 'signal' | 'adapters'> {
   const { type, threads, headCount, offline, onProgress, logger } = options;
   if (type !== undefined) checkOneOf('type', type, weightTypes);
   if (threads !== undefined) checkThreads(threads);
@@ -99,7 +119,31 @@ export function checkConversion<T extends ConvertOptions>(
   if (offline !== undefined) checkBoolean('offline', offline);
   checkFunction('onProgress', onProgress);
   checkFunction('logger', logger);
-  return { ...options, signal: checkSignal(options.signal) };
+  return {
+    ...options,
+    adapters: checkAdapters(options.adapters),
+    signal: checkSignal(options.signal),
+  };
+}
+
+function checkAdapters(adapters: unknown = []): AdapterSource[] {
+  if (!Array.isArray(adapters)) {
+    throw invalidArgument('adapters to be a list of paths, or of objects with a path', adapters);
+  }
+  return Array.from(adapters, (adapter: unknown, index) => {
+    const name = `adapters[${index}]`;
+    if (typeof adapter === 'string') return { path: checkSource(name, adapter), scale: 1 };
+    if (typeof adapter !== 'object' || adapter === null || Array.isArray(adapter)) {
+      throw invalidArgument(`${name} to be a path or an object with a path`, adapter);
+    }
+    const { path, scale = 1 } = checkOptions<Exclude<AdapterOption, string>>(
+      name,
+      adapter as Exclude<AdapterOption, string>,
+      ['path', 'scale'],
+    );
+    checkNumber(`${name}.scale`, scale, Number.isFinite, 'a finite number');
+    return { path: checkSource(name, checkString(`${name}.path`, path)), scale };
+  });
 }
 
 /** @internal Converts a model on this machine, as `convert` does. The options have been checked. */
@@ -110,6 +154,7 @@ export async function convertLocal(
 ): Promise<void> {
   const { type, signal } = options;
   if (await unlessAborted(signal, isGgufFile(source, signal))) {
+    refuseAdapters(source, options);
     if (type === undefined) {
       throw new Gpt2Error(
         'INVALID_ARGUMENT',
@@ -119,37 +164,67 @@ export async function convertLocal(
     await requantize(source, target, type, options);
     return;
   }
-  const checkpoint = await openCheckpoint(source, signal, options.headCount);
+  const checkpoint = await openCheckpoint(source, signal, options);
   try {
-    const { folder, config, hasNoVocabulary } = checkpoint;
-    // Padded to vocabSize, which openCheckpoint has checked against the rows of the embedding.
-    let vocabulary = await unlessAborted(signal, readVocabulary(folder, config.vocabSize));
-    if (vocabulary === undefined && hasNoVocabulary) {
-      vocabulary = await unlessAborted(signal, paddedGpt2Vocabulary(config.vocabSize));
-    }
+    const { adapters } = checkpoint;
+    const plan = (tensor: CheckpointTensor) =>
+      planTensor(tensor, type, checkpoint.config.layerCount);
+    const tensors = mergeAdapters(planTensors(checkpoint, plan), adapters, plan);
+    const vocabSize = rowsOfEmbedding(tensors);
+    const config = { ...checkpoint.config, vocabSize };
     const description = {
       name: name ?? basename(resolve(source)),
       config,
-      vocabulary: vocabulary === 'unsupported' ? undefined : vocabulary,
-      absentBiases: checkpoint.absentBiases.map(({ name }) => name),
+      vocabulary: await unlessAborted(signal, vocabularyOf(checkpoint, vocabSize)),
+      absentBiases: checkpoint.absentBiases
+        .filter(({ name }) => !adapters.some(({ replaced }) => replaced.has(name)))
+        .map(({ name }) => name),
       requestedType: type,
-      notes: checkpoint.notes,
+      notes: [...checkpoint.notes, ...adapters.map(({ note }) => note)],
     };
-    const tensors = planTensors(checkpoint, type).map((tensor) =>
-      withScaledQueries(tensor, config),
-    );
     for (const note of checkpoint.notes) options.logger?.(`${source}: ${note}`, 'warn');
-    await writeModelFile(target, description, tensors, options);
+    const scaled = tensors.map((tensor) => withScaledQueries(tensor, config));
+    await writeModelFile(target, description, scaled, options);
   } finally {
     checkpoint.close();
   }
 }
 
-function planTensors(checkpoint: Checkpoint, type: WeightType | undefined): PlannedTensor[] {
+/** @internal Refuses adapters of a GGUF file. */
+export function refuseAdapters(path: string, { adapters = [] }: ConversionSettings): void {
+  if (adapters.length === 0) return;
+  throw new Gpt2Error(
+    'INVALID_ARGUMENT',
+    `${path}: it is a GGUF file; expected a checkpoint as the base of adapters, which are merged when it is converted`,
+  );
+}
+
+function rowsOfEmbedding(tensors: readonly PlannedTensor[]): number {
+  const name = weightName('tokenEmbedding');
+  return tensors.find((tensor) => tensor.name === name)?.shape[1] ?? 0;
+}
+
+/** Reads the vocabulary and pads it to `vocabSize`. An adapter that adds tokens may have brought it. */
+async function vocabularyOf(
+  { folder, config, adapters, hasNoVocabulary }: Checkpoint,
+  vocabSize: number,
+): Promise<Vocabulary | undefined> {
+  const ofAdapters =
+    vocabSize === config.vocabSize ? [] : adapters.map((adapter) => adapter.folder);
+  for (const place of [...ofAdapters, folder]) {
+    const vocabulary = await readVocabulary(place, vocabSize);
+    if (vocabulary !== undefined) return vocabulary === 'unsupported' ? undefined : vocabulary;
+  }
+  return hasNoVocabulary ? await paddedGpt2Vocabulary(vocabSize) : undefined;
+}
+
+function planTensors(
+  checkpoint: Checkpoint,
+  plan: (tensor: CheckpointTensor) => PlannedTensor,
+): PlannedTensor[] {
   // llama.cpp's loader requires every bias.
   const zeros = checkpoint.absentBiases.map(({ name, length }) => equalNumbers(name, 0, length));
-  const { layerCount } = checkpoint.config;
-  return [...checkpoint.tensors.map((tensor) => planTensor(tensor, type, layerCount)), ...zeros];
+  return [...checkpoint.tensors.map(plan), ...zeros];
 }
 
 function planTensor(
@@ -162,19 +237,7 @@ function planTensor(
     name,
     type: isVector ? 'f32' : matrixType(name, rowLength, type ?? ownType(tensor), layerCount),
     shape: isVector ? [rowLength] : [rowLength, rows],
-    numbers: {
-      parts: parts.map(({ entry, dtype, ...part }) => ({
-        ...part,
-        file: entry.file.native,
-        offset: entry.offset,
-        type: sourceTypes[dtype],
-      })),
-    },
+    numbers: { parts: parts.map(nativePart) },
     sourceBytes: parts.reduce((sum, { entry }) => sum + entry.byteSize, 0),
   };
-}
-
-function ownType({ parts }: CheckpointTensor): TensorType {
-  const [own = 'F32', ...others] = new Set(parts.map((part) => part.dtype));
-  return others.length > 0 || own === 'F64' ? 'f32' : sourceTypes[own];
 }

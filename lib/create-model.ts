@@ -19,10 +19,13 @@ import type { Model } from './model.js';
 import { unlessAborted } from './native/abort.js';
 import type { Gpt2Module } from './native/types.js';
 
-export interface CreateOptions extends LoadOptions {
+export interface CreateOptions extends Omit<LoadOptions, 'adapters'> {
   /** Determines the weights: same seed, same weights. Default: a random one for every call. */
   seed?: number;
 }
+
+// There is no checkpoint to merge adapters into.
+const optionNames = loadOptionNames.filter((name) => name !== 'adapters');
 
 /**
  * Makes an untrained model with GPT-2's initialisation (Radford et al. 2019, section 2.3). The head is the token
@@ -43,7 +46,7 @@ export async function createModel(
   options?: CreateOptions,
 ): Promise<Model> {
   const fullConfig = checkGpt2Config(config);
-  const checked = checkOptions('createModel', options, ['seed', ...loadOptionNames]);
+  const checked = checkOptions('createModel', options, ['seed', ...optionNames]);
   const { seed = Math.floor(Math.random() * 2 ** 53), ...loadOptions } = checked;
   checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
   const { type = 'f32', cacheDir, threads, signal, onProgress } = checkLoadOptions(loadOptions);

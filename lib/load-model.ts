@@ -3,7 +3,12 @@ import { resolve } from 'node:path';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkString } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
-import { type ConversionSettings, checkConversion } from './convert.js';
+import {
+  type AdapterOption,
+  type ConversionSettings,
+  checkConversion,
+  refuseAdapters,
+} from './convert.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
 import { sizeWithParts } from './gguf/gguf-parts.js';
@@ -36,6 +41,11 @@ export interface LoadOptions {
   type?: WeightType;
   /** The number of attention heads, for weights without a config. Default: that of the published sizes. */
   headCount?: number;
+  /**
+   * LoRA adapters of PEFT to merge into the weights when a checkpoint is converted: their folders, or the files with
+   * their weights. `scale` multiplies an adapter's own factor. Default: none.
+   */
+  adapters?: readonly AdapterOption[];
   /** The type of keys and values. Default: 'f32' for f32 weights, else 'f16'. */
   cacheType?: 'f32' | 'f16';
   /** Maps the file, so that processes share its memory. false reads it into memory. Default true. */
@@ -62,6 +72,7 @@ export const loadOptionNames = [
   'contextLength',
   'type',
   'headCount',
+  'adapters',
   'cacheType',
   'mmap',
   'cacheDir',
@@ -167,12 +178,13 @@ export async function findModelFile(
   cacheFolder: string | undefined,
   options: ConversionSettings,
 ): Promise<{ path: string; size: number }> {
-  const { type, threads, headCount, signal, onProgress, logger } = options;
+  const { type, threads, headCount, adapters, signal, onProgress, logger } = options;
   const given = source === undefined ? undefined : checkSource('the model', source);
   const model = await findModel(given, options);
   const statOf = async (path: string) => await reading(path, async () => await stat(path));
   const found = await unlessAborted(signal, statOf(model.path));
   if (found.isFile() && !(await isCheckpointFile(model.path, signal))) {
+    refuseAdapters(model.path, options);
     return { path: model.path, size: await sizeWithParts(model.path, found.size) };
   }
   if (!found.isFile() && !found.isDirectory()) {
@@ -182,6 +194,7 @@ export async function findModelFile(
     type,
     threads,
     headCount,
+    adapters,
     signal,
     onProgress,
     logger,

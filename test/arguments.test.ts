@@ -77,6 +77,11 @@ const notWhole: Wrong[] = [
   {},
 ];
 
+const adapterCases: Wrong[] = [
+  ...['adapter', null, 7, {}, [7], [null], [['adapter']], ['file://elsewhere/adapter']],
+  ...[[{}], [{ path: 7 }], [{ path: 'a', scale: '1' }], [{ path: 'a', scale: Number.NaN }]],
+];
+
 const generation: Record<string, Wrong[]> = {
   maxTokens: [...notWhole, 2 ** 53],
   temperature: [Number.NaN, -0.1, Number.POSITIVE_INFINITY, '1', 1n, null, [1]],
@@ -110,6 +115,7 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
     contextLength: [0, 41, ...notWhole, 2 ** 53],
     type: ['f64', 'q4', 'Q4_0', 'q4_K', '', null, 0, 'constructor'],
     headCount: [0, ...notWhole, 2 ** 31],
+    adapters: adapterCases,
     cacheType: ['q8_0', 'bf16', '', null, 0],
     mmap: ['true', 0, 1, null],
     cacheDir: [null, 7, {}, [], 1n],
@@ -119,6 +125,7 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
   convert: {
     type: ['f64', 'q4', 'Q4_0', '', null, 0],
     headCount: [0, ...notWhole, 2 ** 31],
+    adapters: adapterCases,
     threads: [0, 513, ...notWhole],
     signal: signalCases,
     onProgress: functionCases,

@@ -176,6 +176,34 @@ test('a checkpoint folder', { timeout: fuzzTimeout }, () =>
   ),
 );
 
+const adapters = join(__dirname, 'fixtures', 'adapters');
+const damagedAdapter = fc.record({
+  name: fc.constantFrom('lora', 'rslora', 'head', 'tokens', 'whole'),
+  index: fc.nat(2),
+  damage,
+});
+
+test('an adapter, or a PEFT model', { timeout: fuzzTimeout }, () =>
+  fc.assert(
+    fc.asyncProperty(damagedAdapter, async ({ name, index, damage: harm }) => {
+      const run = freshFolder(root);
+      const files = damageFile(readFolder(join(adapters, name)), index, harm);
+      const folder = writeFolder(join(run, 'adapter'), files);
+      const target = join(run, 'model.gguf');
+      const size = 40_000; // of the base and the adapter
+      const isConverted = await unlessRejected(size, async () => {
+        if (name === 'whole') await convert(folder, target);
+        else await convert(join(adapters, 'base'), target, { adapters: [folder] });
+        return true;
+      });
+      if (isConverted) await expectToCompute(target);
+      expect(existsSync(target)).toBe(isConverted === true);
+      rmSync(run, { recursive: true });
+    }),
+    fuzzRuns(100),
+  ),
+);
+
 test('a GGUF file', { timeout: fuzzTimeout }, () =>
   fc.assert(
     fc.asyncProperty(

@@ -81,7 +81,8 @@ const generation = options({
   seed: fc.maxSafeNat(),
   signal: nothing,
 });
-const conversion = { type, signal: nothing, onProgress: fc.constant(() => {}) };
+const adapters = fc.constantFrom<unknown[]>([], ['absent'], [{ path: root, scale: 2 }]);
+const conversion = { type, adapters, signal: nothing, onProgress: fc.constant(() => {}) };
 const load = options({
   ...conversion,
   device: fc.constantFrom('auto', 'cpu', 'cuda'),

@@ -106,11 +106,12 @@ export function refuseForeign(path: string, start: Buffer): void {
   throw new Gpt2Error(code, `${path}: it is ${what}; ${advice}`);
 }
 
-const mergeAdapter =
-  'merge it into its base model in Python: peft.AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload().save_pretrained("merged")';
+/** How to open an adapter. */
+export const pairAdvice =
+  'pass its base model, and the adapter as the option adapters: loadModel(base, { adapters: [folder] }), or gpt2 convert <base> <target> --adapter <folder>';
 
 const foreignNames: readonly [RegExp, string, string][] = [
-  [/^adapter_(model|config)\./, 'a PEFT adapter', mergeAdapter],
+  [/^adapter_(model|config)\./, 'a PEFT adapter', pairAdvice],
   [/\.msgpack$/, 'Flax weights', saveFromHuggingFace('from_flax=True')],
   [/\.(h5|hdf5|keras)$/, 'Keras weights', saveFromHuggingFace('from_tf=True')],
   [/\.onnx$/, 'ONNX files', 'use the checkpoint that they were exported from'],
@@ -120,19 +121,4 @@ const foreignNames: readonly [RegExp, string, string][] = [
 export function foreignWeights(names: readonly string[]): string {
   const found = foreignNames.find(([pattern]) => names.some((name) => pattern.test(name)));
   return found ? `; it holds ${found[1]}: ${found[2]}` : '';
-}
-
-// The names of PEFT's modules: https://github.com/huggingface/peft/tree/main/src/peft/tuners
-const peftTensor =
-  /(^|\.)(base_layer|lora_(A|B|embedding_A|embedding_B|magnitude_vector)|ia3_l|hada_w\d_[ab]|prompt_embeddings|modules_to_save)(\.|$)/;
-
-/** Refuses the tensors of a PEFT model or adapter, which would have to be merged first. */
-export function refusePeft(source: string, names: Iterable<string>): void {
-  for (const name of names) {
-    if (!peftTensor.test(name)) continue;
-    throw new Gpt2Error(
-      'UNSUPPORTED_MODEL',
-      `${source}: it holds the tensor "${name}" of a PEFT adapter; ${mergeAdapter}`,
-    );
-  }
 }

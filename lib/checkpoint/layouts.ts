@@ -102,6 +102,10 @@ const fromScratchPacked: Layout = { ...fromScratch, attentionQkv: ['att.qkv'] };
 const wrapper =
   /(^|\.)(?:(?:_orig_mod|module|_fsdp_wrapped_module|_forward_module|_checkpoint_wrapped_module)\.)+/g;
 
+function withoutWrappers(name: string): string {
+  return name.replace(wrapper, '$1');
+}
+
 /** A checkpoint's layout, and the names of its tensors in it. */
 export interface NamedTensors {
   layout: Layout;
@@ -162,10 +166,9 @@ function prefixOf(
       name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
     return isFamily ? strip : undefined;
   }
-  const unwrapped = (name: string) => name.replace(wrapper, '$1');
   for (const anchor of [family.positionEmbedding, family.tokenEmbedding]) {
     const prefixes = names
-      .map(unwrapped)
+      .map(withoutWrappers)
       .filter((name) => name === anchor || name.endsWith(`.${anchor}`))
       .map((name) => name.slice(0, -anchor.length));
     if (prefixes.length === 0) continue;
@@ -174,7 +177,7 @@ function prefixOf(
     const modules = prefix.split('.').slice(0, -1);
     const ancestors = [prefix, ...modules.map((_, i) => dotted(modules.slice(0, i))).reverse()];
     return (stored) => {
-      const name = unwrapped(stored);
+      const name = withoutWrappers(stored);
       const own = ancestors.find((ancestor) => name.startsWith(ancestor)) ?? '';
       return name.slice(own.length);
     };
@@ -238,4 +241,47 @@ function sourcesOf(layout: Layout, { module, layer, parameter }: ModelTensor): s
   const start = layer === undefined ? '' : layout.layer(layer);
   const end = module.kind === 'table' ? '' : layout[module.kind][parameter];
   return [layout[module.role]].flat().map((name) => start + name + end);
+}
+
+/** One of the sources of an expected tensor. */
+export interface FoundSource {
+  expected: ExpectedTensor;
+  /** The index among the sources. */
+  index: number;
+}
+
+/**
+ * Returns a function that finds a model's tensors by the names of Hugging Face, nanoGPT and the book, whatever their
+ * prefix is. It returns 'not a weight' for a tensor that does not change the logits, and undefined for one that the model
+ * does not have. Unlike `detectLayout`, it needs no embedding among the names.
+ *
+ * @param isInputFirst whether the weight of a linear layer has the shape [in, out], for names that both programs use
+ */
+export function sourceFinder(
+  sizes: ModelSizes,
+  isInputFirst: boolean,
+): (stored: string) => FoundSource | 'not a weight' | undefined {
+  const families = [isInputFirst ? huggingFace : nanoGpt, fromScratch];
+  const byName = new Map<string, FoundSource>();
+  for (const layout of [...families, fromScratchPacked]) {
+    for (const expected of expectedTensors(layout, sizes)) {
+      for (const [index, source] of expected.sources.entries()) {
+        byName.set(source, { expected, index });
+      }
+    }
+  }
+  return (stored) => {
+    const modules = withoutWrappers(stored).split('.');
+    // From the full name on, so that a shorter one within it is not mistaken for it.
+    for (const [start] of modules.entries()) {
+      const suffix = modules.slice(start).join('.');
+      for (const family of families) {
+        const name = family.nameOf(suffix);
+        if (name === undefined || isOfTrainingHead(name)) return 'not a weight';
+        const found = byName.get(name);
+        if (found) return found;
+      }
+    }
+    return undefined;
+  };
 }

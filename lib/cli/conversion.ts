@@ -1,13 +1,20 @@
 import type { Command, Option } from 'commander';
 import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
-import { headCountOption, offlineOption, parseNumber } from './model-options.js';
+import {
+  type AdapterFlag,
+  adapterOption,
+  headCountOption,
+  offlineOption,
+  parseNumber,
+} from './model-options.js';
 import { withoutControls, withProgressBar } from './terminal.js';
 
 export interface ConversionFlags {
   type?: WeightType;
   threads?: number;
   headCount?: number;
+  adapter?: AdapterFlag[];
   offline?: boolean;
   json?: boolean;
 }
@@ -23,6 +30,7 @@ export function addConversionOptions(command: Command, typeOption: Option): Comm
       parseNumber,
     )
     .addOption(headCountOption())
+    .addOption(adapterOption())
     .addOption(offlineOption())
     .option('--json', 'print JSON on stdout');
 }
@@ -31,13 +39,13 @@ export function addConversionOptions(command: Command, typeOption: Option): Comm
 export async function runConversion(
   source: string,
   target: string,
-  { type, threads, headCount, offline }: ConversionFlags,
+  { type, threads, headCount, adapter: adapters, offline }: ConversionFlags,
 ): Promise<number> {
   const start = performance.now();
   const notes: string[] = []; // printed after the progress bar
   const logger = (line: string) => notes.push(line);
   await withProgressBar((onProgress) =>
-    convert(source, target, { type, threads, headCount, offline, onProgress, logger }),
+    convert(source, target, { type, threads, headCount, adapters, offline, onProgress, logger }),
   );
   for (const note of notes) process.stderr.write(withoutControls(`gpt2: ${note}\n`));
   return (performance.now() - start) / 1000;

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { AdapterOption } from '../convert.js';
 import { fileError } from '../files.js';
 import { weightTypes } from '../gguf/tensor-types.js';
 import type { Input } from '../input.js';
@@ -13,6 +14,7 @@ export interface ModelFlags {
   contextLength?: number;
   type?: LoadOptions['type'];
   headCount?: number;
+  adapter?: AdapterFlag[];
   cacheType?: LoadOptions['cacheType'];
   mmap: boolean;
   cacheDir?: string;
@@ -43,6 +45,7 @@ export function addModelOptions(command: Command): Command {
     .option('--context-length <tokens>', "longest sequence (default: the model's own)", parseNumber)
     .addOption(typeOption())
     .addOption(headCountOption())
+    .addOption(adapterOption())
     .addOption(new Option('--cache-type <type>', 'type of keys and values').choices(['f32', 'f16']))
     .option('--no-mmap', 'read the file into memory instead of mapping it')
     .option('--cache-dir <folder>', 'folder for conversions')
@@ -60,6 +63,21 @@ export function headCountOption(): Option {
     '--head-count <count>',
     'attention heads, for weights without a config (default: those of the published sizes)',
   ).argParser(parseCount);
+}
+
+export type AdapterFlag = Exclude<AdapterOption, string>;
+
+export function adapterOption(): Option {
+  return new Option(
+    '--adapter <folder[=scale]>',
+    'LoRA adapter of PEFT to merge into a checkpoint; repeatable',
+  ).argParser((text, before: AdapterFlag[] = []) => [...before, parseAdapter(text)]);
+}
+
+/** Parses a path, or a path and a factor as in `style=0.5`. */
+function parseAdapter(text: string): AdapterFlag {
+  const [, path, scale] = /^(.+)=([+-]?[\d.]+(?:e[+-]?\d+)?)$/i.exec(text) ?? [];
+  return path === undefined ? { path: text } : { path, scale: parseNumber(scale as string) };
 }
 
 export function offlineOption(): Option {
@@ -86,6 +104,7 @@ export async function openModel(flags: ModelFlags): Promise<Model> {
     flags;
   const options = {
     ...{ device, threads, contextLength, type, headCount, cacheType, mmap, cacheDir },
+    adapters: flags.adapter,
     offline: flags.offline,
   };
   const opened = await withProgressBar((onProgress) =>
