@@ -11,7 +11,7 @@ import {
 } from './checkpoint/checkpoint-files.js';
 import { type ConversionSettings, convertLocal } from './convert.js';
 import { Gpt2Error } from './errors.js';
-import { homeFolder, reading } from './files.js';
+import { homeFolder, inDefaultFolder, reading } from './files.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
@@ -36,6 +36,19 @@ export function defaultCacheFolder(): string {
     default:
       return join(XDG_CACHE_HOME || join(home(), '.cache'), 'gpt2-native');
   }
+}
+
+/**
+ * Runs work that writes to a folder for conversions, by default the default one.
+ *
+ * @param work receives the folder as an absolute path
+ */
+export async function inCacheFolder<T>(
+  folder: string | undefined,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  if (folder !== undefined) return await work(resolve(folder));
+  return await inDefaultFolder('GPT2_NATIVE_CACHE', () => work(defaultCacheFolder()));
 }
 
 /**

@@ -172,10 +172,11 @@ export async function convertLocal(
     const tensors = mergeAdapters(planTensors(checkpoint, plan), adapters, plan);
     const vocabSize = rowsOfEmbedding(tensors);
     const config = { ...checkpoint.config, vocabSize };
+    const vocabulary = await unlessAborted(signal, vocabularyOf(checkpoint, vocabSize));
     const description = {
       name: name ?? basename(resolve(source)),
       config,
-      vocabulary: await unlessAborted(signal, vocabularyOf(checkpoint, vocabSize)),
+      vocabulary,
       absentBiases: checkpoint.absentBiases
         .filter(({ name }) => !adapters.some(({ replaced }) => replaced.has(name)))
         .map(({ name }) => name),
@@ -206,14 +207,20 @@ function rowsOfEmbedding(tensors: readonly PlannedTensor[]): number {
 
 /** Reads the vocabulary and pads it to `vocabSize`. An adapter that adds tokens may have brought it. */
 async function vocabularyOf(
-  { folder, config, adapters, hasNoVocabulary }: Checkpoint,
+  { folder, config, adapters, hasNoVocabulary, notes }: Checkpoint,
   vocabSize: number,
 ): Promise<Vocabulary | undefined> {
   const ofAdapters =
     vocabSize === config.vocabSize ? [] : adapters.map((adapter) => adapter.folder);
   for (const place of [...ofAdapters, folder]) {
     const vocabulary = await readVocabulary(place, vocabSize);
-    if (vocabulary !== undefined) return vocabulary === 'unsupported' ? undefined : vocabulary;
+    if (vocabulary === 'unsupported') {
+      notes.push(
+        `left out: the tokenizer, which is not byte-level BPE or does not fit ${vocabSize} tokens; the model takes token ids`,
+      );
+      return undefined;
+    }
+    if (vocabulary !== undefined) return vocabulary;
   }
   return hasNoVocabulary ? await paddedGpt2Vocabulary(vocabSize) : undefined;
 }

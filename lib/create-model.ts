@@ -1,7 +1,7 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
 import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
-import { defaultCacheFolder } from './conversion-cache.js';
+import { inCacheFolder } from './conversion-cache.js';
 import { requireSpace } from './files.js';
 import {
   equalNumbers,
@@ -52,19 +52,21 @@ export async function createModel(
   const { type = 'f32', cacheDir, threads, signal, onProgress } = checkLoadOptions(loadOptions);
   signal?.throwIfAborted();
 
-  const cacheFolder = resolve(cacheDir ?? defaultCacheFolder());
-  await unlessAborted(signal, removeLeftovers(cacheFolder));
-  const folder = await makeTemporaryFolder(cacheFolder);
-  try {
-    await requireSpace(folder.path, modelBytes(fullConfig, type));
-    const path = join(folder.path, 'model.gguf');
-    await writeUntrained(path, { config: fullConfig, seed, type }, { threads, signal, onProgress });
-    // Windows does not remove a file that is mapped.
-    const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
-    return await loadModel(path, { ...loadOptions, mmap });
-  } finally {
-    await folder.remove();
-  }
+  return await inCacheFolder(cacheDir, async (cacheFolder) => {
+    await unlessAborted(signal, removeLeftovers(cacheFolder));
+    const folder = await makeTemporaryFolder(cacheFolder);
+    try {
+      await requireSpace(folder.path, modelBytes(fullConfig, type));
+      const path = join(folder.path, 'model.gguf');
+      const untrained = { config: fullConfig, seed, type };
+      await writeUntrained(path, untrained, { threads, signal, onProgress });
+      // Windows does not remove a file that is mapped.
+      const mmap = process.platform === 'win32' ? false : loadOptions.mmap;
+      return await loadModel(path, { ...loadOptions, mmap });
+    } finally {
+      await folder.remove();
+    }
+  });
 }
 
 function modelBytes(config: Required<Gpt2Config>, type: WeightType): number {

@@ -47,6 +47,20 @@ export async function writing<T>(path: string, step: () => Promise<T>): Promise<
   }
 }
 
+/** Runs work that writes to a default folder. If the system refuses that, the error says how to choose another one. */
+export async function inDefaultFolder<T>(variable: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Gpt2Error && error.code === 'FILE_UNWRITABLE')) throw error;
+    const cause = error.cause as NodeJS.ErrnoException | undefined;
+    if (cause && cause.code === undefined) throw error; // not the system: another process is writing there
+    throw new Gpt2Error(error.code, `${error.message}; set ${variable} to another folder`, {
+      cause,
+    });
+  }
+}
+
 /** Returns a new name for a file that is not complete yet. It contains this process's id. */
 export function temporaryName(path: string): string {
   const random = Math.random().toString(36).slice(2);

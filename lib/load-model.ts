@@ -1,8 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkString } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
-import { cachedConversion, defaultCacheFolder } from './conversion-cache.js';
+import { cachedConversion, inCacheFolder } from './conversion-cache.js';
 import {
   type AdapterOption,
   type ConversionSettings,
@@ -190,14 +189,9 @@ export async function findModelFile(
   if (!found.isFile() && !found.isDirectory()) {
     throw new Gpt2Error('FILE_UNREADABLE', `${model.path}: neither a file nor a folder`);
   }
-  const path = await cachedConversion(model, resolve(cacheFolder ?? defaultCacheFolder()), {
-    type,
-    threads,
-    headCount,
-    adapters,
-    signal,
-    onProgress,
-    logger,
-  });
+  const conversion = { type, threads, headCount, adapters, signal, onProgress, logger };
+  const path = await inCacheFolder(cacheFolder, (folder) =>
+    cachedConversion(model, folder, conversion),
+  );
   return { path, size: (await statOf(path)).size };
 }

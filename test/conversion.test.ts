@@ -783,6 +783,12 @@ describe('the vocabulary', () => {
     expect((await model.logits([1, 2])).shape).toEqual([1, 97]);
     const { message } = await failure('TOKENIZER_MISSING', () => model.logits('a'));
     expect(message).toContain('byte-level BPE');
+    const notes: string[] = [];
+    await convert(folder, join(folder, 'noted.gguf'), { logger: (line) => notes.push(line) });
+    const { metadata } = readGguf(join(folder, 'noted.gguf'));
+    for (const list of [notes, metadata.get('gpt2_native.conversion_notes')]) {
+      expect(list).toEqual([expect.stringMatching(/left out: the tokenizer, .* takes token ids$/)]);
+    }
   };
 
   test.each<[string, object]>([

@@ -51,6 +51,19 @@ describe.runIf(isRoot)('an unknown user without HOME', () => {
     }
   });
 
+  test('is told the variable to set if HOME cannot be written to', () => {
+    const env = { HOME: '/' };
+    const { status, stderr } = run([command, 'inspect', checkpoint], env);
+    expect(stderr).toMatch(
+      /^gpt2: [^\n]*; set GPT2_NATIVE_CACHE to another folder \[FILE_UNWRITABLE\]\n$/,
+    );
+    expect(status).toBe(1);
+    const script = `require(${JSON.stringify(packageEntry)}).createModel('124M').catch((error) => console.log(error.code, error.message))`;
+    expect(run(['-e', script], env).stdout).toMatch(
+      /^FILE_UNWRITABLE [^\n]*; set GPT2_NATIVE_CACHE to another folder\n$/,
+    );
+  });
+
   test('may convert and list with the variables', () => {
     const env = { GPT2_NATIVE_CACHE: join(folder, 'cache'), HF_HOME: join(folder, 'hub') };
     expect(run([command, 'inspect', checkpoint], env)).toMatchObject({ status: 0, stderr: '' });

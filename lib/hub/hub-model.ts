@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { companionFiles, usualCompanions } from '../checkpoint/checkpoint-files.js';
 import { Gpt2Error } from '../errors.js';
+import { inDefaultFolder } from '../files.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import type { LocalModel } from '../local-model.js';
 import { chooseFiles, type FileChoice, hasAllWeights } from './file-choice.js';
@@ -39,7 +40,7 @@ export async function downloadModel(
   name: ModelName,
   options: DownloadOptions,
 ): Promise<LocalModel> {
-  const { commit, choice } = await fetchModel(name, options);
+  const { commit, choice } = await inDefaultFolder('HF_HOME', () => fetchModel(name, options));
   return localModel(name.repository, commit, choice, name.file);
 }
 
