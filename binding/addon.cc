@@ -3,6 +3,7 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "base/cpu_count.h"
 #include "base/logger.h"
 #include "base/processor.h"
 #include "cancellation.h"
@@ -10,8 +11,10 @@
 #include "file_object.h"
 #include "gguf_object.h"
 #include "gpt2_modules.h"
+#include "kernels/kernels.h"
 #include "lock_file.h"
 #include "model_object.h"
+#include "ops/device.h"
 #include "session_object.h"
 
 namespace gpt2::binding {
@@ -25,6 +28,26 @@ Napi::Value blockSize(const Napi::CallbackInfo& info) {
   pair.Set(0U, static_cast<double>(ggml_blck_size(type)));
   pair.Set(1U, static_cast<double>(ggml_type_size(type)));
   return pair;
+}
+
+// { threads, devices: string[], kernels: { level, missing, isChosen }[] }
+Napi::Value describeSystem(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Object system = Napi::Object::New(env);
+  system.Set("threads", physicalCpuCount());
+  Napi::Array devices = Napi::Array::New(env);
+  for (const std::string& device : Device::available()) devices.Set(devices.Length(), device);
+  system.Set("devices", devices);
+  Napi::Array levels = Napi::Array::New(env);
+  for (const auto& [level, missing] : kernelLevels()) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("level", level);
+    object.Set("missing", missing);
+    object.Set("isChosen", level == kernels().level);
+    levels.Set(levels.Length(), object);
+  }
+  system.Set("kernels", levels);
+  return system;
 }
 
 // process.exit() runs no cleanup hooks of the environment. exit() then destroys the static objects
@@ -61,6 +84,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openFile", Napi::Function::New<FileObject::open>(env));
   exports.Set("lockFile", Napi::Function::New<lockFile>(env));
   exports.Set("writeGguf", Napi::Function::New<writeGguf>(env));
+  exports.Set("describeSystem", Napi::Function::New<describeSystem>(env));
   exports.Set("gpt2Modules", gpt2Modules(env));
   exports.Set("blockSize", Napi::Function::New<blockSize>(env));
   stopWorkersAtExit(env);

@@ -53,7 +53,12 @@ describe('the package', () => {
 
   const hasEmulator =
     process.arch === 'x64' && spawnSync('qemu-x86_64', ['--version']).status === 0;
-  test.runIf(hasEmulator)('is rejected on a processor that it was not built for', () => {
+  const emulated = (processor: string, script: string) =>
+    spawnSync('qemu-x86_64', ['-cpu', processor, process.execPath, '-e', script], {
+      encoding: 'utf8',
+    });
+
+  test.runIf(hasEmulator)('is rejected on a processor without SSE4.2', () => {
     const script = `
       const { Gpt2Error } = require(${JSON.stringify(packageEntry.replace('index.js', 'errors.js'))});
       try {
@@ -61,10 +66,29 @@ describe('the package', () => {
       } catch (error) {
         console.log(error instanceof Gpt2Error, error.code, error.message);
       }`;
-    const emulated = ['-cpu', 'Nehalem', process.execPath, '-e', script];
-    const { stdout, status } = spawnSync('qemu-x86_64', emulated, { encoding: 'utf8' });
+    const { stdout, status } = emulated('core2duo', script);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^true ADDON_MISMATCH .*built for a processor with AVX/);
+    expect(stdout).toMatch(/^true ADDON_MISMATCH .*built for a processor with SSE4\.2/);
+  });
+
+  test.runIf(hasEmulator).each([
+    ['Nehalem', 'x86-64-v2'],
+    ['Haswell', 'avx2'],
+  ])('computes on an emulated %s with the kernels of %s', (processor, level) => {
+    const script = `
+      const { addon } = require(${JSON.stringify(packageEntry.replace('index.js', 'native/addon.js'))});
+      const gpt2 = require(${JSON.stringify(packageEntry)});
+      gpt2.loadModel(undefined, { threads: 1 }).then(async (model) => {
+        const { level } = addon().describeSystem().kernels.find(({ isChosen }) => isChosen);
+        console.log(JSON.stringify([level, ...(await model.logits('Hello')).data.slice(0, 99)]));
+        process.exit();
+      });`;
+    const there = emulated(processor, script);
+    expect(there.status).toBe(0); // the emulator warns of what it does not emulate
+    const env = { ...process.env, GPT2_NATIVE_KERNELS: level };
+    const here = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', env });
+    expect(here.stdout).toBe(there.stdout);
+    expect(JSON.parse(here.stdout)[0]).toBe(level);
   });
 
   test('has errors that extend Error', () => {

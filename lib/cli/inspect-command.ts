@@ -1,7 +1,8 @@
+import { cpus } from 'node:os';
 import { Command } from 'commander';
-import { addon } from '../native/addon.js';
+import { addon, version } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
-import type { GgufDescription } from '../native/types.js';
+import type { GgufDescription, SystemDescription } from '../native/types.js';
 import {
   findFile,
   headCountOption,
@@ -20,6 +21,7 @@ export function inspectCommand(): Command {
     )
     .addOption(headCountOption())
     .addOption(offlineOption())
+    .option('--system', 'print what was found on this machine instead, for reports of faults')
     .option('--json', 'print JSON on stdout')
     .action(run);
 }
@@ -27,16 +29,53 @@ export function inspectCommand(): Command {
 interface Flags {
   headCount?: number;
   offline?: boolean;
+  system?: boolean;
   json?: boolean;
 }
 
-async function run(model: string | undefined, { headCount, offline, json }: Flags): Promise<void> {
+async function run(model: string | undefined, flags: Flags): Promise<void> {
+  const { headCount, offline, json } = flags;
+  if (flags.system) {
+    const system = describeSystem();
+    process.stdout.write(json ? `${JSON.stringify(system)}\n` : systemText(system));
+    return;
+  }
   const path = await findFile(model, { headCount, offline });
   const description = await callNative(undefined, () => addon().inspectGguf(path));
   if (model === undefined) noteDefaultModel();
   process.stdout.write(
     json ? `${JSON.stringify(toJson(description))}\n` : toText(path, description),
   );
+}
+
+interface System extends SystemDescription {
+  version: string;
+  node: string;
+  platform: string;
+  processor: string;
+}
+
+function describeSystem(): System {
+  return {
+    version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    processor: cpus()[0]?.model.trim() || 'unknown',
+    ...addon().describeSystem(),
+  };
+}
+
+function systemText({ kernels, threads, devices, ...names }: System): string {
+  const lines = Object.entries(names).map(([name, value]) => [name, value]);
+  lines.push(['cores', `${threads} for this process`], ['devices', devices.join(', ')]);
+  for (const [index, { level, missing, isChosen }] of kernels.entries()) {
+    const can = isChosen ? 'chosen' : 'possible';
+    const state = missing === '' ? can : `the processor lacks ${missing}`;
+    lines.push([index === 0 ? 'kernels' : '', `${level.padEnd(12)}${state}`]);
+  }
+  const forced = process.env.GPT2_NATIVE_KERNELS;
+  if (forced !== undefined) lines.push(['', `GPT2_NATIVE_KERNELS is ${forced}`]);
+  return withoutControls(lines.map(([name = '', text]) => `${name.padEnd(11)}${text}\n`).join(''));
 }
 
 function toJson({ metadata, ...rest }: GgufDescription): object {

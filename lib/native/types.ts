@@ -225,11 +225,21 @@ export interface Gpt2Module {
   readonly isOptional: boolean;
 }
 
+/** What the addon found on this machine. */
+export interface SystemDescription {
+  /** the physical cores that the process may use */
+  threads: number;
+  devices: string[];
+  /** the levels of kernels in the addon, the best first; `missing` names the instruction sets that the processor lacks */
+  kernels: { level: string; missing: string; isChosen: boolean }[];
+}
+
 export interface Addon {
   readonly version: string;
   /** the table of GPT-2's tensors, from input to output (native/gguf/gpt2_tensors.h) */
   readonly gpt2Modules: readonly Gpt2Module[];
   readonly Cancellation: new () => NativeCancellation;
+  describeSystem(): SystemDescription;
   openModel(
     path: string,
     options: NativeModelOptions,

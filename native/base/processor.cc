@@ -1,9 +1,11 @@
 #include "base/processor.h"
 
-#include <ggml-cpu.h>
+#include <string_view>
 
 #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace gpt2 {
@@ -26,34 +28,39 @@ bool hasAvxVnni() {
 
 }  // namespace
 
-std::string missingInstructionSets() {
+bool hasInstructionSet(std::string_view name) noexcept {
   __builtin_cpu_init();
-  const struct {
-    const char* name;
-    bool needed;
-    bool available;
-  } sets[] = {
-      {"SSSE3", ggml_cpu_has_ssse3() != 0, __builtin_cpu_supports("ssse3") != 0},
-      {"AVX", ggml_cpu_has_avx() != 0, __builtin_cpu_supports("avx") != 0},
-      {"AVX2", ggml_cpu_has_avx2() != 0, __builtin_cpu_supports("avx2") != 0},
-      {"F16C", ggml_cpu_has_f16c() != 0, hasF16c()},
-      {"AVX-VNNI", ggml_cpu_has_avx_vnni() != 0, hasAvxVnni()},
-      {"FMA", ggml_cpu_has_fma() != 0, __builtin_cpu_supports("fma") != 0},
-      {"BMI2", ggml_cpu_has_bmi2() != 0, __builtin_cpu_supports("bmi2") != 0},
-      {"AVX-512", ggml_cpu_has_avx512() != 0, __builtin_cpu_supports("avx512f") != 0},
-      {"AVX512-VBMI", ggml_cpu_has_avx512_vbmi() != 0, __builtin_cpu_supports("avx512vbmi") != 0},
-      {"AVX512-VNNI", ggml_cpu_has_avx512_vnni() != 0, __builtin_cpu_supports("avx512vnni") != 0},
-      {"AVX512-BF16", ggml_cpu_has_avx512_bf16() != 0, __builtin_cpu_supports("avx512bf16") != 0},
-  };
-  std::string missing;
-  for (const auto& set : sets) {
-    if (set.needed && !set.available)
-      missing += (missing.empty() ? "" : ", ") + std::string(set.name);
-  }
-  return missing;
+  if (name == "SSE4.2") return __builtin_cpu_supports("sse4.2") != 0;
+  if (name == "AVX") return __builtin_cpu_supports("avx") != 0;
+  if (name == "AVX2") return __builtin_cpu_supports("avx2") != 0;
+  if (name == "F16C") return hasInstructionSet("AVX") && hasF16c();
+  if (name == "AVX-VNNI") return hasInstructionSet("AVX2") && hasAvxVnni();
+  if (name == "FMA") return __builtin_cpu_supports("fma") != 0;
+  if (name == "AVX-512") return __builtin_cpu_supports("avx512f") != 0;
+  if (name == "AVX512-BW") return __builtin_cpu_supports("avx512bw") != 0;
+  if (name == "AVX512-DQ") return __builtin_cpu_supports("avx512dq") != 0;
+  if (name == "AVX512-VL") return __builtin_cpu_supports("avx512vl") != 0;
+  if (name == "AVX512-VNNI") return __builtin_cpu_supports("avx512vnni") != 0;
+  return false;
 }
 
+std::string missingInstructionSets() { return hasInstructionSet("SSE4.2") ? "" : "SSE4.2"; }
+
+#elif defined(__aarch64__)
+
+bool hasInstructionSet(std::string_view name) noexcept {
+#if defined(__linux__)
+  return name == "dotprod" && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #else
+  return name == "dotprod";  // all of Apple's processors; Windows on ARM is not supported
+#endif
+}
+
+std::string missingInstructionSets() { return {}; }
+
+#else
+
+bool hasInstructionSet(std::string_view /*name*/) noexcept { return false; }
 
 std::string missingInstructionSets() { return {}; }
 

@@ -17,10 +17,12 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/simd.h"
+#define GPT2_LEVEL machine_limits
+#include "kernels/levels/simd.h"
 
-using gpt2::simd::Floats;
-using gpt2::simd::kLanes;
+namespace simd = gpt2::machine_limits::simd;
+using simd::Floats;
+using simd::kLanes;
 
 namespace {
 
@@ -65,11 +67,11 @@ double readRate(size_t bytes, int threads) {
     Floats sums[8] = {};
     for (size_t i = 0; i < count; i += static_cast<size_t>(8 * kLanes)) {
       for (int j = 0; j < 8; ++j) {
-        sums[j] += gpt2::simd::load(from + i + static_cast<size_t>(j * kLanes));
+        sums[j] += simd::load(from + i + static_cast<size_t>(j * kLanes));
       }
     }
     float total = 0;
-    for (const Floats& sum : sums) total += gpt2::simd::sum(sum);
+    for (const Floats& sum : sums) total += simd::sum(sum);
     keep = total;
   });
   return static_cast<double>(buffer.size() * sizeof(float)) / seconds / 1e9;
@@ -81,13 +83,13 @@ constexpr int64_t kSteps = 4'000'000;
 double multiplyAddRate(int threads) {
   const double seconds = shortestTime(threads, [](int) {
     Floats sums[kChains];
-    for (int i = 0; i < kChains; ++i) sums[i] = gpt2::simd::broadcast(static_cast<float>(i));
-    const Floats factor = gpt2::simd::broadcast(1.0000001F);
+    for (int i = 0; i < kChains; ++i) sums[i] = simd::broadcast(static_cast<float>(i));
+    const Floats factor = simd::broadcast(1.0000001F);
     for (int64_t i = 0; i < kSteps; ++i) {
-      for (Floats& sum : sums) sum = gpt2::simd::fma(sum, factor, factor);
+      for (Floats& sum : sums) sum = simd::fma(sum, factor, factor);
     }
     float total = 0;
-    for (const Floats& sum : sums) total += gpt2::simd::sum(sum);
+    for (const Floats& sum : sums) total += simd::sum(sum);
     keep = total;
   });
   return 2.0 * kLanes * kChains * kSteps * threads / seconds / 1e9;

@@ -15,6 +15,7 @@
 #include "gguf/low_rank_product.h"
 #include "gguf/normal_numbers.h"
 #include "io/output_file.h"
+#include "kernels/kernels.h"
 
 namespace gpt2 {
 
@@ -346,6 +347,7 @@ void writeGguf(const std::string& path, const std::vector<uint8_t>& header,
                const std::vector<TensorTarget>& tensors, int threads,
                const std::function<void(uint64_t)>& onProgress, const CancelFlag* cancelled) {
   throwIfCancelled(cancelled);
+  checkKernelChoice();
   for (const TensorTarget& tensor : tensors) checkTarget(tensor);
   OutputFile out(path);
   const auto pool = startPool(threads == 0 ? physicalCpuCount() : threads);

@@ -34,7 +34,7 @@ enum class SumOrder {
 // types are multiplied as packed panels only.
 bool isFloatType(ggml_type type);
 
-// ---- Unpacked (matrix_product_rows.cc): for few rows of x. W is read once, from where it is
+// ---- Unpacked (levels/matrix_product_rows.h): for few rows of x. W is read once, from where it is
 // stored, and x is read again for each row of W.
 
 constexpr int kMaxRowsPerCall = 4;
@@ -47,8 +47,8 @@ void multiplyRows(const Matrix& w, int64_t first, int64_t count, const float* x,
 // Sequentially: out[j] = x[0] × w[0][j] + x[1] × w[1][j] + … for all columns of w. w: a float type.
 void sumWeightedRows(const Matrix& w, const float* x, float* out);
 
-// ---- Packed (matrix_product_packed.cc): for many rows of x. Both factors are packed, so that a
-// tile of the result fits the registers (Goto & van de Geijn 2008).
+// ---- Packed (levels/matrix_product_packed.h): for many rows of x. Both factors are packed, so
+// that a tile of the result fits the registers (Goto & van de Geijn 2008).
 
 int64_t tileRows() noexcept;
 int64_t tileColumns() noexcept;

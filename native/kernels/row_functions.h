@@ -19,6 +19,9 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
 void applyEpilogue(const float* x, const float* bias, Activation activation, const float* residual,
                    int64_t n, float* y);
 
+// Rounds to IEEE 754 binary16, to the nearest and ties to even. NaN stays NaN.
+void roundToF16(const float* x, int64_t n, uint16_t* y);
+
 // The largest element; n ≥ 1. Unspecified if any element is NaN.
 float largest(const float* x, int64_t n);
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/matrix_product.h"
+#include "kernels/quantized_product.h"
 #include "model/transformer.h"
 #include "ops/fused_ops.h"
 #include "ops/stock_ops.h"
@@ -30,13 +30,13 @@ std::vector<float> causalMask(int64_t start, int64_t count) {
   return mask;
 }
 
-bool isQuantized(const Linear& linear) { return !isFloatType(linear.weight->type); }
+bool isOfIntegers(const Linear& linear) { return isIntegerType(linear.weight->type); }
 
-bool anyIsQuantized(const Weights& weights) {
-  return isQuantized(weights.head()) ||
+bool anyIsOfIntegers(const Weights& weights) {
+  return isOfIntegers(weights.head()) ||
          std::any_of(weights.layers().begin(), weights.layers().end(), [](const Layer& layer) {
-           return isQuantized(layer.attentionQkv) || isQuantized(layer.attentionOutput) ||
-                  isQuantized(layer.feedForwardUp) || isQuantized(layer.feedForwardDown);
+           return isOfIntegers(layer.attentionQkv) || isOfIntegers(layer.attentionOutput) ||
+                  isOfIntegers(layer.feedForwardUp) || isOfIntegers(layer.feedForwardDown);
          });
 }
 
@@ -51,7 +51,7 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
     : weights_(weights),
       device_(device),
       operators_(device.isCpu() ? operators : OperatorSet::kStock),
-      hasQuantizedWeights_(anyIsQuantized(weights)),
+      packsActivations_(!anyIsOfIntegers(weights)),
       nodeLimit_(kNodesPerLayer * weights.layers().size() + kExtraNodes),
       graphContext_(nodeLimit_, nodeLimit_),
       decodeAllocator_(device.makeAllocator()),
@@ -73,13 +73,6 @@ const float* ForwardPass::run(const std::vector<BatchEntry>& batch, const Cancel
     entry.session->markEvaluated(entry.session->evaluated() + entry.count);
   }
   return hidden_.data();
-}
-
-int64_t ForwardPass::maxUnpackedRows(bool isShared) const {
-  // With quantised weights, activations are rounded when they are read as rows. To make an entry's
-  // result independent of the others, its own number of tokens decides, and entries that share a
-  // pass are all decoding. Otherwise packing pays from about 12 rows on (docs/performance.md).
-  return isShared && hasQuantizedWeights_ ? kMaxBatchTokens : kMaxDecodeTokens;
 }
 
 // The rows are looked up and added on the host, which works for any type of table. ggml's lookup
@@ -117,7 +110,7 @@ void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, tokens);
   FusedOps ops(context, h.attention(), std::move(spans), rowsOrLast(outputRows, tokens),
-               maxUnpackedRows(batch.size() > 1));
+               packsActivations_);
   ggml_tensor* output = transformer(ops, weights_, input);
   compute(allocatorFor(tokens), graph, {{input, embeddings.data()}}, output, out, cancelled);
 }
@@ -147,7 +140,7 @@ void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag
   compute(allocatorFor(count), graph, inputs, output, out, cancelled);
 }
 
-void ForwardPass::logits(const float* hidden, int64_t count, bool isShared, float* out,
+void ForwardPass::logits(const float* hidden, int64_t count, float* out,
                          const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
@@ -155,7 +148,7 @@ void ForwardPass::logits(const float* hidden, int64_t count, bool isShared, floa
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h.attention(), {{nullptr, 0, count}}, {}, maxUnpackedRows(isShared));
+    FusedOps ops(context, h.attention(), {{nullptr, 0, count}}, {}, packsActivations_);
     compute(headAllocator_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
   } else {
     StockOps ops(context, graph, h.attention(), nullptr, 0, nullptr, nullptr);

@@ -21,8 +21,7 @@ class ForwardPass {
   // cancellation.
   static constexpr int64_t kMaxBatchTokens = 256;
   // Maximum number of tokens of an entry that counts as decoding: it can share a pass with other
-  // entries, and its linear layers read activations as rows, rounded if the weights are quantised.
-  // An entry with more tokens is a prefill and has a pass to itself.
+  // entries. An entry with more tokens is a prefill and has a pass to itself.
   static constexpr int64_t kMaxDecodeTokens = 8;
   // Maximum number of rows in a pass of the head; bounds the buffer for logits.
   static constexpr int64_t kMaxHeadRows = 64;
@@ -38,10 +37,9 @@ class ForwardPass {
   // [width, output rows of all entries], valid until the next call.
   const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
-  // Computes the logits of `count` ≤ kMaxHeadRows hidden states. isShared: whether they are of a
-  // batch of several entries. hidden: [width, count]; out: [vocabulary, count].
-  void logits(const float* hidden, int64_t count, bool isShared, float* out,
-              const CancelFlag* cancelled);
+  // Computes the logits of `count` ≤ kMaxHeadRows hidden states. hidden: [width, count]; out:
+  // [vocabulary, count].
+  void logits(const float* hidden, int64_t count, float* out, const CancelFlag* cancelled);
 
   // Memory held for activations.
   size_t byteSize() const noexcept;
@@ -57,8 +55,6 @@ class ForwardPass {
   void runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled);
   // The sums of token and position embeddings: [width, tokens of all entries].
   std::vector<float> embed(const std::vector<BatchEntry>& batch) const;
-  // Up to how many tokens linear layers read activations as rows instead of packed tiles.
-  int64_t maxUnpackedRows(bool isShared) const;
   AllocatorPtr& allocatorFor(int64_t tokens);
   ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
@@ -68,7 +64,7 @@ class ForwardPass {
   const Weights& weights_;
   Device& device_;
   OperatorSet operators_;
-  bool hasQuantizedWeights_;
+  bool packsActivations_;
   size_t nodeLimit_;
   TensorContext graphContext_;  // of the current pass
   // One for each kind of graph, so that ggml reuses its allocation plan from pass to pass.

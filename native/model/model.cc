@@ -114,8 +114,8 @@ void Model::evaluate(const std::vector<BatchEntry>& batch, const OnLogits& onLog
     while (received < outputs.size()) {
       const size_t count = std::min<size_t>(outputs.size() - received, ForwardPass::kMaxHeadRows);
       logits_.resize(count * vocabSize);
-      forwardPass_.logits(hidden + received * width, static_cast<int64_t>(count), batch.size() > 1,
-                          logits_.data(), cancelled);
+      forwardPass_.logits(hidden + received * width, static_cast<int64_t>(count), logits_.data(),
+                          cancelled);
       for (size_t i = 0; i < count; ++i, ++received) {
         onLogits(outputs[received].entry, outputs[received].index, logits_.data() + i * vocabSize);
       }

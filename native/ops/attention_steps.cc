@@ -1,7 +1,5 @@
 #include "ops/attention_steps.h"
 
-#include <ggml-cpu.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -22,7 +20,7 @@ void convert(const float* from, int64_t count, ggml_type type, void* to) {
   if (type == GGML_TYPE_F32) {
     std::copy_n(from, count, static_cast<float*>(to));
   } else {
-    ggml_cpu_fp32_to_fp16(from, static_cast<ggml_fp16_t*>(to), count);
+    roundToF16(from, count, static_cast<ggml_fp16_t*>(to));
   }
 }
 
@@ -148,9 +146,10 @@ void writeOutput(const AttentionOutput& output, int64_t row, int64_t channel, co
     std::copy_n(values, count, floats(output.y) + row * width + channel);
     return;
   }
-  float* tile = floats(output.y) + row / kTileRows * kTileRows * width + row % kTileRows;
+  const int64_t perTile = tileRows();
+  float* tile = floats(output.y) + row / perTile * perTile * width + row % perTile;
   for (int64_t i = 0; i < count; ++i) {
-    tile[packedIndex(channel + i, width, SumOrder::kByLane) * kTileRows] = values[i];
+    tile[packedIndex(channel + i, width, SumOrder::kByLane) * perTile] = values[i];
   }
 }
 
@@ -228,26 +227,26 @@ class PrefillAttentionStep final : public Step {
 
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t head = chunk / chunksPerHead();
-    const int64_t begin = chunk % chunksPerHead() * kTilesPerChunk * kTileRows;
-    const int64_t end = std::min(begin + kTilesPerChunk * kTileRows, span_.tokens());
+    const int64_t begin = chunk % chunksPerHead() * kTilesPerChunk * tileRows();
+    const int64_t end = std::min(begin + kTilesPerChunk * tileRows(), span_.tokens());
     const std::vector<int64_t>& rows = output_.rows;
     auto row = std::lower_bound(rows.begin(), rows.end(), begin);
     if (row == rows.end() || *row >= end) return;
     const int64_t positions = span_.positionsSeenBy(end - 1);
     const Buffers buffers(positions, headSize_, scratch);
     packKeysAndValues(head, positions, buffers);
-    for (int64_t token = begin; token < end; token += kTileRows) {
-      const int64_t count = std::min(kTileRows, end - token);
+    for (int64_t token = begin; token < end; token += tileRows()) {
+      const int64_t count = std::min(tileRows(), end - token);
       const auto firstRow = row;
       row = std::lower_bound(row, rows.end(), token + count);
       if (row == firstRow) continue;  // no token of this tile has an output row
       computeWeights(head, token, count, buffers);
-      for (int64_t channel = 0; channel < headSize_; channel += kTileColumns) {
+      for (int64_t channel = 0; channel < headSize_; channel += tileColumns()) {
         sumValues(channel, token, count, positions, buffers);
         for (auto it = firstRow; it != row; ++it) {
           writeOutput(output_, it - rows.begin(), head * headSize_ + channel,
-                      buffers.tile + (*it - token) * kTileColumns,
-                      std::min(kTileColumns, headSize_ - channel));
+                      buffers.tile + (*it - token) * tileColumns(),
+                      std::min(tileColumns(), headSize_ - channel));
         }
       }
     }
@@ -260,37 +259,37 @@ class PrefillAttentionStep final : public Step {
   // The scratch of a chunk that reads `positions` positions of the cache.
   struct Buffers {
     Buffers(int64_t positions, int64_t headSize, float* scratch)
-        : scoreStride(roundUp(positions, kTileColumns)),
+        : scoreStride(roundUp(positions, tileColumns())),
           keyPanels(scratch),
           valuePanels(keyPanels + scoreStride * headSize),
-          scores(valuePanels + scoreStride * roundUp(headSize, kTileColumns)),
-          weights(scores + kTileRows * scoreStride),
-          queries(weights + kTileRows * scoreStride),
-          tile(queries + kTileRows * headSize) {}
+          scores(valuePanels + scoreStride * roundUp(headSize, tileColumns())),
+          weights(scores + tileRows() * scoreStride),
+          queries(weights + tileRows() * scoreStride),
+          tile(queries + tileRows() * headSize) {}
 
     static size_t floatCount(int64_t positions, int64_t headSize) {
-      const int64_t stride = roundUp(positions, kTileColumns);
-      return static_cast<size_t>(stride * headSize + stride * roundUp(headSize, kTileColumns) +
-                                 2 * kTileRows * stride + kTileRows * headSize +
-                                 kTileRows * kTileColumns);
+      const int64_t stride = roundUp(positions, tileColumns());
+      return static_cast<size_t>(stride * headSize + stride * roundUp(headSize, tileColumns()) +
+                                 2 * tileRows() * stride + tileRows() * headSize +
+                                 tileRows() * tileColumns());
     }
 
     int64_t scoreStride;
-    float* keyPanels;    // [positions / kTileColumns, rounded up][head size][kTileColumns]
-    float* valuePanels;  // [head size / kTileColumns, rounded up][positions][kTileColumns]
-    float* scores;       // [kTileRows][scoreStride]; after softmax, the attention weights
+    float* keyPanels;    // [positions / tileColumns(), rounded up][head size][tileColumns()]
+    float* valuePanels;  // [head size / tileColumns(), rounded up][positions][tileColumns()]
+    float* scores;       // [tileRows()][scoreStride]; after softmax, the attention weights
     float* weights;      // the weights, packed
     float* queries;      // packed
-    float* tile;         // [kTileRows][kTileColumns]
+    float* tile;         // [tileRows()][tileColumns()]
   };
 
   void packKeysAndValues(int64_t head, int64_t positions, const Buffers& buffers) const {
     const Matrix keys = span_.keysOf(head, positions);
     const Matrix values = span_.valuesOf(head, positions);
-    for (int64_t p = 0; p < positions; p += kTileColumns) {
+    for (int64_t p = 0; p < positions; p += tileColumns()) {
       packColumns(keys, p, buffers.keyPanels + p * headSize_);
     }
-    for (int64_t channel = 0; channel < headSize_; channel += kTileColumns) {
+    for (int64_t channel = 0; channel < headSize_; channel += tileColumns()) {
       packColumns(values, channel, buffers.valuePanels + channel * positions);
     }
   }
@@ -300,11 +299,11 @@ class PrefillAttentionStep final : public Step {
     packTiles(span_.query(token, head), static_cast<size_t>(span_.qkvStride()), count, headSize_,
               SumOrder::kSequential, buffers.queries);
     const int64_t seen = span_.positionsSeenBy(token + count - 1);
-    for (int64_t p = 0; p < seen; p += kTileColumns) {
+    for (int64_t p = 0; p < seen; p += tileColumns()) {
       multiplyTile(buffers.queries, buffers.keyPanels + p * headSize_, headSize_, count,
                    SumOrder::kSequential, buffers.tile);
       for (int64_t i = 0; i < count; ++i) {
-        std::copy_n(buffers.tile + i * kTileColumns, kTileColumns,
+        std::copy_n(buffers.tile + i * tileColumns(), tileColumns(),
                     buffers.scores + i * buffers.scoreStride + p);
       }
     }
@@ -326,11 +325,11 @@ class PrefillAttentionStep final : public Step {
     multiplyTile(buffers.weights, panel, common, count, SumOrder::kSequential, buffers.tile);
     for (int64_t i = 1; i < count; ++i) {
       accumulateRow(buffers.scores + i * buffers.scoreStride + common,
-                    panel + common * kTileColumns, i, buffers.tile + i * kTileColumns);
+                    panel + common * tileColumns(), i, buffers.tile + i * tileColumns());
     }
   }
 
-  int chunksPerHead() const { return chunkCount(span_.tokens(), kTilesPerChunk * kTileRows); }
+  int chunksPerHead() const { return chunkCount(span_.tokens(), kTilesPerChunk * tileRows()); }
 
   SpanAttention span_;
   int64_t headSize_;

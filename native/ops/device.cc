@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/pages.h"
 #include "base/tensor_context.h"
+#include "kernels/kernels.h"
 
 namespace gpt2 {
 
@@ -58,6 +59,7 @@ Device::Device(std::string name, int threads) : name_(std::move(name)), threads_
     name_ = "cpu";
   }
 
+  checkKernelChoice();
   threadPool_ = std::make_unique<ThreadPool>(threads_);
   requireMemory(kAllocatorBytes);
   backend_.reset(ggml_backend_cpu_init());

@@ -1,13 +1,12 @@
 #include "ops/fused_ops.h"
 
-#include <ggml-cpu.h>
-
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
 #include "base/error.h"
 #include "kernels/matrix_product.h"
+#include "kernels/quantized_product.h"
 #include "ops/attention_steps.h"
 #include "ops/linear_steps.h"
 #include "ops/row_steps.h"
@@ -19,20 +18,25 @@ namespace {
 
 // A single span of more tokens than this packs its keys and values into tiles.
 constexpr int64_t kMaxUnpackedQueries = 4;
+// A linear layer with weights in floats packs them for more tokens than this. Packing pays from
+// about 12 rows on (docs/performance.md).
+constexpr int64_t kMaxUnpackedRows = 8;
 
 }  // namespace
 
 FusedOps::FusedOps(ggml_context* context, const AttentionShape& shape, std::vector<CacheSpan> spans,
-                   std::vector<int64_t> outputRows, int64_t maxUnpackedRows)
+                   std::vector<int64_t> outputRows, bool packsActivations)
     : context_(context),
       shape_(shape),
       spans_(std::move(spans)),
       outputRows_(std::move(outputRows)),
-      maxUnpackedRows_(maxUnpackedRows) {
+      packsActivations_(packsActivations) {
   for (const CacheSpan& span : spans_) tokens_ += span.count;
 }
 
 FusedOps::~FusedOps() = default;
+
+bool FusedOps::isPacked(int64_t rows) const { return packsActivations_ && rows > kMaxUnpackedRows; }
 
 ggml_tensor* FusedOps::norm(ggml_tensor* x, const LayerNorm& norm) {
   const bool packsOutput = isPacked(tokens_);
@@ -44,16 +48,20 @@ ggml_tensor* FusedOps::norm(ggml_tensor* x, const LayerNorm& norm) {
 ggml_tensor* FusedOps::linear(ggml_tensor* x, const Linear& linear, Activation activation,
                               ggml_tensor* residual) {
   const int64_t out = linear.weight->ne[1];
-  if (!isPacked(tokens_)) {
-    if (!isFloatType(linear.weight->type)) {
-      x = quantize(x, ggml_get_type_traits_cpu(linear.weight->type)->vec_dot_type);
-    }
+  if (isIntegerType(linear.weight->type)) {
+    x = round(x);
+    ggml_tensor* y = makeNode(out, tokens_, false, {x, residual});
+    setStep(y, makeRoundedLinearStep({x, linear, activation, residual, tokens_, y}));
+    return y;
+  }
+  if (tokens_ <= kMaxUnpackedRows) {
     ggml_tensor* y = makeNode(out, tokens_, false, {x, residual});
     setStep(y, makeRowsLinearStep({x, linear, activation, residual, tokens_, y}));
     return y;
   }
+  if (!packsActivations_) x = pack(x);
   // In GPT-2 the output of an activation is read by the next linear layer only.
-  const bool packsOutput = activation != Activation::kNone;
+  const bool packsOutput = packsActivations_ && activation != Activation::kNone;
   ggml_tensor* y = makeNode(out, tokens_, packsOutput, {x, residual});
   setStep(y, makePackedLinearStep({x, linear, activation, residual, tokens_, y}, packsOutput));
   return y;
@@ -93,15 +101,21 @@ ggml_tensor* FusedOps::makeNode(int64_t columns, int64_t rows, bool packed,
                                 std::vector<ggml_tensor*> sources) {
   sources.erase(std::remove(sources.begin(), sources.end(), nullptr), sources.end());
   const auto unused = [](ggml_tensor*, int, int, void*) {};  // ggml does not compute this graph
-  return ggml_custom_4d(context_, GGML_TYPE_F32, columns, packed ? roundUp(rows, kTileRows) : rows,
+  return ggml_custom_4d(context_, GGML_TYPE_F32, columns, packed ? roundUp(rows, tileRows()) : rows,
                         1, 1, sources.data(), static_cast<int>(sources.size()), unused, 1, nullptr);
 }
 
-ggml_tensor* FusedOps::quantize(ggml_tensor* x, ggml_type type) {
-  const auto bytes = static_cast<int64_t>(ggml_row_size(type, x->ne[0])) * tokens_;
+ggml_tensor* FusedOps::round(ggml_tensor* x) {
+  const auto bytes = static_cast<int64_t>(roundedRowBytes(x->ne[0])) * tokens_;
   constexpr int64_t kFloatBytes = sizeof(float);
   ggml_tensor* y = makeNode(roundUp(bytes, kFloatBytes) / kFloatBytes, 1, false, {x});
-  setStep(y, makeQuantizeStep(x, type, y));
+  setStep(y, makeRoundStep(x, tokens_, y));
+  return y;
+}
+
+ggml_tensor* FusedOps::pack(ggml_tensor* x) {
+  ggml_tensor* y = makeNode(x->ne[0], tokens_, true, {x});
+  setStep(y, makePackStep(x, tokens_, y));
   return y;
 }
 

@@ -12,8 +12,7 @@ namespace gpt2 {
 
 // The operators as steps for ThreadPool, for the CPU: one step does the work of several of ggml's
 // nodes. The order of every sum is fixed, so results do not depend on the numbers of tokens and
-// threads. The exception is linear layers with quantised weights: those that read rows round the
-// activations, those that read packed tiles widen the weights.
+// threads.
 //
 // The graph's nodes exist for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
@@ -22,11 +21,11 @@ class FusedOps final : public Ops {
   // attention the cache may be null.
   // outputRows: the tokens, counted through all spans, whose hidden states the pass returns;
   // ascending.
-  // maxUnpackedRows: up to this number of tokens linear layers read activations as rows, above it
-  // as packed tiles.
+  // packsActivations: whether norms and attention write many rows as packed tiles, as linear layers
+  // with weights in floats read them. Layers of integer types read rounded rows.
   // The nodes live in `context`, the steps here.
   FusedOps(ggml_context* context, const AttentionShape& shape, std::vector<CacheSpan> spans,
-           std::vector<int64_t> outputRows, int64_t maxUnpackedRows);
+           std::vector<int64_t> outputRows, bool packsActivations);
   ~FusedOps() override;
 
   ggml_tensor* norm(ggml_tensor* x, const LayerNorm& norm) override;
@@ -39,12 +38,13 @@ class FusedOps final : public Ops {
   static std::vector<const Step*> stepsOf(ggml_cgraph* graph);
 
  private:
-  // Whether linear layers read this number of rows as packed tiles.
-  bool isPacked(int64_t rows) const { return rows > maxUnpackedRows_; }
+  // Whether activations of this number of rows are packed tiles.
+  bool isPacked(int64_t rows) const;
   // A node of the shape [columns, rows]; if packed, the rows are rounded up to whole tiles.
   ggml_tensor* makeNode(int64_t columns, int64_t rows, bool packed,
                         std::vector<ggml_tensor*> sources);
-  ggml_tensor* quantize(ggml_tensor* x, ggml_type type);
+  ggml_tensor* round(ggml_tensor* x);
+  ggml_tensor* pack(ggml_tensor* x);
   void setStep(ggml_tensor* node, std::unique_ptr<Step> step);
 
   ggml_context* context_;
@@ -52,7 +52,7 @@ class FusedOps final : public Ops {
   std::vector<CacheSpan> spans_;
   int64_t tokens_ = 0;  // of all spans; after selectOutputRows(), the number of output rows
   std::vector<int64_t> outputRows_;
-  int64_t maxUnpackedRows_;
+  bool packsActivations_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 

@@ -1,12 +1,11 @@
 #include "ops/row_steps.h"
 
-#include <ggml-cpu.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
 
 #include "kernels/matrix_product.h"
+#include "kernels/quantized_product.h"
 #include "kernels/row_functions.h"
 #include "ops/step_helpers.h"
 
@@ -24,7 +23,7 @@ class NormStep final : public Step {
   std::string name() const override { return "norm"; }
   int chunks() const override { return chunkCount(tokens_, rowsPerChunk()); }
   size_t scratch() const override {
-    return packsOutput_ ? static_cast<size_t>(kTileRows * x_->ne[0]) : 0;
+    return packsOutput_ ? static_cast<size_t>(tileRows() * x_->ne[0]) : 0;
   }
   void run(int chunk, float* scratch) const noexcept override {
     const int64_t width = x_->ne[0];
@@ -43,7 +42,7 @@ class NormStep final : public Step {
   }
 
  private:
-  int64_t rowsPerChunk() const { return packsOutput_ ? kTileRows : 1; }
+  int64_t rowsPerChunk() const { return packsOutput_ ? tileRows() : 1; }
 
   const ggml_tensor* x_;
   LayerNorm norm_;
@@ -53,24 +52,42 @@ class NormStep final : public Step {
 };
 
 // One chunk per row.
-class QuantizeStep final : public Step {
+class RoundStep final : public Step {
  public:
-  QuantizeStep(const ggml_tensor* x, ggml_type type, const ggml_tensor* y)
-      : x_(x), type_(type), y_(y) {}
+  RoundStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y) : x_(x), rows_(rows), y_(y) {}
 
-  std::string name() const override { return "quantize"; }
-  int chunks() const override { return static_cast<int>(x_->ne[1]); }
+  std::string name() const override { return "round"; }
+  int chunks() const override { return static_cast<int>(rows_); }
   void run(int chunk, float* /*scratch*/) const noexcept override {
     const int64_t width = x_->ne[0];
-    ggml_get_type_traits_cpu(type_)->from_float(
-        floats(x_) + chunk * width,
-        static_cast<uint8_t*>(y_->data) + static_cast<size_t>(chunk) * ggml_row_size(type_, width),
-        width);
+    roundRow(floats(x_) + chunk * width, width,
+             static_cast<uint8_t*>(y_->data) + static_cast<size_t>(chunk) * roundedRowBytes(width));
   }
 
  private:
   const ggml_tensor* x_;
-  ggml_type type_;
+  int64_t rows_;
+  const ggml_tensor* y_;
+};
+
+// One chunk per tile.
+class PackStep final : public Step {
+ public:
+  PackStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y) : x_(x), rows_(rows), y_(y) {}
+
+  std::string name() const override { return "pack"; }
+  int chunks() const override { return chunkCount(rows_, tileRows()); }
+  void run(int chunk, float* /*scratch*/) const noexcept override {
+    const int64_t width = x_->ne[0];
+    const int64_t first = chunk * tileRows();
+    packTiles(floats(x_) + first * width, static_cast<size_t>(width),
+              std::min(tileRows(), rows_ - first), width, SumOrder::kByLane,
+              floats(y_) + first * width);
+  }
+
+ private:
+  const ggml_tensor* x_;
+  int64_t rows_;
   const ggml_tensor* y_;
 };
 
@@ -100,8 +117,12 @@ std::unique_ptr<Step> makeNormStep(const ggml_tensor* x, const LayerNorm& norm, 
   return std::make_unique<NormStep>(x, norm, tokens, packsOutput, y);
 }
 
-std::unique_ptr<Step> makeQuantizeStep(const ggml_tensor* x, ggml_type type, const ggml_tensor* y) {
-  return std::make_unique<QuantizeStep>(x, type, y);
+std::unique_ptr<Step> makeRoundStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y) {
+  return std::make_unique<RoundStep>(x, rows, y);
+}
+
+std::unique_ptr<Step> makePackStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y) {
+  return std::make_unique<PackStep>(x, rows, y);
 }
 
 std::unique_ptr<Step> makeSelectRowsStep(const ggml_tensor* x, std::vector<int64_t> rows,

@@ -19,8 +19,11 @@ namespace gpt2 {
 std::unique_ptr<Step> makeNormStep(const ggml_tensor* x, const LayerNorm& norm, int64_t tokens,
                                    bool packsOutput, const ggml_tensor* y);
 
-// Converts the rows of x to `type`, the type that the dot product of a quantised weight expects.
-std::unique_ptr<Step> makeQuantizeStep(const ggml_tensor* x, ggml_type type, const ggml_tensor* y);
+// Rounds the first `rows` rows of x to 8 bits, as roundRow() writes them.
+std::unique_ptr<Step> makeRoundStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y);
+
+// Packs the first `rows` rows of x into tiles, as packTiles() writes them for a sum by lane.
+std::unique_ptr<Step> makePackStep(const ggml_tensor* x, int64_t rows, const ggml_tensor* y);
 
 // Copies the given rows of x.
 std::unique_ptr<Step> makeSelectRowsStep(const ggml_tensor* x, std::vector<int64_t> rows,

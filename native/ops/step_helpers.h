@@ -10,10 +10,6 @@
 
 namespace gpt2 {
 
-// The size of a tile of multiplyTile().
-inline const int64_t kTileRows = tileRows();
-inline const int64_t kTileColumns = tileColumns();
-
 // The elements of an f32 tensor.
 inline float* floats(const ggml_tensor* tensor) { return static_cast<float*>(tensor->data); }
 

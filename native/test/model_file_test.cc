@@ -83,10 +83,9 @@ TEST(theHeadFailsAfterTheFileChanged) {
     gpt2::ForwardPass pass(open.model.weights(), device, gpt2::OperatorSet::kFused);
     const std::vector<float> hidden(24);
     std::vector<float> logits(kVocabulary);
-    pass.logits(hidden.data(), 1, false, logits.data(), nullptr);
+    pass.logits(hidden.data(), 1, logits.data(), nullptr);
     change(open.file.path());
-    CHECK_ERROR(code::kFileUnreadable,
-                pass.logits(hidden.data(), 1, false, logits.data(), nullptr));
+    CHECK_ERROR(code::kFileUnreadable, pass.logits(hidden.data(), 1, logits.data(), nullptr));
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include "kernels/row_functions.h"
 
+#include <ggml.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -201,4 +203,37 @@ TEST(theEpilogueAddsBiasThenActivatesThenAddsTheResidual) {
       CHECK_EQUAL(y[n], -7.0F);
     }
   }
+}
+
+// Every half, the numbers halfway between two of them, and their neighbours.
+TEST(f16IsRoundedToTheNearestEven) {
+  std::vector<float> numbers;
+  for (uint32_t bits = 0; bits < 0x7C00; ++bits) {
+    const auto value = [](uint32_t half) {
+      const auto short16 = static_cast<ggml_fp16_t>(half);
+      float number = 0;
+      ggml_fp16_to_fp32_row(&short16, &number, 1);
+      return number;
+    };
+    const float below = value(bits);
+    const float above = bits == 0x7BFF ? 65536 : value(bits + 1);
+    const float middle = below + (above - below) / 2;
+    for (const float number :
+         {below, middle, std::nextafter(middle, 0.0F), std::nextafter(middle, kInfinity)}) {
+      numbers.push_back(number);
+      numbers.push_back(-number);
+    }
+  }
+  for (const float number : {kInfinity, -kInfinity, 1e30F, -1e30F, 1e-30F, -0.0F}) {
+    numbers.push_back(number);
+  }
+  std::vector<uint16_t> rounded(numbers.size() + 1, 7);
+  gpt2::roundToF16(numbers.data(), static_cast<int64_t>(numbers.size()), rounded.data());
+  CHECK_EQUAL(rounded.back(), 7);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    CHECK_EQUAL(rounded[i], ggml_fp32_to_fp16(numbers[i]));
+  }
+  const float nan = std::nanf("");
+  gpt2::roundToF16(&nan, 1, rounded.data());
+  CHECK((rounded[0] & 0x7C00) == 0x7C00 && (rounded[0] & 0x3FF) != 0);
 }

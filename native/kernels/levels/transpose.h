@@ -1,8 +1,8 @@
-#include "kernels/transpose.h"
+#pragma once
 
-#include "kernels/simd.h"
+#include "kernels/levels/simd.h"
 
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 using simd::Floats;
 using simd::kLanes;
@@ -37,4 +37,4 @@ void transpose(const float* from, size_t fromStride, int64_t rows, int64_t colum
   }
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL

@@ -1,12 +1,10 @@
-#include "kernels/row_functions.h"
+#pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <iterator>
+#include "kernels/activation.h"
+#include "kernels/levels/scalar.h"
+#include "kernels/levels/simd.h"
 
-#include "kernels/simd.h"
-
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 namespace {
 
@@ -21,8 +19,8 @@ void forEachVector(const float* x, int64_t n, float padding, const Visit& visit)
   for (; i + kLanes <= n; i += kLanes) visit(simd::load(x + i), i);
   if (i == n) return;
   float edge[kLanes];
-  std::fill_n(edge, kLanes, padding);
-  std::copy_n(x + i, n - i, edge);
+  fill(edge, kLanes, padding);
+  copy(x + i, n - i, edge);
   visit(simd::load(edge), i);
 }
 
@@ -30,7 +28,7 @@ void storeUpTo(float* y, int64_t i, int64_t n, Floats value) {
   if (i + kLanes <= n) return simd::store(y + i, value);
   float edge[kLanes];
   simd::store(edge, value);
-  std::copy_n(edge, n - i, y + i);
+  copy(edge, n - i, y + i);
 }
 
 // x · sigmoid(2 √(2/π) (x + 0.044715 x³)), since ½ (1 + tanh(z)) = sigmoid(2z).
@@ -53,7 +51,7 @@ Floats geluErf(Floats x) {
   const Floats magnitude = x < 0.0F ? -x : x;
   const Floats t = 1 / simd::fma(magnitude, simd::broadcast(kScale), simd::broadcast(1));
   Floats p = simd::broadcast(kHalf[0]);
-  for (int i = 1; i < static_cast<int>(std::size(kHalf)); ++i) {
+  for (int i = 1; i < static_cast<int>(sizeof kHalf / sizeof kHalf[0]); ++i) {
     p = simd::fma(p, t, simd::broadcast(kHalf[i]));
   }
   const Floats tail = p * t * simd::exp(x * x * -0.5F);
@@ -95,8 +93,8 @@ void normalize(const float* x, const float* weight, const float* bias, float eps
     squares = simd::fma(difference, difference, squares);
   });
   const float remainder = simd::sum(differences) / count;
-  const float variance = std::max(simd::sum(squares) / count - remainder * remainder, 0.0F);
-  const float scale = 1 / std::sqrt(variance + epsilon);
+  const float variance = max(simd::sum(squares) / count - remainder * remainder, 0.0F);
+  const float scale = 1 / __builtin_sqrtf(variance + epsilon);
   forEachVector(x, n, 0, [&](Floats value, int64_t i) {
     const Floats shift = bias == nullptr ? Floats{} : simd::loadUpTo(bias + i, n - i);
     storeUpTo(
@@ -120,6 +118,15 @@ void applyEpilogue(const float* x, const float* bias, Activation activation, con
     case Activation::kSilu:
       return epilogue(x, bias, silu, residual, n, y);
   }
+}
+
+void roundToF16(const float* x, int64_t n, uint16_t* y) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) simd::storeF16(y + i, simd::load(x + i));
+  if (i == n) return;
+  uint16_t edge[kLanes];
+  simd::storeF16(edge, simd::loadUpTo(x + i, n - i));
+  for (int64_t j = 0; i + j < n; ++j) y[i + j] = edge[j];
 }
 
 float largest(const float* x, int64_t n) {
@@ -150,7 +157,7 @@ double sumInDouble(const float* x, int64_t n) {
 void softmax(float* x, float scale, int64_t n) {
   const float top = largest(x, n);
   Floats sums{};
-  forEachVector(x, n, -INFINITY, [&](Floats value, int64_t i) {
+  forEachVector(x, n, -__builtin_inff(), [&](Floats value, int64_t i) {
     const Floats power = simd::exp((value - top) * scale);
     sums += power;
     storeUpTo(x, i, n, power);
@@ -159,4 +166,4 @@ void softmax(float* x, float scale, int64_t n) {
   forEachVector(x, n, 0, [&](Floats value, int64_t i) { storeUpTo(x, i, n, value * share); });
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL

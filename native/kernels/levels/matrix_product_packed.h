@@ -1,13 +1,14 @@
-#include <algorithm>
+#pragma once
 
-#include "kernels/matrix_loaders.h"
+#include "kernels/levels/matrix_loaders.h"
+#include "kernels/levels/scalar.h"
+#include "kernels/levels/simd.h"
+#include "kernels/levels/widen_row.h"
 #include "kernels/matrix_product.h"
-#include "kernels/simd.h"
-#include "kernels/widen_row.h"
 
 // The products of packed tiles and panels.
 
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 namespace {
 
@@ -20,12 +21,22 @@ constexpr int64_t kTileVectors = 2;
 constexpr int64_t kTileColumns = kTileVectors * kLanes;
 constexpr int64_t kTileRows = simd::kRegisters == 32 ? 12 : 6;
 
+}  // namespace
+
+int64_t packedIndex(int64_t column, int64_t columns, SumOrder order) noexcept {
+  if (order == SumOrder::kSequential) return column;
+  const int64_t lane = column % kLanes;
+  return lane * (columns / kLanes) + min<int64_t>(lane, columns % kLanes) + column / kLanes;
+}
+
+namespace {
+
 // The block w[first … first + kLanes)[k … k + kLanes), transposed: block[j] holds column k + j.
 // Rows and columns beyond the end of w are zero.
 template <class Loader>
 void loadBlock(const Matrix& w, int64_t first, int64_t rows, int64_t k, Floats (&block)[kLanes]) {
   using Element = typename Loader::Element;
-  const int64_t columns = std::min<int64_t>(w.columns - k, kLanes);
+  const auto columns = min<int64_t>(w.columns - k, kLanes);
   for (int i = 0; i < kLanes; ++i) {
     if (i >= rows) {
       block[i] = Floats{};
@@ -65,11 +76,12 @@ void packRowsOf(const Matrix& w, int64_t first, int64_t rows, float* panel) {
   const size_t stride = w.rowBytes / sizeof(Element);
   for (int64_t vector = 0; vector < kTileVectors; ++vector) {
     const int64_t from = first + vector * kLanes;
-    const int64_t available = std::clamp<int64_t>(rows - vector * kLanes, 0, kLanes);
+    const auto available = clamp<int64_t>(rows - vector * kLanes, 0, kLanes);
     float* lanes[kLanes];  // the place of the first column of each lane
     for (int64_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] =
-          panel + packedIndex(lane, columns, SumOrder::kByLane) * kTileColumns + vector * kLanes;
+      lanes[lane] = panel +
+                    GPT2_LEVEL::packedIndex(lane, columns, SumOrder::kByLane) * kTileColumns +
+                    vector * kLanes;
     }
     Floats block[kLanes];
     int64_t k = 0;
@@ -154,17 +166,8 @@ void multiplyTileRows(const float* tile, const float* panel, int64_t columns, Su
 
 }  // namespace
 
-int64_t packedIndex(int64_t column, int64_t columns, SumOrder order) noexcept {
-  if (order == SumOrder::kSequential) return column;
-  const int64_t lane = column % kLanes;
-  return lane * (columns / kLanes) + std::min(lane, columns % kLanes) + column / kLanes;
-}
-
-int64_t tileRows() noexcept { return kTileRows; }
-int64_t tileColumns() noexcept { return kTileColumns; }
-
 void packRows(const Matrix& w, int64_t first, float* panel, float* scratch) {
-  const int64_t rows = std::min<int64_t>(w.rows - first, kTileColumns);
+  const auto rows = min<int64_t>(w.rows - first, kTileColumns);
   switch (w.type) {
     case GGML_TYPE_F32:
       return packRowsOf<F32Loader>(w, first, rows, panel);
@@ -197,9 +200,9 @@ void packColumns(const Matrix& w, int64_t first, float* panel) {
 void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, SumOrder order,
                float* packed) {
   for (int64_t row = 0; row < n; row += kTileRows) {
-    const int64_t rows = std::min<int64_t>(n - row, kTileRows);
+    const auto rows = min<int64_t>(n - row, kTileRows);
     for (int64_t k = 0; k < columns; ++k) {
-      float* to = packed + row * columns + packedIndex(k, columns, order) * kTileRows;
+      float* to = packed + row * columns + GPT2_LEVEL::packedIndex(k, columns, order) * kTileRows;
       for (int64_t i = 0; i < kTileRows; ++i) {
         to[i] =
             i < rows ? x[static_cast<size_t>(row + i) * xStride + static_cast<size_t>(k)] : 0.0F;
@@ -230,4 +233,4 @@ void accumulateRow(const float* x, const float* panel, int64_t columns, float* o
   }
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL

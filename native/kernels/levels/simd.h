@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define GPT2_AVX512
@@ -16,13 +15,15 @@
 #include <immintrin.h>
 #elif defined(GPT2_NEON)
 #include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 // Vectors of floats, as wide as the instruction set that a file is compiled for allows. They are
 // types of the vector extension of GCC and Clang, which provides the operators + − × ÷ < and ?:.
 // This file adds the operations that the extension lacks.
 
-namespace gpt2::simd {
+namespace gpt2::GPT2_LEVEL::simd {
 
 #if defined(GPT2_AVX512)
 constexpr int kLanes = 16;
@@ -110,6 +111,44 @@ inline Floats loadF16(const uint16_t* from) {
 #endif
 }
 
+// Rounds to the nearest, ties to even.
+inline void storeF16(uint16_t* to, Floats value) {
+#if defined(GPT2_AVX512)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(GPT2_AVX2)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                   _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(GPT2_NEON)
+  vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(value)));
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    float number = value[i];
+    uint32_t bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    const uint32_t sign = bits >> 16U & 0x8000U;
+    const uint32_t magnitude = bits & 0x7FFFFFFFU;
+    uint32_t half;
+    if (magnitude > 0x7F800000U) {
+      half = 0x7E00U;
+    } else if (magnitude >= 0x47800000U) {
+      half = 0x7C00U;  // 2^16 or more: infinity
+    } else if (magnitude < 0x38800000U) {
+      // Below 2^-14, the smallest normal number. Adding ½ leaves the multiple of 2^-24 in the last
+      // bits, rounded by the addition.
+      number = number < 0 ? -number : number;
+      number += 0.5F;
+      std::memcpy(&bits, &number, sizeof bits);
+      half = bits - 0x3F000000U;
+    } else {
+      const uint32_t isOdd = magnitude >> 13U & 1U;
+      half = (magnitude + 0xFFFU + isOdd - 0x38000000U) >> 13U;
+    }
+    to[i] = static_cast<uint16_t>(sign | half);
+  }
+#endif
+}
+
 inline Floats loadF16UpTo(const uint16_t* from, int64_t count) {
   if (count >= kLanes) return loadF16(from);
 #if defined(GPT2_AVX512)
@@ -148,37 +187,45 @@ inline Floats loadBf16UpTo(const uint16_t* from, int64_t count) {
 
 namespace detail {
 
-// [a0, b0, a1, b1, …] of the first (offset 0) or the second halves (offset kLanes / 2).
-template <int kOffset, int... kPlaces>
-inline Floats interleave(Floats a, Floats b, std::integer_sequence<int, kPlaces...>) {
+template <class Vector>
+constexpr int kLanesOf = sizeof(Vector) / sizeof(float);
+
+// [a0, b0, a1, b1, …] of the first (offset 0) or the second halves (offset lanes / 2).
+template <int kOffset, class Vector, int... kPlaces>
+inline Vector interleave(Vector a, Vector b, std::integer_sequence<int, kPlaces...>) {
 #if defined(__clang__)
-  return __builtin_shufflevector(a, b, (kPlaces / 2 + kPlaces % 2 * kLanes + kOffset)...);
+  return __builtin_shufflevector(a, b, (kPlaces / 2 + kPlaces % 2 * kLanesOf<Vector> + kOffset)...);
 #else
-  return __builtin_shuffle(a, b, Ints{(kPlaces / 2 + kPlaces % 2 * kLanes + kOffset)...});
+  using Places = decltype(a < b);
+  return __builtin_shuffle(a, b,
+                           Places{(kPlaces / 2 + kPlaces % 2 * kLanesOf<Vector> + kOffset)...});
 #endif
 }
 
-template <int kOffset>
-inline Floats interleave(Floats a, Floats b) {
-  return interleave<kOffset>(a, b, std::make_integer_sequence<int, kLanes>());
+template <int kOffset, class Vector>
+inline Vector interleave(Vector a, Vector b) {
+  return interleave<kOffset>(a, b, std::make_integer_sequence<int, kLanesOf<Vector>>());
 }
 
 }  // namespace detail
 
 // rows[i][j] ↔ rows[j][i]. Interleaving each row with the row half a block below rotates the bits
-// of the index (row, lane) by one; after log2(kLanes) rotations, row and lane are swapped.
-inline __attribute__((always_inline)) void transpose(Floats (&rows)[kLanes]) {
+// of the index (row, lane) by one; after log2(lanes) rotations, row and lane are swapped.
+template <class Vector, size_t kRows>
+inline __attribute__((always_inline)) void transpose(Vector (&rows)[kRows]) {
+  constexpr int kSide = kRows;
+  static_assert(kSide == detail::kLanesOf<Vector>);
 #pragma GCC unroll 4
-  for (int rotation = 1; rotation < kLanes; rotation *= 2) {
-    Floats next[kLanes];
+  for (int rotation = 1; rotation < kSide; rotation *= 2) {
+    Vector next[kSide];
 #pragma GCC unroll 8
-    for (int i = 0; i < kLanes / 2; ++i) {
+    for (int i = 0; i < kSide / 2; ++i) {
       const int to = 2 * i;
-      next[to] = detail::interleave<0>(rows[i], rows[i + kLanes / 2]);
-      next[to + 1] = detail::interleave<kLanes / 2>(rows[i], rows[i + kLanes / 2]);
+      next[to] = detail::interleave<0>(rows[i], rows[i + kSide / 2]);
+      next[to + 1] = detail::interleave<kSide / 2>(rows[i], rows[i + kSide / 2]);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
+    for (int i = 0; i < kSide; ++i) rows[i] = next[i];
   }
 }
 
@@ -225,4 +272,4 @@ inline Floats exp(Floats x) {
   return x > 88.72F ? broadcast(__builtin_inff()) : y;
 }
 
-}  // namespace gpt2::simd
+}  // namespace gpt2::GPT2_LEVEL::simd

@@ -5,12 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/levels/simd.h"
 #include "kernels/matrix_product.h"
-#include "kernels/simd.h"
 
-// Vectors of the elements of a Matrix, for the kernels of matrix_product_*.cc.
+// Vectors of the elements of a Matrix, for the products.
 
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 constexpr size_t kCacheLineBytes = 64;
 
@@ -46,4 +46,4 @@ simd::Floats loadClamped(const typename Loader::Element* from, int64_t count) {
   return count > 0 ? Loader::loadUpTo(from, count) : simd::Floats{};
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL

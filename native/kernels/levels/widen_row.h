@@ -1,11 +1,11 @@
-#include "kernels/widen_row.h"
+#pragma once
 
 #include <cstring>
 
 #include "base/tensor_type.h"
-#include "kernels/simd.h"
+#include "kernels/levels/simd.h"
 
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 // On other instruction sets the code below has not been measured against ggml's.
 #if defined(GPT2_AVX512) || defined(GPT2_AVX2)
@@ -82,4 +82,4 @@ void widenRow(ggml_type type, const void* from, float* to, int64_t count) {
   }
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL

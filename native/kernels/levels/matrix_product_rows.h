@@ -1,12 +1,13 @@
-#include <algorithm>
+#pragma once
 
-#include "kernels/matrix_loaders.h"
+#include "kernels/levels/matrix_loaders.h"
+#include "kernels/levels/scalar.h"
+#include "kernels/levels/simd.h"
 #include "kernels/matrix_product.h"
-#include "kernels/simd.h"
 
 // The products that read W unpacked.
 
-namespace gpt2 {
+namespace gpt2::GPT2_LEVEL {
 
 namespace {
 
@@ -69,12 +70,12 @@ void multiplyFixedRows(const Matrix& w, int64_t first, int64_t count, const floa
                        size_t xStride, float* out, size_t outStride) {
   constexpr int kOutputs = 4;
   for (int64_t begin = 0; begin < count; begin += kLanes) {
-    const int64_t end = std::min<int64_t>(begin + kLanes, count);
+    const auto end = min<int64_t>(begin + kLanes, count);
     Floats lanes[kRows][kLanes] = {};
     for (int64_t j = begin; j < end; j += kOutputs) {
       const typename Loader::Element* rows[kOutputs];
       for (int64_t o = 0; o < kOutputs; ++o) {
-        const int64_t row = first + std::min(j + o, end - 1);
+        const int64_t row = first + min<int64_t>(j + o, end - 1);
         rows[o] = reinterpret_cast<const typename Loader::Element*>(rowAt(w, row));
       }
       Floats sums[kRows][kOutputs] = {};
@@ -89,7 +90,7 @@ void multiplyFixedRows(const Matrix& w, int64_t first, int64_t count, const floa
       for (int lane = 1; lane < kLanes; ++lane) total = total + lanes[i][lane];
       float totals[kLanes];
       simd::store(totals, total);
-      std::copy_n(totals, end - begin, out + static_cast<size_t>(i) * outStride + begin);
+      copy(totals, end - begin, out + static_cast<size_t>(i) * outStride + begin);
     }
   }
 }
@@ -139,8 +140,7 @@ void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
   for (int64_t v = 0; v < kVectors; ++v) {
     float lanes[kLanes];
     simd::store(lanes, sums[v]);
-    std::copy_n(lanes, std::clamp<int64_t>(available - v * kLanes, 0, kLanes),
-                out + first + v * kLanes);
+    copy(lanes, clamp<int64_t>(available - v * kLanes, 0, kLanes), out + first + v * kLanes);
   }
 }
 
@@ -186,4 +186,4 @@ void sumWeightedRows(const Matrix& w, const float* x, float* out) {
   }
 }
 
-}  // namespace gpt2
+}  // namespace gpt2::GPT2_LEVEL
