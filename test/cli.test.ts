@@ -251,6 +251,24 @@ describe('gpt2 convert and gpt2 inspect', () => {
     expect(text.stdout).toMatch(/^blk\.1\.ffn_down\.weight +q8_0 +279 kB {2}1024 × 256$/m);
   });
 
+  test('inspect --system names the kernels, and why others are not used', async () => {
+    const { stdout } = await gpt2(['inspect', '--system', '--json']);
+    const system = JSON.parse(stdout);
+    expect(system).toMatchObject({ node: process.version, devices: ['cpu'] });
+    const possible = system.kernels.filter(({ missing }: { missing: string }) => missing === '');
+    const lowest = possible.at(-1).level;
+    const environment = { GPT2_NATIVE_KERNELS: lowest };
+    const forced = await runProcess([command, 'inspect', '--system'], { environment });
+    expect(forced.stdout).toMatch(
+      new RegExp(`${lowest} +chosen\\n.*KERNELS is ${lowest}\\n$`, 's'),
+    );
+    const unknown = await runProcess([command, 'logits', 'Hello'], {
+      environment: { GPT2_NATIVE_KERNELS: 'x' },
+    });
+    expect(unknown.stderr).toMatch(/GPT2_NATIVE_KERNELS .* received "x" \[INVALID_ARGUMENT\]\n$/);
+    expect(unknown.exitCode).toBe(2);
+  });
+
   test('inspect accepts a checkpoint folder', async () => {
     const { stdout, exitCode } = await gpt2(['inspect', fixtureFolder('bf16'), '--json']);
     expect(exitCode).toBe(0);
