@@ -20,8 +20,7 @@ class ForwardPass {
   // Maximum number of tokens in a pass; bounds the memory for activations and the delay of a
   // cancellation.
   static constexpr int64_t kMaxBatchTokens = 256;
-  // Maximum number of tokens of an entry that counts as decoding: it can share a pass with other
-  // entries. An entry with more tokens is a prefill and has a pass to itself.
+  // Up to this number of tokens, a pass takes the memory for decoding, which is planned apart.
   static constexpr int64_t kMaxDecodeTokens = 8;
   // Maximum number of rows in a pass of the head; bounds the buffer for logits.
   static constexpr int64_t kMaxHeadRows = 64;
@@ -31,10 +30,10 @@ class ForwardPass {
   // Whether a batch may have several entries.
   bool sharesPasses() const noexcept { return operators_ == OperatorSet::kFused; }
 
-  // Evaluates one entry, or several of at most kMaxDecodeTokens tokens each; together at most
-  // kMaxBatchTokens tokens. The caches must have room for them. The result for an entry does not
-  // depend on the other entries, bit for bit. Returns the hidden states of the output rows,
-  // [width, output rows of all entries], valid until the next call.
+  // Evaluates entries of together at most kMaxBatchTokens tokens, several if sharesPasses(). The
+  // caches must have room for them. The result for an entry does not depend on the other entries,
+  // bit for bit. Returns the hidden states of the output rows, [width, output rows of all entries],
+  // valid until the next call.
   const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
   // Computes the logits of `count` ≤ kMaxHeadRows hidden states. hidden: [width, count]; out:

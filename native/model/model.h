@@ -45,8 +45,8 @@ class Model {
   using OnLogits = std::function<void(size_t entry, size_t output, const float* logits)>;
 
   // One forward pass over a batch: evaluates the tokens of its entries, each of a session of its
-  // own, and passes the logits of their output rows to `onLogits`, in order.
-  // Several entries have at most ForwardPass::kMaxDecodeTokens tokens each.
+  // own, together at most ForwardPass::kMaxBatchTokens, and passes the logits of their output rows
+  // to `onLogits`, in order.
   //
   // Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY. An entry whose outputs were not all received
   // then counts as not evaluated, so that the pass can be repeated.

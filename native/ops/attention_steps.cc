@@ -153,29 +153,26 @@ void writeOutput(const AttentionOutput& output, int64_t row, int64_t channel, co
   }
 }
 
-// One chunk per head of a span.
-class DecodeAttentionStep final : public Step {
+// One chunk per head of each span of few tokens.
+class DecodeAttention {
  public:
-  DecodeAttentionStep(const AttentionInput& input, AttentionOutput output)
-      : output_(std::move(output)) {
-    int64_t firstRow = 0;
-    for (const CacheSpan& span : input.spans) {
-      spans_.emplace_back(input, span, firstRow);
-      firstRow += span.count;
-    }
-  }
+  DecodeAttention(std::vector<SpanAttention> spans, const AttentionOutput& output)
+      : spans_(std::move(spans)), output_(output) {}
 
-  std::string name() const override { return "attention"; }
-  int chunks() const override { return static_cast<int>(spans_.size()) * heads(); }
-  size_t scratch() const override {
-    int64_t positions = 0;
-    for (const SpanAttention& span : spans_) positions = std::max(positions, span.positions());
-    return std::max(static_cast<size_t>(positions + spans_[0].headSize()),
-                    spans_[0].storeScratch());
+  int chunks() const {
+    return spans_.empty() ? 0 : static_cast<int>(spans_.size() * size_t(spans_[0].heads()));
   }
-  void run(int chunk, float* scratch) const noexcept override {
-    const SpanAttention& span = spans_[static_cast<size_t>(chunk / heads())];
-    const int64_t head = chunk % heads();
+  size_t scratch() const {
+    size_t floats = 0;
+    for (const SpanAttention& span : spans_) {
+      const auto attended = static_cast<size_t>(span.positions() + span.headSize());
+      floats = std::max({floats, attended, span.storeScratch()});
+    }
+    return floats;
+  }
+  void run(int chunk, float* scratch) const noexcept {
+    const SpanAttention& span = spans_[static_cast<size_t>(chunk / spans_[0].heads())];
+    const int64_t head = chunk % spans_[0].heads();
     const int64_t headSize = span.headSize();
     float* attended = scratch;
     float* scores = scratch + headSize;
@@ -193,59 +190,60 @@ class DecodeAttentionStep final : public Step {
   }
 
  private:
-  int heads() const { return static_cast<int>(spans_[0].heads()); }
-
   std::vector<SpanAttention> spans_;
-  AttentionOutput output_;
+  const AttentionOutput& output_;
 };
 
-// One chunk per head.
+// One chunk per head of each span.
 class StoreStep final : public Step {
  public:
-  explicit StoreStep(const SpanAttention& span) : span_(span) {}
+  explicit StoreStep(std::vector<SpanAttention> spans) : spans_(std::move(spans)) {}
 
   std::string name() const override { return "store keys and values"; }
-  int chunks() const override { return static_cast<int>(span_.heads()); }
-  size_t scratch() const override { return span_.storeScratch(); }
+  int chunks() const override { return static_cast<int>(spans_.size() * size_t(heads())); }
+  size_t scratch() const override { return spans_[0].storeScratch(); }
   void run(int chunk, float* scratch) const noexcept override {
-    span_.storeKeysAndValues(chunk, scratch);
+    spans_[static_cast<size_t>(chunk / heads())].storeKeysAndValues(chunk % heads(), scratch);
   }
 
  private:
-  SpanAttention span_;
+  int64_t heads() const { return spans_[0].heads(); }
+
+  std::vector<SpanAttention> spans_;
 };
 
-// One chunk per head and kTilesPerChunk tiles of tokens.
-class PrefillAttentionStep final : public Step {
+// A span of many tokens: one chunk per head and kTilesPerChunk tiles of tokens.
+class PrefillAttention {
  public:
-  PrefillAttentionStep(const SpanAttention& span, AttentionOutput output)
-      : span_(span), headSize_(span.headSize()), output_(std::move(output)) {}
+  PrefillAttention(const SpanAttention& span, const AttentionOutput& output)
+      : span_(span), headSize_(span.headSize()), output_(output) {}
 
-  std::string name() const override { return "attention"; }
-  int chunks() const override { return static_cast<int>(span_.heads()) * chunksPerHead(); }
-  size_t scratch() const override { return Buffers::floatCount(span_.positions(), headSize_); }
+  int chunks() const { return static_cast<int>(span_.heads()) * chunksPerHead(); }
+  size_t scratch() const { return Buffers::floatCount(span_.positions(), headSize_); }
 
-  void run(int chunk, float* scratch) const noexcept override {
+  void run(int chunk, float* scratch) const noexcept {
     const int64_t head = chunk / chunksPerHead();
     const int64_t begin = chunk % chunksPerHead() * kTilesPerChunk * tileRows();
     const int64_t end = std::min(begin + kTilesPerChunk * tileRows(), span_.tokens());
+    // Rows count the tokens of all spans.
+    const int64_t first = span_.firstRow();
     const std::vector<int64_t>& rows = output_.rows;
-    auto row = std::lower_bound(rows.begin(), rows.end(), begin);
-    if (row == rows.end() || *row >= end) return;
+    auto row = std::lower_bound(rows.begin(), rows.end(), first + begin);
+    if (row == rows.end() || *row >= first + end) return;
     const int64_t positions = span_.positionsSeenBy(end - 1);
     const Buffers buffers(positions, headSize_, scratch);
     packKeysAndValues(head, positions, buffers);
     for (int64_t token = begin; token < end; token += tileRows()) {
       const int64_t count = std::min(tileRows(), end - token);
       const auto firstRow = row;
-      row = std::lower_bound(row, rows.end(), token + count);
+      row = std::lower_bound(row, rows.end(), first + token + count);
       if (row == firstRow) continue;  // no token of this tile has an output row
       computeWeights(head, token, count, buffers);
       for (int64_t channel = 0; channel < headSize_; channel += tileColumns()) {
         sumValues(channel, token, count, positions, buffers);
         for (auto it = firstRow; it != row; ++it) {
           writeOutput(output_, it - rows.begin(), head * headSize_ + channel,
-                      buffers.tile + (*it - token) * tileColumns(),
+                      buffers.tile + (*it - first - token) * tileColumns(),
                       std::min(tileColumns(), headSize_ - channel));
         }
       }
@@ -333,23 +331,70 @@ class PrefillAttentionStep final : public Step {
 
   SpanAttention span_;
   int64_t headSize_;
+  const AttentionOutput& output_;
+};
+
+// A span of more tokens than this packs its keys and values into tiles.
+constexpr int64_t kMaxUnpackedQueries = 4;
+
+bool isLong(const CacheSpan& span) { return span.count > kMaxUnpackedQueries; }
+
+// The spans of many tokens, or the others.
+std::vector<SpanAttention> spansOf(const AttentionInput& input, bool areLong) {
+  std::vector<SpanAttention> spans;
+  int64_t firstRow = 0;
+  for (const CacheSpan& span : input.spans) {
+    if (isLong(span) == areLong) spans.emplace_back(input, span, firstRow);
+    firstRow += span.count;
+  }
+  return spans;
+}
+
+// The chunks of the spans of many tokens, then those of the others.
+class AttentionStep final : public Step {
+ public:
+  AttentionStep(const AttentionInput& input, AttentionOutput output)
+      : output_(std::move(output)), decode_(spansOf(input, false), output_) {
+    for (const SpanAttention& span : spansOf(input, true)) prefill_.emplace_back(span, output_);
+  }
+
+  std::string name() const override { return "attention"; }
+  int chunks() const override {
+    int count = decode_.chunks();
+    for (const PrefillAttention& span : prefill_) count += span.chunks();
+    return count;
+  }
+  size_t scratch() const override {
+    size_t floats = decode_.scratch();
+    for (const PrefillAttention& span : prefill_) floats = std::max(floats, span.scratch());
+    return floats;
+  }
+  void run(int chunk, float* scratch) const noexcept override {
+    for (const PrefillAttention& span : prefill_) {
+      if (chunk < span.chunks()) return span.run(chunk, scratch);
+      chunk -= span.chunks();
+    }
+    decode_.run(chunk, scratch);
+  }
+
+ private:
   AttentionOutput output_;
+  DecodeAttention decode_;
+  std::vector<PrefillAttention> prefill_;
 };
 
 }  // namespace
 
-std::unique_ptr<Step> makeDecodeAttentionStep(const AttentionInput& input, AttentionOutput output) {
-  return std::make_unique<DecodeAttentionStep>(input, std::move(output));
+bool hasLongSpans(const AttentionInput& input) {
+  return std::any_of(input.spans.begin(), input.spans.end(), isLong);
 }
 
 std::unique_ptr<Step> makeStoreStep(const AttentionInput& input) {
-  return std::make_unique<StoreStep>(SpanAttention(input, input.spans[0], 0));
+  return std::make_unique<StoreStep>(spansOf(input, true));
 }
 
-std::unique_ptr<Step> makePrefillAttentionStep(const AttentionInput& input,
-                                               AttentionOutput output) {
-  return std::make_unique<PrefillAttentionStep>(SpanAttention(input, input.spans[0], 0),
-                                                std::move(output));
+std::unique_ptr<Step> makeAttentionStep(const AttentionInput& input, AttentionOutput output) {
+  return std::make_unique<AttentionStep>(input, std::move(output));
 }
 
 }  // namespace gpt2

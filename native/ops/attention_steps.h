@@ -30,12 +30,13 @@ struct AttentionOutput {
   bool isPacked;              // y holds tiles, as packTiles() writes them, instead of rows
 };
 
-// For one or several spans of few tokens: stores their keys and values, and attends token by token.
-std::unique_ptr<Step> makeDecodeAttentionStep(const AttentionInput& input, AttentionOutput output);
-
-// For a span of many tokens: a first step stores all keys and values, a second one attends by tiles
-// of tokens.
+// Spans of few tokens are attended token by token, others by tiles of tokens, for which a step
+// before has to store their keys and values.
+bool hasLongSpans(const AttentionInput& input);
 std::unique_ptr<Step> makeStoreStep(const AttentionInput& input);
-std::unique_ptr<Step> makePrefillAttentionStep(const AttentionInput& input, AttentionOutput output);
+
+// Attends all tokens that have a row in the output. Stores the keys and values of spans of few
+// tokens.
+std::unique_ptr<Step> makeAttentionStep(const AttentionInput& input, AttentionOutput output);
 
 }  // namespace gpt2

@@ -16,8 +16,6 @@ namespace gpt2 {
 
 namespace {
 
-// A single span of more tokens than this packs its keys and values into tiles.
-constexpr int64_t kMaxUnpackedQueries = 4;
 // A linear layer with weights in floats packs them for more tokens than this. Packing pays from
 // about 12 rows on (docs/performance.md).
 constexpr int64_t kMaxUnpackedRows = 8;
@@ -76,17 +74,14 @@ ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
   }
   const auto count = static_cast<int64_t>(output.rows.size());
   output.isPacked = isPacked(count);
-  if (spans_.size() > 1 || tokens_ <= kMaxUnpackedQueries) {
-    ggml_tensor* y = makeNode(shape_.width, count, output.isPacked, {qkv});
-    output.y = y;
-    setStep(y, makeDecodeAttentionStep(input, std::move(output)));
-    return y;
+  ggml_tensor* stored = nullptr;
+  if (hasLongSpans(input)) {
+    stored = makeNode(1, 1, false, {qkv});
+    setStep(stored, makeStoreStep(input));
   }
-  ggml_tensor* stored = makeNode(1, 1, false, {qkv});
-  setStep(stored, makeStoreStep(input));
   ggml_tensor* y = makeNode(shape_.width, count, output.isPacked, {qkv, stored});
   output.y = y;
-  setStep(y, makePrefillAttentionStep(input, std::move(output)));
+  setStep(y, makeAttentionStep(input, std::move(output)));
   return y;
 }
 

@@ -17,13 +17,11 @@ namespace gpt2 {
 // The graph's nodes exist for ggml's allocator, which plans the memory; each carries its step.
 class FusedOps final : public Ops {
  public:
-  // spans: the positions of the tokens, one span or several of few tokens each. For a graph without
-  // attention the cache may be null.
-  // outputRows: the tokens, counted through all spans, whose hidden states the pass returns;
-  // ascending.
-  // packsActivations: whether norms and attention write many rows as packed tiles, as linear layers
-  // with weights in floats read them. Layers of integer types read rounded rows.
-  // The nodes live in `context`, the steps here.
+  // spans: the positions of the tokens of each sequence. For a graph without attention the cache
+  // may be null. outputRows: the tokens, counted through all spans, whose hidden states the pass
+  // returns; ascending. packsActivations: whether norms and attention write many rows as packed
+  // tiles, as linear layers with weights in floats read them. Layers of integer types read rounded
+  // rows. The nodes live in `context`, the steps here.
   FusedOps(ggml_context* context, const AttentionShape& shape, std::vector<CacheSpan> spans,
            std::vector<int64_t> outputRows, bool packsActivations);
   ~FusedOps() override;

@@ -44,9 +44,9 @@ void Request::begin() {
   session_->cache().reserve(length, session_->evaluated());
 }
 
-BatchEntry Request::nextEntry() const {
+BatchEntry Request::nextEntry(int64_t maxTokens) const {
   const int64_t start = session_->evaluated();
-  BatchEntry entry{session_.get(), std::min(pending(), ForwardPass::kMaxBatchTokens), {}};
+  BatchEntry entry{session_.get(), std::min(pending(), maxTokens), {}};
   const std::vector<int64_t>& positions = outputPositions();
   for (auto position = std::lower_bound(positions.begin(), positions.end(), start);
        position != positions.end() && *position < start + entry.count; ++position) {
@@ -67,9 +67,12 @@ void Request::receiveLogits(int64_t position, const float* logits) noexcept {
 void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled) {
   std::vector<BatchEntry> batch;
   std::vector<int64_t> starts;
+  int64_t room = ForwardPass::kMaxBatchTokens;
   for (const Request* request : requests) {
-    batch.push_back(request->nextEntry());
+    if (room == 0) break;
+    batch.push_back(request->nextEntry(room));
     starts.push_back(request->session().evaluated());
+    room -= batch.back().count;
   }
   const auto onLogits = [&](size_t entry, size_t output, const float* logits) {
     requests[entry]->receiveLogits(starts[entry] + batch[entry].outputRows[output], logits);

@@ -39,8 +39,8 @@ class Request {
 
   // Tokens of the session that are still to be evaluated.
   int64_t pending() const noexcept { return session_->length() - session_->evaluated(); }
-  // The next pending tokens, as many as fit one pass, with the output positions among them.
-  BatchEntry nextEntry() const;
+  // The next pending tokens, at most `maxTokens`, with the output positions among them.
+  BatchEntry nextEntry(int64_t maxTokens) const;
   // Receives the logits, [vocabulary], that follow the token at `position` of the session. An error
   // fails this request and no other.
   void receiveLogits(int64_t position, const float* logits) noexcept;
@@ -62,8 +62,8 @@ class Request {
   std::exception_ptr failure_;
 };
 
-// Runs one pass over the next tokens of each request. Throws what Model::evaluate() throws; the
-// pass can then be repeated.
+// Runs one pass over the next tokens of the requests, in their order, as many as fit the pass; the
+// last requests may get none. Throws what Model::evaluate() throws; the pass can then be repeated.
 void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled);
 
 }  // namespace gpt2

@@ -91,26 +91,31 @@ void Scheduler::failAll(const std::vector<Request*>& requests) noexcept {
 
 std::vector<Request*> Scheduler::nextPass() {
   std::vector<Request*> decoding;
-  int64_t decodeTokens = 0;
-  Request* prefilling = nullptr;
-  auto leftOut = entries_.end();
-  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-    const int64_t count = entry->request->pending();
-    if (count > ForwardPass::kMaxDecodeTokens) {
-      if (prefilling == nullptr) prefilling = entry->request.get();
-    } else if (decodeTokens + count <= ForwardPass::kMaxBatchTokens) {
-      decoding.push_back(entry->request.get());
-      decodeTokens += count;
-    } else if (leftOut == entries_.end()) {
-      leftOut = entry;
-    }
+  std::vector<Request*> prefilling;
+  for (const Entry& entry : entries_) {
+    Request* request = entry.request.get();
+    (request->pending() > kMaxDecodeTokens ? prefilling : decoding).push_back(request);
   }
-  const bool prefills = prefilling != nullptr && (decoding.empty() || lastPassDecoded_);
-  lastPassDecoded_ = !prefills;
-  if (prefills) return {prefilling};
-  // The requests that did not fit come first in the next pass.
-  if (leftOut != entries_.end()) std::rotate(entries_.begin(), leftOut, entries_.end());
-  return decoding;
+  // Those that did not fit the last pass come first.
+  const auto first = std::find(decoding.begin(), decoding.end(), firstDecoding_);
+  std::rotate(decoding.begin(), first, decoding.end());
+  int64_t room = ForwardPass::kMaxBatchTokens;
+  const int64_t reserved = prefilling.empty() ? 0 : kPrefillTokens;
+  std::vector<Request*> requests;
+  firstDecoding_ = nullptr;
+  for (Request* request : decoding) {
+    if (request->pending() > room - reserved) {
+      firstDecoding_ = request;
+      break;
+    }
+    requests.push_back(request);
+    room -= request->pending();
+  }
+  for (auto request = prefilling.begin(); request != prefilling.end() && room > 0; ++request) {
+    requests.push_back(*request);
+    room -= std::min(room, (*request)->pending());
+  }
+  return requests;
 }
 
 void Scheduler::failCancelled() {

@@ -12,10 +12,14 @@
 
 namespace gpt2 {
 
-// Runs the requests on one model concurrently, pass by pass. A pass either decodes or prefills; the
-// two kinds take turns. A decode pass evaluates the pending tokens of the requests that are
-// decoding. Requests that do not fit one pass take turns. A prefill pass evaluates part of the
-// prompt of the first request with a long one. Between passes the worker runs other jobs.
+// Runs the requests on one model concurrently, pass by pass. A pass takes the next tokens of all
+// requests that are decoding, that is, have few pending tokens, and then of the prompts, in the
+// order of their submission, up to ForwardPass::kMaxBatchTokens. Between passes the worker runs
+// other jobs.
+//
+// No request starves. If prompts wait, kPrefillTokens of each pass are theirs, so a prompt waits
+// for at most as many passes as the prompts before it have times kPrefillTokens. Of more decoding
+// requests than a pass has room for, those that were left out come first in the next pass.
 class Scheduler {
  public:
   Scheduler(std::shared_ptr<Model> model, WorkerThread& worker);
@@ -29,6 +33,10 @@ class Scheduler {
   void submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request, OnEnd onEnd);
 
  private:
+  // Up to this number of pending tokens, a request is decoding.
+  static constexpr int64_t kMaxDecodeTokens = 8;
+  static constexpr int64_t kPrefillTokens = 64;
+
   struct Entry {
     std::shared_ptr<CancelFlag> cancelled;
     std::shared_ptr<Request> request;
@@ -51,7 +59,7 @@ class Scheduler {
   WorkerThread& worker_;
   std::deque<Entry> entries_;  // in the order of submission
   bool passIsPosted_ = false;
-  bool lastPassDecoded_ = false;
+  const Request* firstDecoding_ = nullptr;  // that the last pass had no room for; for comparison
 };
 
 }  // namespace gpt2

@@ -3,6 +3,7 @@
 #include "serving/scheduler.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <future>
@@ -138,10 +139,9 @@ TEST(concurrentRequestsReturnTheSameBitsAsAlone) {
       Service service(fileOf(type), options);
       constexpr size_t kCount = 9;
       const auto start = [&](size_t i) {
-        // Prompts from one token to more than one pass. Of the evaluations, one can share passes
-        // and one has a token too many.
-        const auto few = static_cast<size_t>(gpt2::ForwardPass::kMaxDecodeTokens);
-        const size_t length = i == 2 ? few : i == 5 ? few + 1 : 1 + i * i * 4;
+        // Prompts from one token to more than one pass. Of the evaluations, one is decoding and one
+        // has a token too many.
+        const size_t length = i == 2 ? 8 : i == 5 ? 9 : 1 + i * i * 4;
         const std::vector<uint32_t> prompt = randomTokens(length, kVocabulary, i);
         return i % 3 == 2 ? service.evaluate(service.newSession(), 0, prompt, {0, 2, 3})
                           : service.generate(service.newSession(), 0, prompt, drawing(30, i));
@@ -202,6 +202,72 @@ TEST(manyGenerationsTakeTurns) {
   CHECK_EQUAL(order.size(), kCount * kTokens);
   const auto firstThird = std::find(order.begin(), order.end(), kTokens);
   CHECK_EQUAL(std::count(order.begin(), firstThird, 1U), static_cast<std::ptrdiff_t>(kCount));
+}
+
+// Counts the passes of a model: each has one attention per layer.
+class Passes {
+ public:
+  explicit Passes(Model& model) : layers_(model.weights().layers().size()) {
+    model.device().threadPool().observe([this](const gpt2::Step& step, std::chrono::nanoseconds) {
+      if (step.name() == "attention") ++steps_;
+    });
+  }
+  size_t count() const { return steps_ / layers_; }
+
+ private:
+  size_t layers_;
+  size_t steps_ = 0;
+};
+
+TEST(promptsShareAPassUntilItIsFull) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const Passes passes(service.model());
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls;
+  // 21 × 12 tokens fit 256; of the next prompt, the last eight tokens are in the second pass.
+  for (uint64_t i = 0; i < 22; ++i) {
+    calls.push_back(
+        service.evaluate(service.newSession(), 0, randomTokens(12, kVocabulary, i), {11}));
+  }
+  go.set_value();
+  for (const auto& call : calls) call->wait();
+  CHECK_EQUAL(passes.count(), 2U);
+}
+
+// 64 tokens of each pass are for prompts, however many requests are decoding.
+TEST(decodingRequestsDoNotStarveAPrompt) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const Passes passes(service.model());
+  size_t atPrompt = 0;
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls;
+  for (size_t i = 0; i < 300; ++i) {
+    calls.push_back(service.generate(service.newSession(), 0, {1}, greedy(12)));
+  }
+  calls.push_back(service.generate(service.newSession(), 0, randomTokens(200, kVocabulary, 1),
+                                   greedy(1), [&](Service::Call&) { atPrompt = passes.count(); }));
+  go.set_value();
+  for (const auto& call : calls) call->wait();
+  CHECK_EQUAL(atPrompt, 4U);  // 64 + 64 + 64 + 8 tokens
+  CHECK(passes.count() > 2 * atPrompt);
+}
+
+TEST(longPromptsDoNotHoldUpAGeneration) {
+  Service service(fileOf(GGML_TYPE_F32));
+  const Passes passes(service.model());
+  std::vector<size_t> atTokens;
+  std::promise<void> go = service.hold();
+  std::vector<Service::CallPtr> calls;
+  for (uint64_t i = 0; i < 6; ++i) {
+    calls.push_back(
+        service.evaluate(service.newSession(), 0, randomTokens(390, kVocabulary, i), {389}));
+  }
+  calls.push_back(service.generate(service.newSession(), 0, {1}, greedy(8),
+                                   [&](Service::Call&) { atTokens.push_back(passes.count()); }));
+  go.set_value();
+  for (const auto& call : calls) call->wait();
+  CHECK(atTokens == (std::vector<size_t>{1, 2, 3, 4, 5, 6, 7, 8}));
+  CHECK(passes.count() >= 10);  // 6 × 390 tokens
 }
 
 // Generations that begin together receive one token each per pass.
