@@ -123,7 +123,8 @@ async function cacheName(
   const names = isTensorflow ? await reading(folder, async () => await readdir(folder)) : [];
   const data = isTensorflow ? tensorflowData(names, weights[0] as string) : [];
   const required = [...weights, ...data];
-  const states = await statesOf(folder, required, companionFiles);
+  // A PEFT model that was saved as a whole has its adapter's config beside it.
+  const states = await statesOf(folder, required, [...companionFiles, adapterConfigName]);
   for (const { path: adapter, scale } of adapters) {
     const files = await findAdapterFiles(adapter);
     const companions = [adapterConfigName, ...usualCompanions];

@@ -279,6 +279,18 @@ describe('the cache', () => {
     utimesSync(join(folder, 'adapter_config.json'), 1, 1);
     expect(await load([folder])).toBe(5);
   });
+
+  test('holds another conversion of a whole PEFT model when its adapter’s config changes', async () => {
+    const cacheDir = freshFolder(root);
+    const folder = freshFolder(root);
+    cpSync(adapter('whole'), folder, { recursive: true });
+    for (const time of [1, 2]) {
+      utimesSync(join(folder, 'adapter_config.json'), time, time);
+      await using model = await loadModel(folder, { cacheDir });
+      expect(model.config.layerCount).toBe(2);
+      expect(readdirSync(cacheDir).length).toBe(time);
+    }
+  });
 });
 
 describe('is rejected:', () => {
