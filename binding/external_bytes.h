@@ -15,8 +15,6 @@ class ExternalBytes {
     Napi::MemoryManagement::AdjustExternalMemory(env, now - std::exchange(reported_, now));
   }
 
-  size_t reported() const { return static_cast<size_t>(reported_); }
-
  private:
   int64_t reported_ = 0;
 };

@@ -25,6 +25,11 @@ ModelOptions toModelOptions(const Napi::Object& object) {
   options.device = toString(object.Get("device"));
   options.threads = static_cast<int>(toInteger(object.Get("threads"), ThreadPool::kMaxThreads));
   options.contextLength = toInteger(object.Get("contextLength"));
+  if (const Napi::Value bytes = object.Get("cacheBytes"); !bytes.IsUndefined()) {
+    options.cacheBytes = static_cast<size_t>(toInteger(bytes));
+  }
+  options.machineBytes = static_cast<size_t>(toInteger(object.Get("machineBytes")));
+  options.sharesPrefixes = toBoolean(object.Get("prefixCache"));
   options.map = toBoolean(object.Get("mmap"));
   if (const Napi::Value type = object.Get("cacheType"); !type.IsUndefined()) {
     options.cacheType = toTensorType(type);
@@ -189,7 +194,7 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
 Napi::Value ModelObject::createSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionInit init{running_, nullptr, 0};
+  SessionInit init{running_, nullptr};
   return AddonData::of(env).sessionConstructor.New({toExternal(env, init)});
 }
 
@@ -205,7 +210,7 @@ Napi::Value ModelObject::dispose(const Napi::CallbackInfo& info) {
   const std::shared_ptr<RunningModel> running = running_;
   call->owned = running;
   return AddonData::of(env).calls.stop(*running->worker, std::move(call), [&] {
-    while (!running->sessions.empty()) (*running->sessions.begin())->release(env);
+    while (!running->sessions.empty()) (*running->sessions.begin())->release();
     running_.reset();
   });
 }

@@ -61,14 +61,12 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
     }
   }
   running_->sessions.insert(this);
-  cacheBytes_.report(info.Env(), init.bytes);
 }
 
-void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
+void SessionObject::Finalize(Napi::BasicEnv /*env*/) { release(); }
 
-void SessionObject::release(Napi::BasicEnv env) {
+void SessionObject::release() {
   if (!running_) return;
-  cacheBytes_.report(env, 0);
   running_->worker->release(std::move(session_));
   running_->sessions.erase(this);
   running_.reset();
@@ -78,14 +76,8 @@ RunningModel& SessionObject::running(Napi::Env env) const {
   return requireRunning(env, running_, "The session was disposed.");
 }
 
-SessionObject::HeldBytes SessionObject::bytesOf(const Model& model, const Session& session) {
-  return {model.anonymousBytes(), session.cache().byteSize()};
-}
-
-void SessionObject::report(Napi::BasicEnv env, const HeldBytes& bytes) {
-  if (!running_) return;
-  running_->bytes.report(env, bytes.model);
-  cacheBytes_.report(env, bytes.cache);
+void SessionObject::report(Napi::BasicEnv env, size_t bytes) {
+  if (running_) running_->bytes.report(env, bytes);
 }
 
 Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
@@ -109,7 +101,7 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
                                                  std::move(tokens), positions, out.Data());
       },
       [this, &scheduler](Request& request) -> MakeResult {
-        const HeldBytes bytes = bytesOf(scheduler.model(), request.session());
+        const size_t bytes = scheduler.model().anonymousBytes();
         return [this, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);
           return result.Undefined();
@@ -136,7 +128,7 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
             [&calls, &started](uint32_t token) { calls.notify(started, token); });
       },
       [this, &scheduler](Request& request) -> MakeResult {
-        const HeldBytes bytes = bytesOf(scheduler.model(), request.session());
+        const size_t bytes = scheduler.model().anonymousBytes();
         const Generation& generation = static_cast<GenerateRequest&>(request).generation();
         return [this, generation, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);
@@ -148,7 +140,7 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   running(env);
-  SessionInit init{running_, session_, cacheBytes_.reported()};
+  SessionInit init{running_, session_};
   return AddonData::of(env).sessionConstructor.New({toExternal(env, init)});
 }
 

@@ -4,7 +4,6 @@
 
 #include <memory>
 
-#include "external_bytes.h"
 #include "model/session.h"
 #include "model_object.h"
 
@@ -14,7 +13,6 @@ namespace gpt2::binding {
 struct SessionInit {
   std::shared_ptr<RunningModel> running;
   std::shared_ptr<Session> original;
-  size_t bytes;  // of the original's cache
   static constexpr napi_type_tag kTag{0x0b97d88caf8914b1, 0x6838a079ade8c7f9};
 };
 
@@ -25,7 +23,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   explicit SessionObject(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
   // Drops the native session. Work under way keeps it until it ends.
-  void release(Napi::BasicEnv env);
+  void release();
 
  private:
   // evaluate(keep, tokens, positions, out, cancellation) → Promise<undefined>
@@ -33,20 +31,15 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   // generate(keep, tokens, options, onToken, cancellation) → Promise<Generation>
   Napi::Value generate(const Napi::CallbackInfo& info);
   Napi::Value fork(const Napi::CallbackInfo& info);
-  void dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
+  void dispose(const Napi::CallbackInfo& /*info*/) { release(); }
 
-  // Both grow with the longest sequence. Read on the worker thread, reported on JavaScript's.
-  struct HeldBytes {
-    size_t model, cache;
-  };
-  static HeldBytes bytesOf(const Model& model, const Session& session);
-  void report(Napi::BasicEnv env, const HeldBytes& bytes);
+  // Reports the memory of the model and all its sessions, as read on the worker thread.
+  void report(Napi::BasicEnv env, size_t bytes);
   // The model to compute with. Throws DISPOSED after release().
   RunningModel& running(Napi::Env env) const;
 
   std::shared_ptr<RunningModel> running_;
   std::shared_ptr<Session> session_;
-  ExternalBytes cacheBytes_;
 };
 
 }  // namespace gpt2::binding

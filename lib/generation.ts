@@ -37,7 +37,7 @@ export interface Generation {
   usage: {
     promptTokens: number;
     completionTokens: number;
-    /** Tokens whose keys and values were in the session's cache already. */
+    /** Prompt tokens that were not evaluated: the session has their keys and values, or shares another sequence's. */
     cachedTokens: number;
   };
   timings: {

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkString } from './arguments.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
 import { cachedConversion, inCacheFolder } from './conversion-cache.js';
@@ -47,6 +48,18 @@ export interface LoadOptions {
   adapters?: readonly AdapterOption[];
   /** The type of keys and values. Default: 'f32' for f32 weights, else 'f16'. */
   cacheType?: 'f32' | 'f16';
+  /**
+   * The limit of the memory for the keys and values of all sequences, in bytes. Calls wait until there is room, and
+   * idle sessions give theirs up: their next call evaluates their tokens again. Default: a quarter of the machine's
+   * memory, and at least that of one sequence of `contextLength`.
+   */
+  cacheMemory?: number;
+  /**
+   * Whether sequences with an equal beginning share its keys and values, in blocks of 64 tokens: a call then evaluates
+   * only what differs. Those of the last sequences, up to `contextLength` tokens, are kept for later calls. Does not
+   * change a result. Default true.
+   */
+  prefixCache?: boolean;
   /** Maps the file, so that processes share its memory. false reads it into memory. Default true. */
   mmap?: boolean;
   /** The folder for conversions. Default: the variable GPT2_NATIVE_CACHE, or the platform's cache folder. */
@@ -73,6 +86,8 @@ export const loadOptionNames = [
   'headCount',
   'adapters',
   'cacheType',
+  'cacheMemory',
+  'prefixCache',
   'mmap',
   'cacheDir',
   'offline',
@@ -115,6 +130,9 @@ export async function loadModel(source?: string | UrlLike, options?: LoadOptions
     threads: checked.threads ?? 0,
     contextLength: checked.contextLength ?? 0,
     cacheType: checked.cacheType,
+    cacheBytes: checked.cacheMemory,
+    machineBytes: machineMemory(),
+    prefixCache: checked.prefixCache,
     mmap: checked.mmap,
   };
   const native = await callNative(signal, async (cancellation) => {
@@ -143,15 +161,26 @@ export async function loadModel(source?: string | UrlLike, options?: LoadOptions
 
 /** @internal Checks load options and adds the defaults. */
 export function checkLoadOptions(options: LoadOptions) {
-  const { device = 'auto', mmap = true, cacheDir, contextLength, cacheType } = options;
+  const { device = 'auto', mmap = true, prefixCache = true, cacheDir } = options;
+  const { contextLength, cacheType, cacheMemory } = options;
   checkOneOf('device', device, ['auto', 'cpu', 'cuda', 'metal', 'vulkan']);
   if (contextLength !== undefined) {
     checkInteger('contextLength', contextLength, 1, Number.MAX_SAFE_INTEGER);
   }
   if (cacheType !== undefined) checkOneOf('cacheType', cacheType, ['f32', 'f16']);
+  if (cacheMemory !== undefined) {
+    checkInteger('cacheMemory', cacheMemory, 1, Number.MAX_SAFE_INTEGER);
+  }
+  checkBoolean('prefixCache', prefixCache);
   checkBoolean('mmap', mmap);
   if (cacheDir !== undefined) checkString('cacheDir', cacheDir);
-  return { ...checkConversion(options), device, mmap, cacheDir };
+  return { ...checkConversion(options), device, mmap, prefixCache, cacheDir };
+}
+
+/** The machine's memory in bytes, within the limit of the process's cgroup. */
+function machineMemory(): number {
+  const limit = process.constrainedMemory?.() ?? 0; // 0: unknown
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 // Node drops an error that a function called by an addon throws, and writes a warning to stderr.

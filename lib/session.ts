@@ -196,7 +196,7 @@ export class Session implements Disposable {
   }
 
   /**
-   * Keeps the first `length` tokens and drops the rest. The cache keeps its memory.
+   * Keeps the first `length` tokens and drops the rest.
    *
    * @throws INVALID_ARGUMENT, SESSION_BUSY while a call is in flight, DISPOSED
    * @example session.rewind(0); // an empty session
@@ -209,9 +209,10 @@ export class Session implements Disposable {
   }
 
   /**
-   * Creates an independent session with the same tokens. Keys and values are copied, not evaluated again.
+   * Creates an independent session with the same tokens, at once: both share their keys and values until one of them
+   * changes.
    *
-   * @throws SESSION_BUSY while a call is in flight, OUT_OF_MEMORY, DISPOSED
+   * @throws SESSION_BUSY while a call is in flight, DISPOSED
    * @example using other = session.fork();
    */
   fork(): Session {

@@ -117,6 +117,8 @@ const wrongOptions: Record<string, Record<string, Wrong[]>> = {
     headCount: [0, ...notWhole, 2 ** 31],
     adapters: adapterCases,
     cacheType: ['q8_0', 'bf16', '', null, 0],
+    cacheMemory: [0, ...notWhole, 2 ** 53],
+    prefixCache: ['true', 0, 1, null],
     mmap: ['true', 0, 1, null],
     cacheDir: [null, 7, {}, [], 1n],
     signal: signalCases,

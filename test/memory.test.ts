@@ -141,7 +141,7 @@ describe('garbage collection frees', () => {
     ['sessions', 'model.createSession().evaluate([1])'],
     ['forks', 'first.fork().evaluate([1])'],
   ])('10,000 %s', async (_, make) => {
-    const positions = 64; // the minimum capacity of a session
+    const positions = 64; // of a block
     await using model = await loadModel(file);
     const { layerCount, embeddingLength, cacheType } = model.config;
     const numberBytes = cacheType === 'f32' ? 4 : 2;

@@ -89,6 +89,8 @@ const load = options({
   threads: fc.constantFrom(1, 2),
   contextLength: fc.nat(10),
   cacheType: fc.constantFrom('f32', 'f16'),
+  cacheMemory: fc.nat(1_000_000),
+  prefixCache: fc.boolean(),
   mmap: fc.boolean(),
   cacheDir: nothing,
 });

@@ -18,7 +18,7 @@ const addonModule = packageEntry.replace('index.js', 'native/addon.js');
 const prelude = `
   process.chdir(args.folder); // some garbage is a valid name for a file to write
   const addon = require(args.addon).addon();
-  const options = { device: 'cpu', threads: 1, contextLength: 0, cacheType: undefined, mmap: true };
+  const options = { device: 'cpu', threads: 1, contextLength: 0, cacheType: undefined, mmap: true, machineBytes: 2 ** 30, prefixCache: true };
   const model = await addon.openModel(args.file, options, undefined, undefined);
   const session = model.createSession();
   const file = await addon.openFile(args.weights);

@@ -442,6 +442,9 @@ describe('the vocabulary in a model’s file', () => {
       threads: 1,
       contextLength: 0,
       cacheType: undefined,
+      cacheBytes: undefined,
+      machineBytes: 2 ** 30,
+      prefixCache: true,
       mmap: true,
     });
     reported = native.describe().vocabulary;

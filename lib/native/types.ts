@@ -21,6 +21,11 @@ export interface NativeModelOptions {
   /** 0: the model's own */
   contextLength: number;
   cacheType: 'f32' | 'f16' | undefined;
+  /** the limit of the memory for KV caches; undefined: a quarter of machineBytes, at least one whole context */
+  cacheBytes: number | undefined;
+  machineBytes: number;
+  /** whether sequences with an equal beginning share keys and values */
+  prefixCache: boolean;
   mmap: boolean;
 }
 

@@ -119,6 +119,7 @@ int main(int count, char** arguments) {
   gpt2::ModelOptions options;
   options.device = "cpu";
   options.threads = whole(arguments[2]);
+  options.sharesPrefixes = false;  // every prompt is evaluated
   gpt2::Model model(arguments[1], options);
   std::vector<uint32_t> prompt(static_cast<size_t>(whole(arguments[3])));
   for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<uint32_t>(i * 97 % 50000);

@@ -137,8 +137,8 @@ void multiplyRows(const Matrix& w, int64_t first, int64_t count, const float* x,
   chosen.multiplyRows(w, first, count, x, xStride, n, out, outStride);
 }
 
-void sumWeightedRows(const Matrix& w, const float* x, float* out) {
-  chosen.sumWeightedRows(w, x, out);
+void addWeightedRows(const Matrix& w, const float* x, float* out, const void* next) {
+  chosen.addWeightedRows(w, x, out, next);
 }
 
 int64_t packedIndex(int64_t column, int64_t columns, SumOrder order) noexcept {

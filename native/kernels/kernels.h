@@ -24,7 +24,7 @@ struct Kernels {
   int64_t roundedTileRows;
 
   decltype(&gpt2::multiplyRows) multiplyRows;
-  decltype(&gpt2::sumWeightedRows) sumWeightedRows;
+  decltype(&gpt2::addWeightedRows) addWeightedRows;
   decltype(&gpt2::packedIndex) packedIndex;
   decltype(&gpt2::packRows) packRows;
   decltype(&gpt2::packColumns) packColumns;

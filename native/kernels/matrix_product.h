@@ -44,8 +44,10 @@ constexpr int kMaxRowsPerCall = 4;
 void multiplyRows(const Matrix& w, int64_t first, int64_t count, const float* x, size_t xStride,
                   int n, float* out, size_t outStride);
 
-// Sequentially: out[j] = x[0] × w[0][j] + x[1] × w[1][j] + … for all columns of w. w: a float type.
-void sumWeightedRows(const Matrix& w, const float* x, float* out);
+// Sequentially: out[j] += x[0] × w[0][j], then x[1] × w[1][j], … for all columns of w, so that the
+// rows can be divided among several calls. w: a float type. next: the data of the matrix that the
+// caller reads next, of the same row length, which is fetched meanwhile; any address will do.
+void addWeightedRows(const Matrix& w, const float* x, float* out, const void* next);
 
 // ---- Packed (levels/matrix_product_packed.h): for many rows of x. Both factors are packed, so
 // that a tile of the result fits the registers (Goto & van de Geijn 2008).

@@ -14,8 +14,15 @@ namespace gpt2 {
 namespace {
 
 // At least the nodes and views that StockOps makes for a layer, and for the input and the head.
-constexpr size_t kNodesPerLayer = 48;
+constexpr size_t kNodesPerLayer = 80;
+constexpr size_t kNodesPerBlock = 8;
 constexpr size_t kExtraNodes = 16;
+
+size_t maxNodes(const Weights& weights) {
+  const auto blocks =
+      static_cast<size_t>(weights.hyperparameters().contextLength / KvBlock::kPositions + 1);
+  return kNodesPerLayer * weights.layers().size() + kNodesPerBlock * blocks + kExtraNodes;
+}
 
 // 0 where a token may attend, to itself and all earlier positions, and −∞ elsewhere. For `count`
 // tokens from position `start` on: [start + count, count].
@@ -52,7 +59,7 @@ ForwardPass::ForwardPass(const Weights& weights, Device& device, OperatorSet ope
       device_(device),
       operators_(device.isCpu() ? operators : OperatorSet::kStock),
       packsActivations_(!anyIsOfIntegers(weights)),
-      nodeLimit_(kNodesPerLayer * weights.layers().size() + kExtraNodes),
+      nodeLimit_(maxNodes(weights)),
       graphContext_(nodeLimit_, nodeLimit_),
       decodeAllocator_(device.makeAllocator()),
       prefillAllocator_(device.makeAllocator()),
@@ -69,9 +76,7 @@ const float* ForwardPass::run(const std::vector<BatchEntry>& batch, const Cancel
   } else {
     runStock(batch[0], hidden_.data(), cancelled);
   }
-  for (const BatchEntry& entry : batch) {
-    entry.session->markEvaluated(entry.session->evaluated() + entry.count);
-  }
+  for (const BatchEntry& entry : batch) entry.session->cache().advance(entry.count);
   return hidden_.data();
 }
 
@@ -140,19 +145,25 @@ void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag
   compute(allocatorFor(count), graph, inputs, output, out, cancelled);
 }
 
-void ForwardPass::logits(const float* hidden, int64_t count, float* out,
-                         const CancelFlag* cancelled) {
+void ForwardPass::outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
+                          const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  const auto computeWith = [&](Ops& ops) {
+    ggml_tensor* output =
+        kind == OutputKind::kLogits ? head(ops, weights_, input) : finalNorm(ops, weights_, input);
+    compute(headAllocator_, graph, {{input, hidden}}, output, out, cancelled);
+  };
   if (operators_ == OperatorSet::kFused) {
-    FusedOps ops(context, h.attention(), {{nullptr, 0, count}}, {}, packsActivations_);
-    compute(headAllocator_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    const bool packs = packsActivations_ && kind == OutputKind::kLogits;
+    FusedOps ops(context, h.attention(), {{nullptr, 0, count}}, {}, packs);
+    computeWith(ops);
   } else {
     StockOps ops(context, graph, h.attention(), nullptr, 0, nullptr, nullptr);
-    compute(headAllocator_, graph, {{input, hidden}}, head(ops, weights_, input), out, cancelled);
+    computeWith(ops);
   }
 }
 

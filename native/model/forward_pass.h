@@ -31,14 +31,15 @@ class ForwardPass {
   bool sharesPasses() const noexcept { return operators_ == OperatorSet::kFused; }
 
   // Evaluates entries of together at most kMaxBatchTokens tokens, several if sharesPasses(). The
-  // caches must have room for them. The result for an entry does not depend on the other entries,
+  // caches must be prepared for them. The result for an entry does not depend on the other entries,
   // bit for bit. Returns the hidden states of the output rows, [width, output rows of all entries],
   // valid until the next call.
   const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
-  // Computes the logits of `count` ≤ kMaxHeadRows hidden states. hidden: [width, count]; out:
-  // [vocabulary, count].
-  void logits(const float* hidden, int64_t count, float* out, const CancelFlag* cancelled);
+  // Computes outputs of `count` ≤ kMaxHeadRows hidden states. hidden: [width, count]; out:
+  // [vocabulary, count] or [width, count].
+  void outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
+               const CancelFlag* cancelled);
 
   // Memory held for activations.
   size_t byteSize() const noexcept;

@@ -60,6 +60,37 @@ std::set<uint32_t> readEndOfText(const Weights& weights) {
   return ids;
 }
 
+// As vLLM's prefix cache does, keeps keys and values for requests to come, but not more than those
+// of one sequence: they are memory of the host's process.
+std::shared_ptr<CacheMemory> makeCacheMemory(const Weights& weights, Device& device, ggml_type type,
+                                             int64_t contextLength, const ModelOptions& options) {
+  const Hyperparameters& h = weights.hyperparameters();
+  const int64_t perSequence = (contextLength + KvBlock::kPositions - 1) / KvBlock::kPositions;
+  const KvBlockPool pool(device, {h.attention(), h.layerCount}, type, perSequence);
+  constexpr size_t kShare = 4;
+  const size_t maxBytes = options.cacheBytes.value_or(std::max(
+      options.machineBytes / kShare, static_cast<size_t>(perSequence) * pool.blockBytes()));
+  return std::make_shared<CacheMemory>(
+      pool, CacheMemory::Options{maxBytes, perSequence, options.sharesPrefixes});
+}
+
+// Passes outputs to the sink, on the threads of the pool.
+class SinkStep final : public Step {
+ public:
+  SinkStep(const std::vector<Outputs>& outputs, const OutputSink& sink)
+      : outputs_(outputs), sink_(sink) {}
+
+  std::string name() const override { return "outputs"; }
+  int chunks() const override { return static_cast<int>(outputs_.size()); }
+  void run(int chunk, float* /*scratch*/) const noexcept override {
+    sink_(outputs_[static_cast<size_t>(chunk)]);
+  }
+
+ private:
+  const std::vector<Outputs>& outputs_;
+  const OutputSink& sink_;
+};
+
 }  // namespace
 
 Model::Model(const std::string& path, const ModelOptions& options, const CancelFlag* cancelled)
@@ -69,63 +100,95 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       contextLength_(checkedContextLength(weights_, options.contextLength)),
       cacheType_(checkedCacheType(weights_, options.cacheType)),
       endOfText_(readEndOfText(weights_)),
+      cacheMemory_(makeCacheMemory(weights_, device_, cacheType_, contextLength_, options)),
       forwardPass_(weights_, device_, options.operators) {}
 
 size_t Model::anonymousBytes() const noexcept {
   const size_t scratch = device_.isCpu() ? device_.threadPool().byteSize() : 0;
-  return weights_.anonymousBytes() + forwardPass_.byteSize() + scratch +
-         logits_.capacity() * sizeof(float);
+  return weights_.anonymousBytes() + forwardPass_.byteSize() + cacheMemory_->byteSize() + scratch +
+         rows_.capacity() * sizeof(float);
 }
 
-std::unique_ptr<Session> Model::createSession() {
-  const Hyperparameters& h = weights_.hyperparameters();
-  return std::make_unique<Session>(
-      KvCache(device_, {h.attention(), h.layerCount, h.contextLength}, cacheType_));
-}
+std::unique_ptr<Session> Model::createSession() { return std::make_unique<Session>(cacheMemory_); }
 
-void Model::evaluate(const std::vector<BatchEntry>& batch, const OnLogits& onLogits,
+void Model::evaluate(const std::vector<BatchEntry>& batch, const OutputSink& sink,
                      const CancelFlag* cancelled) {
   if (batch.size() > 1 && !forwardPass_.sharesPasses()) {
     for (size_t i = 0; i < batch.size(); ++i) {
-      const auto onOwnLogits = [&](size_t, size_t output, const float* logits) {
-        onLogits(i, output, logits);
+      const auto ownSink = [&](Outputs outputs) {
+        outputs.entry = i;
+        sink(outputs);
       };
-      evaluate({batch[i]}, onOwnLogits, cancelled);
+      evaluate({batch[i]}, ownSink, cancelled);
     }
     return;
   }
-  struct Output {
-    size_t entry;
-    size_t index;  // in the entry
-  };
-  std::vector<Output> outputs;
   std::vector<int64_t> starts;  // of the entries, to return to
-  for (size_t i = 0; i < batch.size(); ++i) {
-    if (batch[i].count <= 0) throw Error(code::kInternal, "a batch entry without tokens");
-    starts.push_back(batch[i].session->evaluated());
-    for (size_t j = 0; j < batch[i].outputRows.size(); ++j) outputs.push_back({i, j});
+  for (const BatchEntry& entry : batch) {
+    if (entry.count <= 0) throw Error(code::kInternal, "a batch entry without tokens");
+    starts.push_back(entry.session->evaluated());
   }
   const float* hidden = forwardPass_.run(batch, cancelled);
 
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
-  const auto vocabSize = static_cast<size_t>(weights_.hyperparameters().vocabSize);
-  size_t received = 0;
+  constexpr auto kMaxRows = static_cast<size_t>(ForwardPass::kMaxHeadRows);
+  size_t received = 0;  // entries whose outputs were all passed on
   try {
-    while (received < outputs.size()) {
-      const size_t count = std::min<size_t>(outputs.size() - received, ForwardPass::kMaxHeadRows);
-      logits_.resize(count * vocabSize);
-      forwardPass_.logits(hidden + received * width, static_cast<int64_t>(count), logits_.data(),
-                          cancelled);
-      for (size_t i = 0; i < count; ++i, ++received) {
-        onLogits(outputs[received].entry, outputs[received].index, logits_.data() + i * vocabSize);
+    std::vector<Outputs> together;
+    size_t rows = 0;
+    const auto passTogether = [&] {
+      if (rows > 0) passOutputs(together, batch[received].output, hidden, sink, cancelled);
+      hidden += rows * width;
+      together.clear();
+      rows = 0;
+    };
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const size_t count = batch[i].outputRows.size();
+      const bool isOfSameKind = batch[i].output == batch[received].output;
+      if (rows + count > kMaxRows || !isOfSameKind) {
+        passTogether();
+        received = i;
       }
+      size_t first = 0;
+      for (; count - first > kMaxRows; first += kMaxRows) {
+        rows = kMaxRows;
+        together = {{i, first, kMaxRows, nullptr}};
+        passTogether();
+      }
+      if (count > first) together.push_back({i, first, count - first, nullptr});
+      rows += count - first;
     }
+    passTogether();
   } catch (...) {
-    for (; received < outputs.size(); ++received) {
-      const size_t entry = outputs[received].entry;
-      batch[entry].session->markEvaluated(starts[entry]);
+    for (; received < batch.size(); ++received) {
+      if (batch[received].outputRows.empty()) continue;
+      batch[received].session->cache().truncate(starts[received]);
     }
     throw;
+  }
+  for (const BatchEntry& entry : batch) cacheMemory_->publish(*entry.session);
+}
+
+void Model::passOutputs(const std::vector<Outputs>& outputs, OutputKind kind, const float* hidden,
+                        const OutputSink& sink, const CancelFlag* cancelled) {
+  const Hyperparameters& h = weights_.hyperparameters();
+  const auto length =
+      static_cast<size_t>(kind == OutputKind::kLogits ? h.vocabSize : h.embeddingLength);
+  size_t count = 0;
+  for (const Outputs& output : outputs) count += output.count;
+  rows_.resize(count * length);
+  forwardPass_.outputs(hidden, static_cast<int64_t>(count), kind, rows_.data(), cancelled);
+  std::vector<Outputs> computed = outputs;
+  const float* rows = rows_.data();
+  for (Outputs& output : computed) {
+    output.rows = rows;
+    rows += output.count * length;
+  }
+  if (device_.isCpu()) {
+    const SinkStep step(computed, sink);
+    device_.threadPool().run({&step}, nullptr);
+  } else {
+    for (const Outputs& output : computed) sink(output);
   }
 }
 

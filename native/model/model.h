@@ -1,6 +1,7 @@
 #pragma once
 
-#include <functional>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -19,6 +20,11 @@ struct ModelOptions {
   int threads = 0;                     // 0: physicalCpuCount()
   int64_t contextLength = 0;           // 0: the model's own
   std::optional<ggml_type> cacheType;  // f32 or f16; unset: f32 for f32 weights, else f16
+  // The limit of the memory for KV caches; unset: a quarter of the machine's memory, and at least
+  // that of one sequence of contextLength.
+  std::optional<size_t> cacheBytes;
+  size_t machineBytes = std::numeric_limits<size_t>::max();
+  bool sharesPrefixes = true;  // whether sequences with an equal beginning share keys and values
   bool map = true;
   OperatorSet operators = OperatorSet::kFused;  // on the CPU; kStock, for tests, has one thread
 };
@@ -36,31 +42,35 @@ class Model {
   ggml_type cacheType() const noexcept { return cacheType_; }
   // The ids of the tokens that end a text: those in the vocabulary that the file names.
   const std::set<uint32_t>& endOfText() const noexcept { return endOfText_; }
+  // Memory of the weights, of activations, and of all sessions' caches.
   size_t anonymousBytes() const noexcept;
+  CacheMemory& cacheMemory() noexcept { return *cacheMemory_; }
 
   std::unique_ptr<Session> createSession();
 
-  // Receives the logits, [vocabulary], of outputRows[output] of batch[entry]. They are valid during
-  // the call, which must not throw.
-  using OnLogits = std::function<void(size_t entry, size_t output, const float* logits)>;
-
   // One forward pass over a batch: evaluates the tokens of its entries, each of a session of its
-  // own, together at most ForwardPass::kMaxBatchTokens, and passes the logits of their output rows
-  // to `onLogits`, in order.
+  // own whose cache is prepared for them, together at most ForwardPass::kMaxBatchTokens, and passes
+  // the outputs to the sink.
   //
   // Throws ABORTED, FILE_UNREADABLE or OUT_OF_MEMORY. An entry whose outputs were not all received
   // then counts as not evaluated, so that the pass can be repeated.
-  void evaluate(const std::vector<BatchEntry>& batch, const OnLogits& onLogits,
+  void evaluate(const std::vector<BatchEntry>& batch, const OutputSink& sink,
                 const CancelFlag* cancelled);
 
  private:
+  // Computes these outputs of hidden states, at most ForwardPass::kMaxHeadRows, and passes them to
+  // the sink. hidden: [width, rows]
+  void passOutputs(const std::vector<Outputs>& outputs, OutputKind kind, const float* hidden,
+                   const OutputSink& sink, const CancelFlag* cancelled);
+
   Device device_;
   Weights weights_;
   int64_t contextLength_;
   ggml_type cacheType_;
   std::set<uint32_t> endOfText_;
+  std::shared_ptr<CacheMemory> cacheMemory_;
   ForwardPass forwardPass_;
-  std::vector<float> logits_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most
+  std::vector<float> rows_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most
 };
 
 }  // namespace gpt2

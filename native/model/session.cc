@@ -1,6 +1,5 @@
 #include "model/session.h"
 
-#include <algorithm>
 #include <exception>
 
 namespace gpt2 {
@@ -11,18 +10,22 @@ void Session::append(const std::vector<uint32_t>& tokens) {
 
 void Session::rewind(int64_t length) {
   tokens_.resize(static_cast<size_t>(length));
-  evaluated_ = std::min(evaluated_, length);
+  cache_.truncate(length);
+}
+
+void Session::setInUse(bool isInUse) noexcept {
+  isInUse_ = isInUse;
+  lastUse_ = memory_->nextUse();
 }
 
 void Session::copyFrom(const Session& other) noexcept {
   tokens_.clear();
-  evaluated_ = 0;
+  dropCache();
   hasLostTokens_ = true;
   try {
     tokens_ = other.tokens_;
     hasLostTokens_ = other.hasLostTokens_;
-    cache_.copyFrom(other.cache_, other.evaluated_);
-    evaluated_ = other.evaluated_;
+    cache_.share(other.cache_);
   } catch (const std::exception&) {
     // The next call evaluates the tokens, and reports the lack of memory if it lasts.
   }

@@ -24,8 +24,12 @@ ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddin
   return hidden;
 }
 
+ggml_tensor* finalNorm(Ops& ops, const Weights& weights, ggml_tensor* hidden) {
+  return ops.norm(hidden, weights.outputNorm());
+}
+
 ggml_tensor* head(Ops& ops, const Weights& weights, ggml_tensor* hidden) {
-  ggml_tensor* x = ops.norm(hidden, weights.outputNorm());
+  ggml_tensor* x = finalNorm(ops, weights, hidden);
   return ops.linear(x, weights.head(), Activation::kNone, nullptr);
 }
 

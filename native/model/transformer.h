@@ -9,6 +9,9 @@ namespace gpt2 {
 // before the final norm, [width, rows].
 ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings);
 
+// The final norm. hidden: [width, rows] → [width, rows]
+ggml_tensor* finalNorm(Ops& ops, const Weights& weights, ggml_tensor* hidden);
+
 // The final norm and the language-model head. hidden: [width, rows] → logits, [vocabulary, rows]
 ggml_tensor* head(Ops& ops, const Weights& weights, ggml_tensor* hidden);
 

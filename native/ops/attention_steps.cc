@@ -40,8 +40,8 @@ class SpanAttention {
   SpanAttention(const AttentionInput& input, const CacheSpan& span, int64_t firstRow)
       : qkv_(input.qkv),
         firstRow_(firstRow),
-        keys_(span.cache->byChannel(input.layer)),
-        values_(span.cache->byPosition(input.layer)),
+        blocks_(span.cache->blocks()),
+        layer_(input.layer),
         width_(input.shape.width),
         heads_(input.shape.headCount),
         headSize_(input.shape.headSize()),
@@ -67,31 +67,44 @@ class SpanAttention {
 
   // Writes this pass's keys and values of a head to the cache. scratch: storeScratch() floats.
   void storeKeysAndValues(int64_t head, float* scratch) const {
-    if (tokens_ == 1) {
-      storeKey(head, scratch);
-    } else {
-      storeKeys(head, scratch);
-    }
-    for (int64_t token = 0; token < tokens_; ++token) {
-      uint8_t* row = static_cast<uint8_t*>(values_->data) +
-                     static_cast<size_t>(start_ + token) * values_->nb[1] +
-                     static_cast<size_t>(head * headSize_) * values_->nb[0];
-      convert(value(token, head), headSize_, values_->type, row);
+    int64_t count = 0;
+    for (int64_t token = 0; token < tokens_; token += count) {
+      const int64_t place = (start_ + token) % kBlock;
+      count = std::min(kBlock - place, tokens_ - token);
+      const KvBlock& block = blockAt(start_ + token);
+      uint8_t* keys = headOf(block.keys, head) + static_cast<size_t>(place) * block.keys->nb[0];
+      if (count == 1) {
+        storeKey(token, head, keys, block.keys, scratch);
+      } else {
+        storeKeys(token, count, head, keys, block.keys, scratch);
+      }
+      uint8_t* values = headOf(block.values, head);
+      for (int64_t i = 0; i < count; ++i) {
+        convert(value(token + i, head), headSize_, block.values->type,
+                values + static_cast<size_t>(place + i) * block.values->nb[1]);
+      }
     }
   }
-  size_t storeScratch() const { return static_cast<size_t>(headSize_ * kStoredTogether); }
+  size_t storeScratch() const { return static_cast<size_t>(headSize_ * kBlock); }
 
-  // The first `positions` cached keys of a head, [head size, positions], and values,
-  // [positions, head size]. Scores and results are weighted sums of their rows.
-  Matrix keysOf(int64_t head, int64_t positions) const {
-    return {static_cast<const uint8_t*>(keys_->data) +
-                static_cast<size_t>(head * headSize_) * keys_->nb[1],
-            keys_->nb[1], keys_->type, headSize_, positions};
+  // Receives the blocks that hold the first `positions` cached keys or values of a head. Scores and
+  // results are weighted sums of the rows of keys, [head size, positions in the block], and values,
+  // [positions in the block, head size].
+  const KvBlock& blockAt(int64_t position) const {
+    return *blocks_[static_cast<size_t>(position / kBlock)];
   }
-  Matrix valuesOf(int64_t head, int64_t positions) const {
-    return {static_cast<const uint8_t*>(values_->data) +
-                static_cast<size_t>(head * headSize_) * values_->nb[0],
-            values_->nb[1], values_->type, positions, headSize_};
+  template <class Receive>
+  void forEachBlock(int64_t positions, const Receive& receive) const {
+    for (int64_t first = 0; first < positions; first += kBlock) {
+      receive(blockAt(first), first, std::min(kBlock, positions - first));
+    }
+  }
+  Matrix keysOf(const KvBlock& block, int64_t head, int64_t positions) const {
+    return {headOf(block.keys, head), block.keys->nb[1], block.keys->type, headSize_, positions};
+  }
+  Matrix valuesOf(const KvBlock& block, int64_t head, int64_t positions) const {
+    return {headOf(block.values, head), block.values->nb[1], block.values->type, positions,
+            headSize_};
   }
 
   // Turns the scores of a token into attention weights, in place.
@@ -100,41 +113,38 @@ class SpanAttention {
   }
 
  private:
-  static constexpr int64_t kStoredTogether = 64;  // tokens
+  static constexpr int64_t kBlock = KvBlock::kPositions;
+
+  uint8_t* headOf(const ggml_tensor* tensor, int64_t head) const {
+    return static_cast<uint8_t*>(tensor->data) + layer_ * tensor->nb[3] +
+           static_cast<size_t>(head) * tensor->nb[2];
+  }
 
   // Several tokens are transposed, so that each channel's row is converted at once.
-  void storeKeys(int64_t head, float* scratch) const {
-    for (int64_t token = 0; token < tokens_; token += kStoredTogether) {
-      const int64_t count = std::min(kStoredTogether, tokens_ - token);
-      transpose(key(token, head), static_cast<size_t>(qkvStride()), count, headSize_, scratch,
-                kStoredTogether);
-      for (int64_t i = 0; i < headSize_; ++i) {
-        convert(scratch + i * kStoredTogether, count, keys_->type,
-                cachedKey(head * headSize_ + i, token));
-      }
+  void storeKeys(int64_t token, int64_t count, int64_t head, uint8_t* to, const ggml_tensor* keys,
+                 float* scratch) const {
+    transpose(key(token, head), static_cast<size_t>(qkvStride()), count, headSize_, scratch,
+              kBlock);
+    for (int64_t i = 0; i < headSize_; ++i) {
+      convert(scratch + i * kBlock, count, keys->type, to + static_cast<size_t>(i) * keys->nb[1]);
     }
   }
 
   // The channels of a single token are converted at once, then scattered to their rows.
-  void storeKey(int64_t head, float* scratch) const {
-    convert(key(0, head), headSize_, keys_->type, scratch);
-    uint8_t* first = cachedKey(head * headSize_, 0);
-    if (keys_->type == GGML_TYPE_F32) {
-      scatter<float>(scratch, headSize_, first, keys_->nb[1]);
+  void storeKey(int64_t token, int64_t head, uint8_t* to, const ggml_tensor* keys,
+                float* scratch) const {
+    convert(key(token, head), headSize_, keys->type, scratch);
+    if (keys->type == GGML_TYPE_F32) {
+      scatter<float>(scratch, headSize_, to, keys->nb[1]);
     } else {
-      scatter<ggml_fp16_t>(scratch, headSize_, first, keys_->nb[1]);
+      scatter<ggml_fp16_t>(scratch, headSize_, to, keys->nb[1]);
     }
-  }
-
-  uint8_t* cachedKey(int64_t channel, int64_t token) const {
-    return static_cast<uint8_t*>(keys_->data) + static_cast<size_t>(channel) * keys_->nb[1] +
-           static_cast<size_t>(start_ + token) * keys_->nb[0];
   }
 
   const ggml_tensor* qkv_;
   int64_t firstRow_;
-  const ggml_tensor* keys_;
-  const ggml_tensor* values_;
+  const std::vector<KvBlockPtr>& blocks_;
+  size_t layer_;
   int64_t width_, heads_, headSize_, start_, tokens_;
 };
 
@@ -182,9 +192,20 @@ class DecodeAttention {
     for (; row != rows.end() && *row < span.firstRow() + span.tokens(); ++row) {
       const int64_t token = *row - span.firstRow();
       const int64_t seen = span.positionsSeenBy(token);
-      sumWeightedRows(span.keysOf(head, seen), span.query(token, head), scores);
+      const void* values = span.valuesOf(span.blockAt(0), head, 1).data;
+      std::fill_n(scores, seen, 0.0F);
+      span.forEachBlock(seen, [&](const KvBlock& block, int64_t first, int64_t count) {
+        const int64_t next = first + count;
+        addWeightedRows(span.keysOf(block, head, count), span.query(token, head), scores + first,
+                        next == seen ? values : span.keysOf(span.blockAt(next), head, 1).data);
+      });
       span.softmaxScores(scores, token);
-      sumWeightedRows(span.valuesOf(head, seen), scores, attended);
+      std::fill_n(attended, headSize, 0.0F);
+      span.forEachBlock(seen, [&](const KvBlock& block, int64_t first, int64_t count) {
+        const int64_t next = first + count;
+        addWeightedRows(span.valuesOf(block, head, count), scores + first, attended,
+                        next == seen ? values : span.valuesOf(span.blockAt(next), head, 1).data);
+      });
       writeOutput(output_, row - rows.begin(), head * headSize, attended, headSize);
     }
   }
@@ -282,14 +303,17 @@ class PrefillAttention {
   };
 
   void packKeysAndValues(int64_t head, int64_t positions, const Buffers& buffers) const {
-    const Matrix keys = span_.keysOf(head, positions);
-    const Matrix values = span_.valuesOf(head, positions);
-    for (int64_t p = 0; p < positions; p += tileColumns()) {
-      packColumns(keys, p, buffers.keyPanels + p * headSize_);
-    }
-    for (int64_t channel = 0; channel < headSize_; channel += tileColumns()) {
-      packColumns(values, channel, buffers.valuePanels + channel * positions);
-    }
+    span_.forEachBlock(positions, [&](const KvBlock& block, int64_t first, int64_t count) {
+      const Matrix keys = span_.keysOf(block, head, count);
+      for (int64_t p = 0; p < count; p += tileColumns()) {
+        packColumns(keys, p, buffers.keyPanels + (first + p) * headSize_);
+      }
+      const Matrix values = span_.valuesOf(block, head, count);
+      for (int64_t channel = 0; channel < headSize_; channel += tileColumns()) {
+        packColumns(values, channel,
+                    buffers.valuePanels + channel * positions + first * tileColumns());
+      }
+    });
   }
 
   // The attention weights of the `count` tokens of a tile, from `token` on.

@@ -12,7 +12,7 @@
 
 // Steps of attention: softmax(Q Kᵀ / √(head size) + causal mask) V for every head (Vaswani et al.
 // 2017). Keys are cached by channel and values by position, so that both products are sums of rows
-// of the cache.
+// of the cache, block by block.
 
 namespace gpt2 {
 

@@ -89,6 +89,18 @@ BufferPtr Device::allocate(ggml_context* tensors) const {
   return buffer;
 }
 
+BufferPtr Device::place(ggml_context* tensors, void* data, size_t size) const {
+  requireMemory(kAllocatorBytes);
+  BufferPtr buffer(ggml_backend_cpu_buffer_from_ptr(data, size));
+  auto* next = static_cast<uint8_t*>(data);
+  for (ggml_tensor* tensor = ggml_get_first_tensor(tensors); tensor != nullptr;
+       tensor = ggml_get_next_tensor(tensors, tensor)) {
+    ggml_backend_tensor_alloc(buffer.get(), tensor, next);
+    next += ggml_nbytes(tensor);
+  }
+  return buffer;
+}
+
 AllocatorPtr Device::makeAllocator() const {
   requireMemory(kAllocatorBytes);
   return AllocatorPtr(ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend_.get())));

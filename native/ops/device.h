@@ -47,6 +47,10 @@ class Device {
   // Allocates the data of all tensors of a context. Throws OUT_OF_MEMORY.
   BufferPtr allocate(ggml_context* tensors) const;
 
+  // Places the tensors of a context in memory of the CPU, one after the other. Their sizes have to
+  // be multiples of ggml's alignment.
+  BufferPtr place(ggml_context* tensors, void* data, size_t size) const;
+
   // An allocator for graphs; it keeps its memory from graph to graph. Throws OUT_OF_MEMORY.
   AllocatorPtr makeAllocator() const;
 

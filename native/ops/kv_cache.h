@@ -1,69 +1,53 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <vector>
 
-#include "base/tensor_context.h"
-#include "ops/device.h"
-#include "ops/ops.h"
+#include "ops/kv_block.h"
 
 namespace gpt2 {
 
-struct KvCacheShape {
-  AttentionShape attention;
-  int64_t layerCount;
-  int64_t maxLength;  // positions: the model's context length
-};
-
-// The keys and values of one sequence, for every layer; grows with the sequence.
-//
-// Each layer has two tensors: `byPosition`, [width, capacity], has a row for each position;
-// `byChannel`, [capacity, width], has a row for each of the `width` channels. Each operator set
-// decides which of the two holds the keys and which the values, to suit its matrix products.
+// The keys and values of one sequence, in blocks.
 class KvCache {
  public:
-  KvCache(Device& device, const KvCacheShape& shape, ggml_type type);
+  KvCache() = default;
+  ~KvCache() { truncate(0); }
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
 
-  int64_t capacity() const noexcept { return capacity_; }  // in positions
-  size_t byteSize() const noexcept;
+  // The number of positions whose keys and values are stored.
+  int64_t length() const noexcept { return length_; }
+  // Those of the first length() positions and of the positions that were prepared.
+  const std::vector<KvBlockPtr>& blocks() const noexcept { return blocks_; }
 
-  // Grows to hold at least `length` positions and keeps the first `used`. Throws OUT_OF_MEMORY and
-  // leaves the cache unchanged in that case.
-  void reserve(int64_t length, int64_t used);
+  // The number of blocks that prepare() allocates.
+  int64_t missingBlocks(int64_t count) const noexcept;
+  // Makes the `count` positions from length() on writable: allocates blocks, and copies the last
+  // one if others hold it. Throws OUT_OF_MEMORY.
+  void prepare(int64_t count, const KvBlockPool& pool);
+  // Counts prepared positions as stored.
+  void advance(int64_t count) noexcept { length_ += count; }
 
-  // Copies the first `used` positions of another cache of the same model and type.
-  void copyFrom(const KvCache& other, int64_t used);
+  // Keeps the first `length` positions and the blocks that hold them.
+  void truncate(int64_t length) noexcept;
+  // Holds the blocks of another cache instead. Throws std::bad_alloc and is then empty.
+  void share(const KvCache& other);
 
-  // The whole tensors, `capacity` positions long.
-  const ggml_tensor* byPosition(size_t layer) const { return storage_.byPosition[layer]; }
-  const ggml_tensor* byChannel(size_t layer) const { return storage_.byChannel[layer]; }
-
-  // Views for a graph that writes `count` positions from `start` on.
-  ggml_tensor* byPosition(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
-  ggml_tensor* byChannel(ggml_context* context, size_t layer, int64_t start, int64_t count) const;
-  // Views for a graph that reads the first `length` positions by head: [head size, length, heads]
-  // and [length, head size, heads].
-  ggml_tensor* headsByPosition(ggml_context* context, size_t layer, int64_t length) const;
-  ggml_tensor* headsByChannel(ggml_context* context, size_t layer, int64_t length) const;
+  // The number of blocks that are full.
+  int64_t fullBlocks() const noexcept { return length_ / KvBlock::kPositions; }
+  // Replaces the block at `index` ≤ fullBlocks() by a full one. Longer positions are dropped if it
+  // was not full. Throws std::bad_alloc.
+  void adopt(int64_t index, KvBlockPtr block);
 
  private:
-  struct Storage {
-    std::optional<TensorContext> context;
-    BufferPtr buffer;
-    std::vector<ggml_tensor*> byPosition, byChannel;
-  };
-  Storage allocate(int64_t capacity) const;
-  void copy(const KvCache& from, int64_t used);
+  bool isWritable(size_t index) const noexcept { return blocks_[index].use_count() == 1; }
 
-  Device* device_;
-  KvCacheShape shape_;
-  ggml_type type_;
-  int64_t capacity_ = 0;
-  Storage storage_;
+  std::vector<KvBlockPtr> blocks_;
+  int64_t length_ = 0;
 };
 
-// A range of positions in a sequence's cache.
+// A range of positions in a sequence's cache, which are prepared.
 struct CacheSpan {
   const KvCache* cache;
   int64_t start;

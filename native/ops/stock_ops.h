@@ -30,6 +30,22 @@ class StockOps final : public Ops {
   ggml_tensor* selectOutputRows(ggml_tensor* x) override;
 
  private:
+  // Add nodes. gather() makes keys_ and values_ and copies the cached positions into them;
+  // storeInBlocks() copies this pass's keys and values of a layer to the cache.
+  void gather(int64_t positions);
+  void storeInBlocks(ggml_tensor* qkv, size_t layer);
+  void copy(ggml_tensor* from, ggml_tensor* to);
+  // Views of `count` tokens: [head size, count, heads].
+  ggml_tensor* keysIn(ggml_tensor* qkv, int64_t first, int64_t count) {
+    return partOf(qkv, 1, first, count);
+  }
+  ggml_tensor* valuesIn(ggml_tensor* qkv, int64_t first, int64_t count) {
+    return partOf(qkv, 2, first, count);
+  }
+  ggml_tensor* partOf(ggml_tensor* qkv, size_t part, int64_t first, int64_t count);
+  // A view with the first two dimensions exchanged.
+  ggml_tensor* transpose(ggml_tensor* x);
+
   ggml_tensor* activate(ggml_tensor* x, Activation activation);
   ggml_tensor* geluTanh(ggml_tensor* x);
 
@@ -40,6 +56,10 @@ class StockOps final : public Ops {
   int64_t start_;
   ggml_tensor* mask_;
   ggml_tensor* outputRows_;
+  // The keys, [head size, positions, heads, layers], and values, [positions, head size, heads,
+  // layers], of all positions up to this pass's last, as ggml's matrix products read them.
+  ggml_tensor* keys_ = nullptr;
+  ggml_tensor* values_ = nullptr;
 };
 
 }  // namespace gpt2

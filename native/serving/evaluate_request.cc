@@ -8,7 +8,7 @@
 
 namespace gpt2 {
 
-EvaluateRequest::EvaluateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+EvaluateRequest::EvaluateRequest(Model& model, std::shared_ptr<Session> session, int64_t keep,
                                  std::vector<uint32_t> tokens,
                                  const std::vector<int64_t>& positions, float* out)
     : Request(model, std::move(session), keep, std::move(tokens)), out_(out) {
@@ -36,12 +36,14 @@ void EvaluateRequest::begin() {
   }
 }
 
-void EvaluateRequest::onLogits(int64_t position, const float* logits) {
-  const auto first =
-      std::lower_bound(rows_.begin(), rows_.end(), position,
-                       [](const Row& row, int64_t sought) { return row.position < sought; });
-  for (auto row = first; row != rows_.end() && row->position == position; ++row) {
-    std::copy_n(logits, vocabSize(), out_ + row->index * vocabSize());
+void EvaluateRequest::onOutputs(size_t first, size_t count, const float* rows) {
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t position = outputPositions_[first + i];
+    auto row = std::lower_bound(rows_.begin(), rows_.end(), position,
+                                [](const Row& a, int64_t sought) { return a.position < sought; });
+    for (; row != rows_.end() && row->position == position; ++row) {
+      std::copy_n(rows + i * vocabSize(), vocabSize(), out_ + row->index * vocabSize());
+    }
   }
 }
 

@@ -13,7 +13,7 @@ class EvaluateRequest final : public Request {
  public:
   // positions: indices into `tokens`, in any order. out: [vocabulary, positions.size()], receives
   // the logits that follow each of these tokens; must stay valid until the request has ended.
-  EvaluateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+  EvaluateRequest(Model& model, std::shared_ptr<Session> session, int64_t keep,
                   std::vector<uint32_t> tokens, const std::vector<int64_t>& positions, float* out);
 
   void begin() override;
@@ -21,7 +21,7 @@ class EvaluateRequest final : public Request {
 
  private:
   const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
-  void onLogits(int64_t position, const float* logits) override;
+  void onOutputs(size_t first, size_t count, const float* rows) override;
 
   struct Row {
     int64_t position;  // in `tokens`; after begin(), in the session

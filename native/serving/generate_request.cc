@@ -17,7 +17,7 @@ double millisecondsSince(Clock::time_point start) {
 
 }  // namespace
 
-GenerateRequest::GenerateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+GenerateRequest::GenerateRequest(Model& model, std::shared_ptr<Session> session, int64_t keep,
                                  std::vector<uint32_t> prompt, const GenerateOptions& options,
                                  OnToken onToken)
     : Request(model, std::move(session), keep, std::move(prompt)),
@@ -30,24 +30,37 @@ void GenerateRequest::begin() {
   Request::begin();
   if (session().length() == 0) throw Error(code::kInvalidArgument, "Expected at least one token");
   // The cache does not hold the last token's hidden state, so that token is evaluated again.
-  session().markEvaluated(std::min(session().evaluated(), session().length() - 1));
+  session().cache().truncate(session().length() - 1);
   generation_.promptTokens = session().length();
-  generation_.cachedTokens = session().evaluated();
   requestNext();
   generation_.totalMilliseconds = millisecondsSince(start_);
 }
 
-void GenerateRequest::onLogits(int64_t /*position*/, const float* logits) {
+// The last token drawn is not evaluated.
+int64_t GenerateRequest::lastLength() const noexcept {
+  const int64_t drawn = std::min(options_.maxTokens, model().contextLength());
+  return std::clamp(generation_.promptTokens + drawn - 1, session().length(),
+                    model().contextLength());
+}
+
+void GenerateRequest::onOutputs(size_t /*first*/, size_t /*count*/, const float* rows) {
   const bool isFirst = generation_.completionTokens == 0;
   if (isFirst) generation_.promptMilliseconds = millisecondsSince(start_);
-  const uint32_t token = sampler_.sample(logits, vocabSize());
+  sampled_ = sampler_.sample(rows, vocabSize());
   if (isFirst) generation_.firstTokenMilliseconds = millisecondsSince(start_);
+}
+
+void GenerateRequest::onPassed() {
+  if (!sampled_) return;
+  const uint32_t token = *std::exchange(sampled_, std::nullopt);
+  if (generation_.completionTokens == 0) {
+    generation_.cachedTokens = generation_.promptTokens - evaluatedTokens();
+  }
   if (model().endOfText().count(token) != 0) {
     generation_.finishReason = FinishReason::kEndOfText;
     isFinished_ = true;
   } else {
     session().append(token);
-    session().cache().reserve(session().length(), session().evaluated());
     ++generation_.completionTokens;
     onToken_(token);
     requestNext();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "serving/request.h"
@@ -34,7 +35,7 @@ struct Generation {
 class GenerateRequest final : public Request {
  public:
   using OnToken = std::function<void(uint32_t)>;
-  GenerateRequest(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+  GenerateRequest(Model& model, std::shared_ptr<Session> session, int64_t keep,
                   std::vector<uint32_t> prompt, const GenerateOptions& options, OnToken onToken);
 
   void begin() override;
@@ -43,8 +44,11 @@ class GenerateRequest final : public Request {
 
  private:
   const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
-  // Throws NOT_FINITE or OUT_OF_MEMORY.
-  void onLogits(int64_t position, const float* logits) override;
+  int64_t lastLength() const noexcept override;
+  // Samples a token. Throws NOT_FINITE.
+  void onOutputs(size_t first, size_t count, const float* rows) override;
+  // Appends it. Throws OUT_OF_MEMORY.
+  void onPassed() override;
   void requestNext();
 
   GenerateOptions options_;
@@ -52,6 +56,7 @@ class GenerateRequest final : public Request {
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_;
   std::vector<int64_t> outputPositions_;  // the last token's
+  std::optional<uint32_t> sampled_;       // the next token, until the pass has ended
   bool isFinished_ = false;
   Generation generation_;
 };

@@ -13,14 +13,14 @@
 namespace gpt2 {
 
 // A call on a session, carried out pass by pass: each pass evaluates some of the session's tokens,
-// and the request receives the logits at its output positions. Requests on different sessions share
-// passes.
+// and the request receives the outputs at its output positions. Requests on different sessions
+// share passes.
 //
 // Belongs to the worker thread once it is submitted.
 class Request {
  public:
   // Keeps the session's first `keep` tokens and appends `tokens`.
-  Request(const Model& model, std::shared_ptr<Session> session, int64_t keep,
+  Request(Model& model, std::shared_ptr<Session> session, int64_t keep,
           std::vector<uint32_t> tokens);
   virtual ~Request() = default;
   Request(const Request&) = delete;
@@ -39,31 +39,56 @@ class Request {
 
   // Tokens of the session that are still to be evaluated.
   int64_t pending() const noexcept { return session_->length() - session_->evaluated(); }
-  // The next pending tokens, at most `maxTokens`, with the output positions among them.
-  BatchEntry nextEntry(int64_t maxTokens) const;
-  // Receives the logits, [vocabulary], that follow the token at `position` of the session. An error
-  // fails this request and no other.
-  void receiveLogits(int64_t position, const float* logits) noexcept;
+  // The blocks that the cache will still take if the request goes on to its end.
+  int64_t missingBlocks() const noexcept {
+    return session_->cache().missingBlocks(lastLength() - session_->evaluated());
+  }
+  // Takes the keys and values of pending tokens from other sequences with the same beginning.
+  void adoptPrefix() noexcept;
+  // Whether both would evaluate the same block next, which the later one could then adopt.
+  bool sharesNextBlockWith(const Request& other) const noexcept;
+  // The next pending tokens, at most `maxTokens`, with the output positions among them. Prepares
+  // the cache for them; throws OUT_OF_MEMORY.
+  BatchEntry nextEntry(int64_t maxTokens);
+  // The first of the output positions that has not been evaluated, as an index.
+  size_t nextOutput() const noexcept;
+
+  // Receives outputs, [row length, count], at the positions from outputPositions()[first] on. On a
+  // thread of the pool, beside other requests. An error fails this request and no other.
+  void receive(size_t first, size_t count, const float* rows) noexcept;
+  // Receives the end of a pass that evaluated `count` tokens of the session. An error fails this
+  // request.
+  void passed(int64_t count) noexcept;
 
  protected:
-  // Positions in the session whose logits are wanted, in rising order.
+  // Positions in the session whose outputs are wanted, in rising order.
   virtual const std::vector<int64_t>& outputPositions() const = 0;
-  virtual void onLogits(int64_t position, const float* logits) = 0;
-  const Model& model() const noexcept { return model_; }
+  // The number of tokens in the cache at the end, if nothing ends the request early.
+  virtual int64_t lastLength() const noexcept { return session_->length(); }
+  virtual void onOutputs(size_t first, size_t count, const float* rows) = 0;
+  virtual void onPassed() {}
+  // The number of tokens that this request has evaluated.
+  int64_t evaluatedTokens() const noexcept { return evaluatedTokens_; }
+  Model& model() const noexcept { return model_; }
   size_t vocabSize() const noexcept;
   int64_t tokenCount() const noexcept { return static_cast<int64_t>(tokens_.size()); }
   int64_t keep() const noexcept { return keep_; }
 
  private:
-  const Model& model_;
+  // The end of the pending tokens that may be adopted instead of evaluated.
+  int64_t adoptableEnd() const noexcept;
+
+  Model& model_;
   std::shared_ptr<Session> session_;
   int64_t keep_;
   std::vector<uint32_t> tokens_;
+  int64_t evaluatedTokens_ = 0;
   std::exception_ptr failure_;
 };
 
 // Runs one pass over the next tokens of the requests, in their order, as many as fit the pass; the
-// last requests may get none. Throws what Model::evaluate() throws; the pass can then be repeated.
+// last requests may get none. A request without memory for its keys and values fails. Throws what
+// Model::evaluate() throws; the pass can then be repeated.
 void evaluate(Model& model, const std::vector<Request*>& requests, const CancelFlag* cancelled);
 
 }  // namespace gpt2

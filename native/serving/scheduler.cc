@@ -1,6 +1,7 @@
 #include "serving/scheduler.h"
 
 #include <algorithm>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -31,6 +32,8 @@ void Scheduler::begin(const Entry& entry) {
     }
     request.begin();
     if (!request.isFinished()) {
+      const size_t count = entries_.size() + 1;
+      for (auto* list : {&decoding_, &prefilling_, &next_}) list->reserve(count);
       entries_.push_back(entry);
       try {
         postPass();
@@ -50,7 +53,7 @@ void Scheduler::begin(const Entry& entry) {
 // for them. A cancelled request among several ends after the pass.
 void Scheduler::postPass() {
   if (passIsPosted_) return;
-  worker_.post(entries_.size() == 1 ? entries_[0].cancelled : std::make_shared<CancelFlag>(false),
+  worker_.post(entries_.size() == 1 ? entries_[0].cancelled : stopped_,
                [this](const CancelFlag& cancelled) { pass(cancelled); });
   passIsPosted_ = true;
 }
@@ -59,15 +62,15 @@ void Scheduler::pass(const CancelFlag& cancelled) {
   passIsPosted_ = false;
   failCancelled();
   endDone();
-  std::vector<Request*> requests;
   try {
-    requests = nextPass();
-    if (!cancelled && !requests.empty()) evaluate(*model_, requests, &cancelled);
+    admit();
+    planPass();
+    if (!cancelled && !next_.empty()) evaluateNext(cancelled);
   } catch (const Error& error) {
     // A cancelled pass is repeated for the requests that remain.
-    if (std::string_view(error.code()) != code::kAborted) failAll(requests);
+    if (std::string_view(error.code()) != code::kAborted) failAll(next_);
   } catch (...) {
-    failAll(requests);
+    failAll(next_);
   }
   failCancelled();
   endDone();
@@ -75,47 +78,89 @@ void Scheduler::pass(const CancelFlag& cancelled) {
   try {
     postPass();
   } catch (...) {
-    failAll({});
+    next_.clear();
+    for (const Entry& entry : entries_) next_.push_back(entry.request.get());
+    failAll(next_);
     endDone();
   }
 }
 
 void Scheduler::failAll(const std::vector<Request*>& requests) noexcept {
   const std::exception_ptr failure = std::current_exception();
-  for (Request* request : requests) request->fail(failure);
-  if (!requests.empty()) return;
-  for (Entry& entry : entries_) {
-    if (!entry.request->failure() && !entry.request->isFinished()) entry.request->fail(failure);
+  for (Request* request : requests) {
+    if (!request->failure()) request->fail(failure);
   }
 }
 
-std::vector<Request*> Scheduler::nextPass() {
-  std::vector<Request*> decoding;
-  std::vector<Request*> prefilling;
+void Scheduler::admit() {
+  int64_t reserved = 0;  // blocks that ready requests may still take
+  for (Entry& entry : entries_) {
+    Request& request = *entry.request;
+    if (!entry.isReady) {
+      const bool isFirst = &entry == &entries_.front();
+      request.session().setInUse(true);
+      entry.isReady = model_->cacheMemory().makeRoom(reserved + request.missingBlocks()) || isFirst;
+      if (!entry.isReady) {
+        request.session().setInUse(false);
+        return;
+      }
+    }
+    reserved += request.missingBlocks();
+  }
+}
+
+void Scheduler::evaluateNext(const CancelFlag& cancelled) {
+  try {
+    return evaluate(*model_, next_, &cancelled);
+  } catch (const std::bad_alloc&) {
+    if (next_.size() == 1) throw;
+  } catch (const Error& error) {
+    if (next_.size() == 1 || std::string_view(error.code()) != code::kOutOfMemory) throw;
+  }
+  for (Request* request : next_) {
+    try {
+      if (!request->failure() && !request->isFinished()) evaluate(*model_, {request}, &cancelled);
+    } catch (const Error& error) {
+      if (std::string_view(error.code()) == code::kAborted) throw;
+      request->fail(std::current_exception());
+    } catch (...) {
+      request->fail(std::current_exception());
+    }
+  }
+}
+
+void Scheduler::planPass() {
+  for (auto* list : {&decoding_, &prefilling_, &next_}) list->clear();
   for (const Entry& entry : entries_) {
+    if (!entry.isReady) break;
     Request* request = entry.request.get();
-    (request->pending() > kMaxDecodeTokens ? prefilling : decoding).push_back(request);
+    (request->pending() > kMaxDecodeTokens ? prefilling_ : decoding_).push_back(request);
   }
   // Those that did not fit the last pass come first.
-  const auto first = std::find(decoding.begin(), decoding.end(), firstDecoding_);
-  std::rotate(decoding.begin(), first, decoding.end());
+  const auto first = std::find(decoding_.begin(), decoding_.end(), firstDecoding_);
+  std::rotate(decoding_.begin(), first, decoding_.end());
   int64_t room = ForwardPass::kMaxBatchTokens;
-  const int64_t reserved = prefilling.empty() ? 0 : kPrefillTokens;
-  std::vector<Request*> requests;
+  const int64_t reserved = prefilling_.empty() ? 0 : kPrefillTokens;
   firstDecoding_ = nullptr;
-  for (Request* request : decoding) {
+  for (Request* request : decoding_) {
     if (request->pending() > room - reserved) {
       firstDecoding_ = request;
       break;
     }
-    requests.push_back(request);
+    next_.push_back(request);
     room -= request->pending();
   }
-  for (auto request = prefilling.begin(); request != prefilling.end() && room > 0; ++request) {
-    requests.push_back(*request);
-    room -= std::min(room, (*request)->pending());
+  const auto prompts = static_cast<std::ptrdiff_t>(next_.size());
+  for (auto it = prefilling_.begin(); it != prefilling_.end() && room > 0; ++it) {
+    Request* prompt = *it;
+    prompt->adoptPrefix();
+    const auto sharesBlock = [&](const Request* other) {
+      return prompt->sharesNextBlockWith(*other);
+    };
+    if (std::any_of(next_.begin() + prompts, next_.end(), sharesBlock)) continue;
+    next_.push_back(prompt);
+    room -= std::min(room, prompt->pending());
   }
-  return requests;
 }
 
 void Scheduler::failCancelled() {
@@ -132,6 +177,7 @@ void Scheduler::failCancelled() {
 void Scheduler::endDone() {
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     if (entry->request->failure() || entry->request->isFinished()) {
+      if (entry->isReady) entry->request->session().setInUse(false);
       entry->onEnd(*entry->request);
       entry = entries_.erase(entry);
     } else {

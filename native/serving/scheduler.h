@@ -17,6 +17,10 @@ namespace gpt2 {
 // order of their submission, up to ForwardPass::kMaxBatchTokens. Between passes the worker runs
 // other jobs.
 //
+// A request waits until the memory for KV caches has room for all it may take, beside what the
+// requests before it may take; a request that is alone begins in any case. A prompt whose next
+// block is being evaluated for another request waits and adopts that block.
+//
 // No request starves. If prompts wait, kPrefillTokens of each pass are theirs, so a prompt waits
 // for at most as many passes as the prompts before it have times kPrefillTokens. Of more decoding
 // requests than a pass has room for, those that were left out come first in the next pass.
@@ -41,15 +45,21 @@ class Scheduler {
     std::shared_ptr<CancelFlag> cancelled;
     std::shared_ptr<Request> request;
     OnEnd onEnd;
+    bool isReady = false;  // has room in the cache's memory; else it waits
   };
 
   // All on the worker thread.
   void begin(const Entry& entry);
   void postPass();
   void pass(const CancelFlag& cancelled);
-  std::vector<Request*> nextPass();
-  // Fails these requests, or all if there are none, with the exception being handled.
-  void failAll(const std::vector<Request*>& requests) noexcept;
+  // Fills next_.
+  void planPass();
+  // Lets waiting requests begin, in their order, while there is memory for their caches.
+  void admit();
+  // Evaluates next_; without memory for all at once, one by one.
+  void evaluateNext(const CancelFlag& cancelled);
+  // Fails these requests with the exception being handled.
+  static void failAll(const std::vector<Request*>& requests) noexcept;
   // Fails the requests whose flag is set.
   void failCancelled();
   // Removes the requests that are finished or have failed.
@@ -59,6 +69,10 @@ class Scheduler {
   WorkerThread& worker_;
   std::deque<Entry> entries_;  // in the order of submission
   bool passIsPosted_ = false;
+  // Of a pass with several requests. Set when the worker stops.
+  std::shared_ptr<CancelFlag> stopped_ = std::make_shared<CancelFlag>(false);
+  // Of the next pass. They have room for all entries, so that a pass is planned without memory.
+  std::vector<Request*> decoding_, prefilling_, next_;
   const Request* firstDecoding_ = nullptr;  // that the last pass had no room for; for comparison
 };
 

@@ -11,11 +11,13 @@
 
 namespace gpt2::test {
 
-// Options for tests: always on the CPU, even if the build supports other devices.
+// Options for tests: always on the CPU, even if the build supports other devices, and every token
+// is evaluated, even if another sequence has the same beginning.
 inline ModelOptions cpuOptions(int threads = 1) {
   ModelOptions options;
   options.device = "cpu";
   options.threads = threads;
+  options.sharesPrefixes = false;
   return options;
 }
 

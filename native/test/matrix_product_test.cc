@@ -135,7 +135,8 @@ void checkColumns(ggml_type type, int64_t rows, int64_t columns, int64_t n) {
   std::vector<float> one(static_cast<size_t>(columns + 1));
   for (int64_t i = 0; i < n; ++i) {
     one.back() = -1;
-    gpt2::sumWeightedRows(w.matrix, x.data() + i * rows, one.data());
+    std::fill(one.begin(), one.end() - 1, 0.0F);
+    gpt2::addWeightedRows(w.matrix, x.data() + i * rows, one.data(), w.matrix.data);
     CHECK_EQUAL(one.back(), -1.0F);  // past the end nothing is written
     for (int64_t j = 0; j < columns; ++j) {
       double sum = 0;

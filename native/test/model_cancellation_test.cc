@@ -134,9 +134,9 @@ TEST(aBatchCancelledInTheHeadIsRepeated) {
     std::vector<float> logits;
 
    private:
-    void onLogits(int64_t position, const float* row) override {
-      if (position == 0) cancelled = !cancelled;
-      std::copy_n(row, kVocabulary, logits.data() + static_cast<size_t>(position) * kVocabulary);
+    void onOutputs(size_t first, size_t count, const float* rows) override {
+      if (first == 0) cancelled = !cancelled;
+      std::copy_n(rows, count * kVocabulary, logits.data() + first * kVocabulary);
     }
     std::vector<int64_t> positions_;
   };
@@ -147,6 +147,40 @@ TEST(aBatchCancelledInTheHeadIsRepeated) {
   request.logits.assign(request.logits.size(), 0);
   while (!request.isFinished()) gpt2::evaluate(*model, {&request}, nullptr);
   CHECK(request.logits == expected);
+}
+
+// Of more requests than one run of the head has rows for, those that received their logits go on,
+// and the others are evaluated again.
+TEST(aBatchCancelledBetweenRunsOfTheHeadIsDoneForSome) {
+  LoadedModel model(ReferenceModel({kVocabulary, 400, 24, 8, 2}).file(), cpuOptions(2));
+  constexpr size_t kCount = 70;
+  std::vector<std::vector<uint32_t>> drawn(kCount);
+  std::vector<std::unique_ptr<gpt2::GenerateRequest>> requests;
+  std::vector<gpt2::Request*> running;
+  for (uint32_t i = 0; i < kCount; ++i) {
+    requests.push_back(std::make_unique<gpt2::GenerateRequest>(
+        *model, model->createSession(), 0, std::vector<uint32_t>{i / 2, 1}, greedy(4),
+        [&drawn, i](uint32_t token) { drawn[i].push_back(token); }));
+    requests.back()->begin();
+    running.push_back(requests.back().get());
+  }
+  CancelFlag cancelled(false);
+  model->device().threadPool().observe([&](const gpt2::Step& step, std::chrono::nanoseconds) {
+    if (step.name() == "outputs") cancelled = true;
+  });
+  CHECK_ERROR(code::kAborted, gpt2::evaluate(*model, running, &cancelled));
+  model->device().threadPool().observe({});
+  for (size_t i = 0; i < kCount; ++i) CHECK_EQUAL(drawn[i].size(), i < 64 ? 1U : 0U);
+  while (!running.empty()) {
+    gpt2::evaluate(*model, running, nullptr);
+    running.erase(
+        std::remove_if(running.begin(), running.end(),
+                       [](const gpt2::Request* request) { return request->isFinished(); }),
+        running.end());
+  }
+  for (uint32_t i = 0; i < kCount; ++i) {
+    CHECK(drawn[i] == generate(model, *model->createSession(), 0, {i / 2, 1}, greedy(4)).tokens);
+  }
 }
 
 TEST(aGenerationIsCancelledBetweenTokens) {

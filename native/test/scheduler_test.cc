@@ -14,24 +14,19 @@
 #include <utility>
 #include <vector>
 
+#include "service.h"
 #include "session_checks.h"
 
 using gpt2::CancelFlag;
-using gpt2::EvaluateRequest;
-using gpt2::GenerateRequest;
-using gpt2::Model;
 using gpt2::ModelOptions;
 using gpt2::OperatorSet;
-using gpt2::Request;
-using gpt2::Scheduler;
-using gpt2::Session;
-using gpt2::WorkerThread;
 using gpt2::test::cpuOptions;
 using gpt2::test::greedy;
 using gpt2::test::kVocabulary;
+using gpt2::test::Passes;
 using gpt2::test::randomTokens;
 using gpt2::test::ReferenceModel;
-using gpt2::test::TemporaryFile;
+using gpt2::test::Service;
 namespace code = gpt2::code;
 
 namespace {
@@ -40,78 +35,6 @@ const ReferenceModel& reference() {
   static const ReferenceModel model({kVocabulary, 400, 32, 4, 2}, 5);
   return model;
 }
-
-// A model and its worker. Collects the outcome of each request.
-class Service {
- public:
-  explicit Service(const std::string& bytes, const ModelOptions& options = cpuOptions(2))
-      : file_(bytes),
-        model_(std::make_shared<Model>(file_.path(), options)),
-        scheduler_(std::make_unique<Scheduler>(model_, worker_)) {}
-  ~Service() { worker_.join(); }
-
-  Model& model() { return *model_; }
-  WorkerThread& worker() { return worker_; }
-  std::shared_ptr<Session> newSession() { return model_->createSession(); }
-
-  // The outcome of a request. Complete once `ended` is set.
-  struct Call {
-    std::shared_ptr<CancelFlag> cancelled = std::make_shared<CancelFlag>(false);
-    std::vector<uint32_t> drawn;
-    std::vector<float> logits;
-    std::string failure;  // the error's code
-    std::promise<void> ended;
-    void wait() { ended.get_future().wait(); }
-  };
-  using CallPtr = std::shared_ptr<Call>;
-
-  CallPtr evaluate(std::shared_ptr<Session> session, int64_t keep,
-                   const std::vector<uint32_t>& tokens, const std::vector<int64_t>& positions) {
-    auto call = std::make_shared<Call>();
-    call->logits.resize(positions.size() * kVocabulary);
-    return submit(call, std::make_shared<EvaluateRequest>(*model_, std::move(session), keep, tokens,
-                                                          positions, call->logits.data()));
-  }
-  CallPtr generate(
-      std::shared_ptr<Session> session, int64_t keep, const std::vector<uint32_t>& prompt,
-      const gpt2::GenerateOptions& options,
-      const std::function<void(Call&)>& onToken = [](Call&) {}) {
-    auto call = std::make_shared<Call>();
-    return submit(
-        call, std::make_shared<GenerateRequest>(*model_, std::move(session), keep, prompt, options,
-                                                [call = call.get(), onToken](uint32_t token) {
-                                                  call->drawn.push_back(token);
-                                                  onToken(*call);
-                                                }));
-  }
-
-  // Blocks the worker until the returned promise is set, so that requests submitted meanwhile begin
-  // together.
-  std::promise<void> hold() {
-    std::promise<void> go;
-    worker_.post(std::make_shared<CancelFlag>(false),
-                 [opened = go.get_future().share()](const CancelFlag&) { opened.wait(); });
-    return go;
-  }
-
- private:
-  CallPtr submit(CallPtr call, std::shared_ptr<Request> request) {
-    scheduler_->submit(call->cancelled, std::move(request), [call](Request& ended) {
-      try {
-        if (ended.failure()) std::rethrow_exception(ended.failure());
-      } catch (const gpt2::Error& error) {
-        call->failure = error.code();
-      }
-      call->ended.set_value();
-    });
-    return call;
-  }
-
-  TemporaryFile file_;
-  std::shared_ptr<Model> model_;
-  WorkerThread worker_;
-  std::unique_ptr<Scheduler> scheduler_;
-};
 
 std::string fileOf(ggml_type type) {
   ReferenceModel model = reference();
@@ -203,21 +126,6 @@ TEST(manyGenerationsTakeTurns) {
   const auto firstThird = std::find(order.begin(), order.end(), kTokens);
   CHECK_EQUAL(std::count(order.begin(), firstThird, 1U), static_cast<std::ptrdiff_t>(kCount));
 }
-
-// Counts the passes of a model: each has one attention per layer.
-class Passes {
- public:
-  explicit Passes(Model& model) : layers_(model.weights().layers().size()) {
-    model.device().threadPool().observe([this](const gpt2::Step& step, std::chrono::nanoseconds) {
-      if (step.name() == "attention") ++steps_;
-    });
-  }
-  size_t count() const { return steps_ / layers_; }
-
- private:
-  size_t layers_;
-  size_t steps_ = 0;
-};
 
 TEST(promptsShareAPassUntilItIsFull) {
   Service service(fileOf(GGML_TYPE_F32));

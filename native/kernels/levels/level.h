@@ -18,7 +18,7 @@ namespace gpt2::GPT2_LEVEL {
 extern const Kernels kKernels;
 const Kernels kKernels{
     GPT2_LEVEL_NAME,   kTileRows,       kTileColumns,
-    kRoundedTileRows,  multiplyRows,    sumWeightedRows,
+    kRoundedTileRows,  multiplyRows,    addWeightedRows,
     packedIndex,       packRows,        packColumns,
     packTiles,         multiplyTile,    accumulateRow,
     roundedRowBytes,   roundRow,        multiplyRoundedRows,

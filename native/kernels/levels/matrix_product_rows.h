@@ -112,18 +112,22 @@ void multiplyRowsOf(const Matrix& w, int64_t first, int64_t count, const float* 
 }
 
 template <class Loader, int64_t kVectors>
-void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
+void addColumns(const Matrix& w, int64_t first, const float* x, float* out, const void* next) {
   using Element = typename Loader::Element;
-  Floats sums[kVectors] = {};
+  Floats sums[kVectors];
   const int64_t available = w.columns - first;
   constexpr int64_t kWhole = kVectors * kLanes;
-  constexpr size_t kRowsAhead = 12;
+  for (int64_t v = 0; v < kVectors; ++v) {
+    sums[v] =
+        simd::loadUpTo(out + first + v * kLanes, clamp<int64_t>(available - v * kLanes, 0, kLanes));
+  }
+  const auto* ahead =
+      static_cast<const uint8_t*>(next) + static_cast<size_t>(first) * sizeof(Element);
   for (int64_t k = 0; k < w.rows; ++k) {
     const auto* row = reinterpret_cast<const Element*>(rowAt(w, k)) + first;
     const Floats factor = simd::broadcast(x[k]);
-    // Rows lie too far apart for the hardware prefetcher.
     for (size_t line = 0; line < kWhole * sizeof(Element); line += kCacheLineBytes) {
-      __builtin_prefetch(reinterpret_cast<const uint8_t*>(row) + kRowsAhead * w.rowBytes + line);
+      __builtin_prefetch(ahead + static_cast<size_t>(k) * w.rowBytes + line);
     }
     if (available >= kWhole) {
 #pragma GCC unroll 8
@@ -145,15 +149,12 @@ void sumColumns(const Matrix& w, int64_t first, const float* x, float* out) {
 }
 
 template <class Loader>
-void sumWeightedRowsOf(const Matrix& w, const float* x, float* out) {
-  constexpr int64_t kVectors = 8;  // independent sums, to hide the latency of fma
-  constexpr int64_t kWhole = kVectors * kLanes;
-  int64_t first = 0;
-  for (; first + kWhole <= w.columns; first += kWhole) {
-    sumColumns<Loader, kVectors>(w, first, x, out);
-  }
-  for (; first < w.columns; first += kWhole / 2) {
-    sumColumns<Loader, kVectors / 2>(w, first, x, out);
+void addWeightedRowsOf(const Matrix& w, const float* x, float* out, const void* next) {
+  // Independent sums, to hide the latency of fma: the 64 columns of a block of the cache, if the
+  // registers hold them.
+  constexpr int64_t kVectors = clamp<int64_t>(64 / kLanes, 4, 8);
+  for (int64_t first = 0; first < w.columns; first += kVectors * kLanes) {
+    addColumns<Loader, kVectors>(w, first, x, out, next);
   }
 }
 
@@ -175,14 +176,14 @@ void multiplyRows(const Matrix& w, int64_t first, int64_t count, const float* x,
   }
 }
 
-void sumWeightedRows(const Matrix& w, const float* x, float* out) {
+void addWeightedRows(const Matrix& w, const float* x, float* out, const void* next) {
   switch (w.type) {
     case GGML_TYPE_F16:
-      return sumWeightedRowsOf<F16Loader>(w, x, out);
+      return addWeightedRowsOf<F16Loader>(w, x, out, next);
     case GGML_TYPE_BF16:
-      return sumWeightedRowsOf<Bf16Loader>(w, x, out);
+      return addWeightedRowsOf<Bf16Loader>(w, x, out, next);
     default:
-      return sumWeightedRowsOf<F32Loader>(w, x, out);
+      return addWeightedRowsOf<F32Loader>(w, x, out, next);
   }
 }
 
