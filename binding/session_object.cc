@@ -100,7 +100,7 @@ Napi::Value SessionObject::evaluate(const Napi::CallbackInfo& info) {
         return std::make_shared<EvaluateRequest>(scheduler.model(), session_, keep,
                                                  std::move(tokens), positions, out.Data());
       },
-      [this, &scheduler](Request& request) -> MakeResult {
+      [this, &scheduler](Request& /*request*/) -> MakeResult {
         const size_t bytes = scheduler.model().anonymousBytes();
         return [this, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);

@@ -4,7 +4,8 @@ import { compete } from './task.mjs';
 const { loadModel } = createRequire(import.meta.url)('../../dist/index.js');
 
 compete(async ({ file, threads, contextLength }) => {
-  const model = await loadModel(file, { threads, contextLength });
+  // The tasks repeat prompts, which are to be evaluated every time.
+  const model = await loadModel(file, { threads, contextLength, prefixCache: false });
   return {
     sequence() {
       const session = model.createSession();
@@ -33,6 +34,11 @@ compete(async ({ file, threads, contextLength }) => {
         }),
       );
       first.dispose();
+    },
+    texts: (texts) => Promise.all(texts.map((tokens) => model.logits(tokens))),
+    async request(prompt, count, seed) {
+      const { timings } = await model.generate(prompt, { maxTokens: count, temperature: 1, seed });
+      return timings.firstTokenMs;
     },
     dispose: () => model.dispose(),
   };

@@ -7,6 +7,9 @@
 //   sequence.dispose(), model.dispose()
 //   model.score(sequences)                        optional: computes the log-probabilities of all tokens
 //   model.together(prompt, sequences, count)      optional: generates concurrent continuations of one prompt
+//   model.texts(texts)                            optional: computes the last logits of texts at the same time
+//   model.request(prompt, count, seed)            optional: samples a continuation; calls run at the same time, and
+//                                                 each resolves to its milliseconds to the first token
 
 const repeats = 3;
 
@@ -68,6 +71,32 @@ const tasks = {
     return (
       ((sequences * count) / (await time(() => model.together(prompt, sequences, count)))) * 1000
     );
+  },
+
+  async texts(open, { texts, tokens }) {
+    const model = await open();
+    if (!model.texts) return null;
+    const all = Array.from({ length: texts }, (_, i) => randomTokens(tokens, i + 1));
+    await model.texts(all.slice(0, 2));
+    return ((texts * tokens) / (await time(() => model.texts(all)))) * 1000;
+  },
+
+  // 64 prompts of 20 to 26 tokens arrive at once; each is continued by 32 tokens.
+  async requests(open, { figure }) {
+    const model = await open();
+    if (!model.request) return null;
+    const [count, length] = [64, 32];
+    await model.request(randomTokens(20), 2, 1);
+    let firstTokens = [];
+    const milliseconds = await time(async () => {
+      const requests = Array.from({ length: count }, (_, i) =>
+        model.request(randomTokens(20 + (i % 7), i + 1), length, i),
+      );
+      firstTokens = await Promise.all(requests);
+    });
+    if (figure === 'median') return median(firstTokens);
+    if (figure === 'worst') return Math.max(...firstTokens);
+    return ((count * length) / milliseconds) * 1000;
   },
 
   // The parent process measures the time.

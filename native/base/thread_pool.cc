@@ -40,16 +40,35 @@ void Scratch::reserve(size_t floats) {
 // The progress of one call of run(). A thread that wakes up late may still access it after the call
 // has returned and the steps are gone; it finds no chunk left.
 struct ThreadPool::Job {
-  struct Progress {
-    alignas(kAlignment) std::atomic<int> taken{0};
+  // Adjacent chunks of a step.
+  struct alignas(kAlignment) Range {
+    std::atomic<int> taken{0};
+    int end = 0;
+  };
+  struct alignas(kAlignment) Progress {
+    std::atomic<int> done{0};
     int chunks = 0;
     const Step* step = nullptr;
-    alignas(kAlignment) std::atomic<int> done{0};
+    Range* ranges = nullptr;
   };
 
-  explicit Job(size_t steps) : progress(steps) {}
+  Job(size_t steps, size_t rangeCount)
+      : progress(steps), ranges(steps * rangeCount), rangesPerStep(rangeCount) {}
+
+  // Takes a chunk of a step, or returns −1.
+  int take(Progress& step, size_t thread) const {
+    for (size_t i = 0; i < rangesPerStep; ++i) {
+      Range& range = step.ranges[(thread + i) % rangesPerStep];
+      if (range.taken.load(std::memory_order_relaxed) >= range.end) continue;
+      const int chunk = range.taken.fetch_add(1);
+      if (chunk < range.end) return chunk;
+    }
+    return -1;
+  }
 
   std::vector<Progress> progress;
+  std::vector<Range> ranges;
+  size_t rangesPerStep;
   // May dangle after run(). Only a thread that has taken a chunk reads it.
   const CancelFlag* cancelled = nullptr;
 };
@@ -81,12 +100,21 @@ size_t ThreadPool::byteSize() const noexcept {
 }
 
 void ThreadPool::run(const std::vector<const Step*>& steps, const CancelFlag* cancelled) {
-  auto job = std::make_shared<Job>(steps.size());
+  constexpr size_t kMaxRanges = 16;
+  const size_t ranges = std::min(scratch_.size(), kMaxRanges);
+  auto job = std::make_shared<Job>(steps.size(), ranges);
   job->cancelled = cancelled;
   size_t floats = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    job->progress[i].step = steps[i];
-    job->progress[i].chunks = steps[i]->chunks();
+    Job::Progress& progress = job->progress[i];
+    progress.step = steps[i];
+    progress.chunks = steps[i]->chunks();
+    progress.ranges = &job->ranges[i * ranges];
+    const auto chunks = static_cast<size_t>(progress.chunks);
+    for (size_t r = 0; r < ranges; ++r) {
+      progress.ranges[r].taken = static_cast<int>(chunks * r / ranges);
+      progress.ranges[r].end = static_cast<int>(chunks * (r + 1) / ranges);
+    }
     floats = std::max(floats, steps[i]->scratch());
   }
   for (Scratch& scratch : scratch_) scratch.reserve(floats);
@@ -122,8 +150,8 @@ void ThreadPool::runChunks(Job& job, size_t thread) {
   for (Job::Progress& progress : job.progress) {
     const Clock::time_point start = isObserved ? Clock::now() : Clock::time_point();
     for (;;) {
-      const int chunk = progress.taken.fetch_add(1);
-      if (chunk >= progress.chunks) break;
+      const int chunk = job.take(progress, thread);
+      if (chunk < 0) break;
       // After a cancellation the remaining chunks are skipped and counted as done.
       const bool cancelled = job.cancelled != nullptr && job.cancelled->load();
       if (!cancelled) progress.step->run(chunk, scratch_[thread].data());

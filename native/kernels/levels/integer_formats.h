@@ -11,9 +11,10 @@
 //
 //   element = scale × q + minimum
 //
-// with a q of 8 bits. Of q6_K, each half of a block has a scale of its own. Scales and minima are
-// numbers in f16, at kScaleAt and kMinimumAt in the stored block; those of k-quants are multiplied
-// by whole numbers, 16 in a stored block.
+// with q = (what load() returns) − kOffset. kLargest is the largest that load() returns; the
+// elements of q8_0 are signed bytes. Of q6_K, each half of a block has a scale of its own. Scales
+// and minima are numbers in f16, at kScaleAt and kMinimumAt in the stored block; those of k-quants
+// are multiplied by whole numbers, 16 in a stored block.
 
 namespace gpt2::GPT2_LEVEL {
 
@@ -78,44 +79,44 @@ inline Bytes32 shiftedLeft(Bytes32 bytes, int shift) {
   return reinterpret_cast<Bytes32>(reinterpret_cast<Halves>(bytes) << shift);
 }
 
-template <size_t kStoredBytes, size_t kScale>
+template <size_t kStoredBytes, int kElementOffset, int kLargestElement>
 struct BlockOf32 {
   static constexpr int64_t kParts = 1;
   static constexpr size_t kBytes = kStoredBytes;
   static constexpr int kScales = 1;
   static constexpr bool kHasMinimum = false;
   static constexpr bool kHasNumbers = false;
-  static constexpr size_t kScaleAt = kScale;
+  static constexpr size_t kScaleAt = 0;
+  static constexpr int kOffset = kElementOffset;
+  static constexpr int kLargest = kLargestElement;
 };
 
-template <size_t kStoredBytes>
-struct BlockWithMinimum : BlockOf32<kStoredBytes, 0> {
+template <size_t kStoredBytes, int kLargestElement>
+struct BlockWithMinimum : BlockOf32<kStoredBytes, 0, kLargestElement> {
   static constexpr bool kHasMinimum = true;
   static constexpr size_t kMinimumAt = 2;
 };
 
 // NOLINTBEGIN(readability-identifier-naming): ggml's names
-struct Q8_0 : BlockOf32<34, 0> {
+struct Q8_0 : BlockOf32<34, 0, 128> {
   static Bytes32 load(const uint8_t* block, int64_t /*part*/) { return loadBytes32(block + 2); }
 };
 
-struct Q4_0 : BlockOf32<18, 0> {
-  static Bytes32 load(const uint8_t* block, int64_t /*part*/) {
-    return loadNibbles(block + 2) - static_cast<int8_t>(8);
-  }
+struct Q4_0 : BlockOf32<18, 8, 15> {
+  static Bytes32 load(const uint8_t* block, int64_t /*part*/) { return loadNibbles(block + 2); }
 };
 
-struct Q4_1 : BlockWithMinimum<20> {
+struct Q4_1 : BlockWithMinimum<20, 15> {
   static Bytes32 load(const uint8_t* block, int64_t /*part*/) { return loadNibbles(block + 4); }
 };
 
-struct Q5_0 : BlockOf32<22, 0> {
+struct Q5_0 : BlockOf32<22, 16, 31> {
   static Bytes32 load(const uint8_t* block, int64_t /*part*/) {
-    return (loadNibbles(block + 6) | loadFifthBits(block + 2)) - static_cast<int8_t>(16);
+    return loadNibbles(block + 6) | loadFifthBits(block + 2);
   }
 };
 
-struct Q5_1 : BlockWithMinimum<24> {
+struct Q5_1 : BlockWithMinimum<24, 31> {
   static Bytes32 load(const uint8_t* block, int64_t /*part*/) {
     return loadNibbles(block + 8) | loadFifthBits(block + 4);
   }
@@ -123,7 +124,7 @@ struct Q5_1 : BlockWithMinimum<24> {
 
 // Eight scales and eight minima of six bits each in twelve bytes, from byte 4 on. Minima are
 // subtracted.
-template <size_t kStoredBytes>
+template <size_t kStoredBytes, int kLargestElement>
 struct BlockOf256 {
   static constexpr int64_t kParts = 8;
   static constexpr size_t kBytes = kStoredBytes;
@@ -132,6 +133,8 @@ struct BlockOf256 {
   static constexpr bool kHasNumbers = true;
   static constexpr size_t kScaleAt = 0;
   static constexpr size_t kMinimumAt = 2;
+  static constexpr int kOffset = 0;
+  static constexpr int kLargest = kLargestElement;
 
   static constexpr bool kHasSignedNumbers = false;
 
@@ -151,13 +154,13 @@ struct BlockOf256 {
   static int minimumNumber(int64_t part) { return static_cast<int>(part) + 8; }
 };
 
-struct Q4_K : BlockOf256<144> {
+struct Q4_K : BlockOf256<144, 15> {
   static Bytes32 load(const uint8_t* block, int64_t part) {
     return loadBits(block + 16 + 32 * (part / 2), part % 2 == 0 ? 0 : 4, 15);
   }
 };
 
-struct Q5_K : BlockOf256<176> {
+struct Q5_K : BlockOf256<176, 31> {
   static Bytes32 load(const uint8_t* block, int64_t part) {
     const Bytes32 fifth = loadBits(block + 16, static_cast<int>(part), 1);
     return loadBits(block + 48 + 32 * (part / 2), part % 2 == 0 ? 0 : 4, 15) |
@@ -172,12 +175,14 @@ struct Q6_K {
   static constexpr bool kHasMinimum = false;
   static constexpr bool kHasNumbers = true;
   static constexpr size_t kScaleAt = 208;
+  static constexpr int kOffset = 32;
+  static constexpr int kLargest = 63;
   static Bytes32 load(const uint8_t* block, int64_t part) {
     const int64_t half = part / 4;
     const int64_t quarter = part % 4;
     const Bytes32 upper = loadBits(block + 128 + 32 * half, static_cast<int>(2 * quarter), 3);
     const Bytes32 lower = loadBits(block + 64 * half + 32 * (quarter % 2), quarter < 2 ? 0 : 4, 15);
-    return (lower | shiftedLeft(upper, 4)) - static_cast<int8_t>(32);
+    return lower | shiftedLeft(upper, 4);
   }
   static constexpr bool kHasSignedNumbers = true;
   static Bytes16 loadNumbers(const uint8_t* block) {

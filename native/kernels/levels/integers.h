@@ -1,32 +1,44 @@
 #pragma once
 
+#if defined(__SSSE3__)
+#include <tmmintrin.h>
+#endif
+
 #include <cstring>
 
 #include "kernels/levels/simd.h"
 
 // Vectors of small integers. A lane holds a group of adjacent elements of a row, whose products one
-// instruction adds up: four bytes if the level has a dot product of bytes, else two halfwords.
+// instruction adds up: four bytes, or two halfwords if the level has no such instruction for bytes.
 
 namespace gpt2::GPT2_LEVEL::simd {
 
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-#define GPT2_BYTE_DOT_PRODUCT
-// vpdpbusd multiplies unsigned by signed bytes: 128 is added to the activations, and the products
-// with it are subtracted from the sums.
-constexpr bool kHasOffset = true;
-#elif defined(__AVXVNNI__)
-#define GPT2_BYTE_DOT_PRODUCT
-constexpr bool kHasOffset = true;
+// How bytes are multiplied. Intel's instructions multiply unsigned by signed bytes: the elements q
+// of W are stored unsigned, and the products with what was added to them are subtracted.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define GPT2_UNSIGNED_DOT_PRODUCT  // vpdpbusd
+#elif defined(__SSSE3__)
+#define GPT2_UNSIGNED_PAIRS  // pmaddubsw, whose sums of pairs saturate at 16 bits
 #elif defined(__ARM_FEATURE_DOTPROD)
-#define GPT2_BYTE_DOT_PRODUCT
-constexpr bool kHasOffset = false;
-#else
-constexpr bool kHasOffset = false;
+#define GPT2_SIGNED_DOT_PRODUCT  // sdot
 #endif
 
-#ifdef GPT2_BYTE_DOT_PRODUCT
+#if defined(GPT2_UNSIGNED_DOT_PRODUCT) || defined(GPT2_UNSIGNED_PAIRS)
+constexpr bool kIsUnsigned = true;
+#else
+constexpr bool kIsUnsigned = false;
+#endif
+
+#if defined(GPT2_UNSIGNED_PAIRS)
+constexpr bool kAddsPairs = true;
+#else
+constexpr bool kAddsPairs = false;
+#endif
+
+#if defined(GPT2_UNSIGNED_DOT_PRODUCT) || defined(GPT2_UNSIGNED_PAIRS) || \
+    defined(GPT2_SIGNED_DOT_PRODUCT)
 constexpr int kGroup = 4;
-using Rounded = int8_t;  // an element of x; unsigned, and 128 more, if kHasOffset
+using Rounded = int8_t;  // an element of x
 #else
 constexpr int kGroup = 2;
 using Rounded = int16_t;
@@ -39,39 +51,78 @@ using SignedBytes = int8_t __attribute__((vector_size(kLanes)));
 using UnsignedBytes = uint8_t __attribute__((vector_size(kLanes)));
 using Bytes16 = uint8_t __attribute__((vector_size(16)));
 using Bytes32 = int8_t __attribute__((vector_size(32)));
+using Halfwords = int16_t __attribute__((vector_size(sizeof(Floats))));
 
 // Keeps GCC from computing all products of a block before their sums: they do not fit the
 // registers.
-inline void keepInOrder([[maybe_unused]] Ints& sums) {
+template <class Vector>
+inline void keepInOrder([[maybe_unused]] Vector& sums) {
 #if defined(__SSE2__)
   __asm__("" : "+x"(sums));
 #endif
 }
 
-// sums + the products of the elements in each lane. x: unsigned bytes if kHasOffset.
+// sums + the products of the elements in each lane. w: unsigned bytes if kIsUnsigned.
 inline Ints addDotProducts(Ints sums, Ints x, Ints w) {
 #if defined(GPT2_AVX512)
   return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(
-      reinterpret_cast<__m512i>(sums), reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
+      reinterpret_cast<__m512i>(sums), reinterpret_cast<__m512i>(w), reinterpret_cast<__m512i>(x)));
 #elif defined(__AVXVNNI__)
   return reinterpret_cast<Ints>(_mm256_dpbusd_avx_epi32(
-      reinterpret_cast<__m256i>(sums), reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w)));
-#elif defined(GPT2_AVX2)
-  sums += reinterpret_cast<Ints>(
-      _mm256_madd_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w)));
-  keepInOrder(sums);
-  return sums;
-#elif defined(__ARM_FEATURE_DOTPROD)
+      reinterpret_cast<__m256i>(sums), reinterpret_cast<__m256i>(w), reinterpret_cast<__m256i>(x)));
+#elif defined(GPT2_SIGNED_DOT_PRODUCT)
   return vdotq_s32(sums, vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w));
-#elif defined(__SSE2__)
-  sums += reinterpret_cast<Ints>(
-      _mm_madd_epi16(reinterpret_cast<__m128i>(x), reinterpret_cast<__m128i>(w)));
-  keepInOrder(sums);
-  return sums;
 #else
   // The lower and the upper halfword of each lane.
   return sums + (x << 16 >> 16) * (w << 16 >> 16) + (x >> 16) * (w >> 16);
 #endif
+}
+
+#if defined(GPT2_UNSIGNED_PAIRS)
+#if defined(GPT2_AVX2)
+using Words = __m256i;
+inline Words multiplyPairs(Words w, Words x) { return _mm256_maddubs_epi16(w, x); }
+inline Words addNeighbours(Words pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+inline Words absolute(Words w) { return _mm256_abs_epi8(w); }
+inline Words withSignOf(Words x, Words w) { return _mm256_sign_epi8(x, w); }
+#else
+using Words = __m128i;
+inline Words multiplyPairs(Words w, Words x) { return _mm_maddubs_epi16(w, x); }
+inline Words addNeighbours(Words pairs) { return _mm_madd_epi16(pairs, _mm_set1_epi16(1)); }
+inline Words absolute(Words w) { return _mm_abs_epi8(w); }
+inline Words withSignOf(Words x, Words w) { return _mm_sign_epi8(x, w); }
+#endif
+#endif
+
+// Sums of the products of pairs, in halfwords. w: unsigned bytes; their sums must fit.
+inline Halfwords addPairs([[maybe_unused]] Halfwords sums, [[maybe_unused]] Ints x,
+                          [[maybe_unused]] Ints w) {
+#if defined(GPT2_UNSIGNED_PAIRS)
+  sums += reinterpret_cast<Halfwords>(
+      multiplyPairs(reinterpret_cast<Words>(w), reinterpret_cast<Words>(x)));
+  keepInOrder(sums);
+#endif
+  return sums;
+}
+
+// sums + the two sums of pairs in each lane.
+inline Ints addSumsOfPairs(Ints sums, [[maybe_unused]] Halfwords pairs) {
+#if defined(GPT2_UNSIGNED_PAIRS)
+  sums += reinterpret_cast<Ints>(addNeighbours(reinterpret_cast<Words>(pairs)));
+#endif
+  return sums;
+}
+
+// The same for signed bytes w from −128 on: |w| × (x with the sign of w), so that no sum of a pair
+// exceeds 2 × 128 × 127.
+inline Ints addSignedDotProducts(Ints sums, [[maybe_unused]] Ints x, [[maybe_unused]] Ints w) {
+#if defined(GPT2_UNSIGNED_PAIRS)
+  const auto signs = reinterpret_cast<Words>(w);
+  const Words pairs = multiplyPairs(absolute(signs), withSignOf(reinterpret_cast<Words>(x), signs));
+  sums += reinterpret_cast<Ints>(addNeighbours(pairs));
+  keepInOrder(sums);
+#endif
+  return sums;
 }
 
 inline Ints broadcastGroup(const Rounded* from) {
@@ -84,20 +135,33 @@ inline Ints broadcastGroup(const Rounded* from) {
 inline __attribute__((always_inline)) void toGroups(const Bytes32 (&rows)[kLanes],
                                                     Ints (&groups)[kGroups]) {
 #if defined(GPT2_AVX512)
-  // Two squares of eight rows.
-  using Half = float __attribute__((vector_size(32)));
-  Half halves[2][8];
+  // Squares of four rows by four groups, four of them in a vector: the rows i, i + 4, or i + 8, i
+  // + 12.
+  __m512i columns[2][4];
 #pragma GCC unroll 2
   for (int h = 0; h < 2; ++h) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) halves[h][i] = reinterpret_cast<Half>(rows[8 * h + i]);
-    transpose(halves[h]);
+    __m512i pairs[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512i first = _mm512_castsi256_si512(reinterpret_cast<__m256i>(rows[8 * h + i]));
+      pairs[i] = _mm512_inserti64x4(first, reinterpret_cast<__m256i>(rows[8 * h + 4 + i]), 1);
+    }
+    const __m512i low[2] = {_mm512_unpacklo_epi32(pairs[0], pairs[1]),
+                            _mm512_unpacklo_epi32(pairs[2], pairs[3])};
+    const __m512i high[2] = {_mm512_unpackhi_epi32(pairs[0], pairs[1]),
+                             _mm512_unpackhi_epi32(pairs[2], pairs[3])};
+    columns[h][0] = _mm512_unpacklo_epi64(low[0], low[1]);
+    columns[h][1] = _mm512_unpackhi_epi64(low[0], low[1]);
+    columns[h][2] = _mm512_unpacklo_epi64(high[0], high[1]);
+    columns[h][3] = _mm512_unpackhi_epi64(high[0], high[1]);
   }
-#pragma GCC unroll 8
-  for (int g = 0; g < kGroups; ++g) {
-    const __m512i low = _mm512_castsi256_si512(reinterpret_cast<__m256i>(halves[0][g]));
+#pragma GCC unroll 4
+  for (int g = 0; g < 4; ++g) {
+    // The even parts of 128 bits, then the odd ones.
     groups[g] =
-        reinterpret_cast<Ints>(_mm512_inserti64x4(low, reinterpret_cast<__m256i>(halves[1][g]), 1));
+        reinterpret_cast<Ints>(_mm512_shuffle_i64x2(columns[0][g], columns[1][g], 0b10001000));
+    groups[g + 4] =
+        reinterpret_cast<Ints>(_mm512_shuffle_i64x2(columns[0][g], columns[1][g], 0b11011101));
   }
 #else
   constexpr int kSquares = kGroups / kLanes;
@@ -106,22 +170,17 @@ inline __attribute__((always_inline)) void toGroups(const Bytes32 (&rows)[kLanes
     Floats part[kLanes];
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes; ++i) {
-#if defined(GPT2_BYTE_DOT_PRODUCT)
-      std::memcpy(&part[i], reinterpret_cast<const char*>(&rows[i]) + square * sizeof(Floats),
-                  sizeof(Floats));
-#elif defined(GPT2_AVX2)
-      const auto row = reinterpret_cast<__m256i>(rows[i]);
-      part[i] = reinterpret_cast<Floats>(_mm256_cvtepi8_epi16(
-          square == 0 ? _mm256_castsi256_si128(row) : _mm256_extracti128_si256(row, 1)));
-#else
-      using Bytes = int8_t __attribute__((vector_size(8)));
-      using Halves = int16_t __attribute__((vector_size(16)));
-      Bytes bytes;
-      std::memcpy(&bytes,
-                  reinterpret_cast<const char*>(&rows[i]) + static_cast<ptrdiff_t>(square * 8),
-                  sizeof bytes);
-      part[i] = reinterpret_cast<Floats>(__builtin_convertvector(bytes, Halves));
-#endif
+      const char* row = reinterpret_cast<const char*>(&rows[i]);
+      if constexpr (kGroup == 4) {
+        std::memcpy(&part[i], row + square * sizeof(Floats), sizeof(Floats));
+      } else {
+        using Bytes = int8_t __attribute__((vector_size(8)));
+        using Halves = int16_t __attribute__((vector_size(16)));
+        Bytes bytes;
+        std::memcpy(&bytes, row + static_cast<ptrdiff_t>(square * 8), sizeof bytes);
+        const Halves halves = __builtin_convertvector(bytes, Halves);
+        std::memcpy(&part[i], &halves, sizeof halves);
+      }
     }
     transpose(part);
 #pragma GCC unroll 8

@@ -152,7 +152,7 @@ template <class Loader>
 void addWeightedRowsOf(const Matrix& w, const float* x, float* out, const void* next) {
   // Independent sums, to hide the latency of fma: the 64 columns of a block of the cache, if the
   // registers hold them.
-  constexpr int64_t kVectors = clamp<int64_t>(64 / kLanes, 4, 8);
+  constexpr auto kVectors = clamp<int64_t>(64 / kLanes, 4, 8);
   for (int64_t first = 0; first < w.columns; first += kVectors * kLanes) {
     addColumns<Loader, kVectors>(w, first, x, out, next);
   }

@@ -26,60 +26,61 @@ inline size_t aligned(size_t bytes) {
   return (bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
 }
 
-// A rounded row: its elements, the scale of each block, and the sum of each block of x.
-struct RoundedRow {
-  const Rounded* elements;
-  const float* scales;
-  const float* sums;
+// A block of 32 elements of a rounded row.
+struct RoundedBlock {
+  Rounded elements[kBlockLength];
+  float scale;
+  float sum;                 // of the block of x
+  int32_t negated;           // minus the sum of the elements
+  int32_t negatedFirstHalf;  // minus that of the first 16
 };
 
-inline size_t elementBytes(int64_t columns) {
-  return aligned(static_cast<size_t>(columns) * sizeof(Rounded));
-}
-
 inline size_t rowBytesOf(int64_t columns) {
-  const auto blocks = static_cast<size_t>(columns / kBlockLength);
-  return elementBytes(columns) + aligned(2 * blocks * sizeof(float));
+  return aligned(static_cast<size_t>(columns / kBlockLength) * sizeof(RoundedBlock));
 }
 
-inline RoundedRow roundedRow(const uint8_t* rows, int64_t index, int64_t columns) {
-  const uint8_t* row = rows + static_cast<size_t>(index) * rowBytesOf(columns);
-  const auto* scales = reinterpret_cast<const float*>(row + elementBytes(columns));
-  return {reinterpret_cast<const Rounded*>(row), scales, scales + columns / kBlockLength};
-}
+// Rounded rows, from a block on.
+struct RoundedRows {
+  const uint8_t* first;
+  size_t stride;
 
-// A block of 32 columns of kLanes rows of W. If x has an offset, the sums of each scale start at
-// minus the products with it: starts().
+  const RoundedBlock& at(int row) const {
+    return *reinterpret_cast<const RoundedBlock*>(first + static_cast<size_t>(row) * stride);
+  }
+};
+
+// Whether the elements of a format are multiplied as signed bytes where unsigned ones are expected.
+template <class Format>
+constexpr bool kIsOfSignedBytes = Format::kLargest > 127;
+
+// What was added to the elements q of a panel, so that they are unsigned.
+template <class Format>
+constexpr int kAdded = !simd::kIsUnsigned          ? 0
+                       : !kIsOfSignedBytes<Format> ? Format::kOffset
+                       : simd::kAddsPairs          ? 0
+                                                   : 128;
+
+// A block of 32 columns of kLanes rows of W.
 template <class Format>
 struct Block {
   static constexpr int kScales = Format::kScales;
-  static constexpr int kStarts = simd::kHasOffset ? kScales : 0;
 
-  Ints groups[kGroups + kStarts];
+  Ints groups[kGroups];
   Floats factors[kScales + (Format::kHasMinimum ? 1 : 0)];  // the scales, then the minimum
-
-  Ints start(int half) const {
-    if constexpr (kStarts == 0) return Ints{};
-    return groups[kGroups + (kStarts == 0 ? 0 : half)];
-  }
 };
 
-template <class Format>
-inline __attribute__((always_inline)) void computeStarts(Block<Format>& block) {
-  if constexpr (simd::kHasOffset) {
-    constexpr int kCount = kGroups / Format::kScales;
-    const auto offset = reinterpret_cast<Ints>(simd::Bits{} + 0x80808080U);
-#pragma GCC unroll 2
-    for (int half = 0; half < Format::kScales; ++half) {
-      Ints products{};
-#pragma GCC unroll 16
-      for (int g = half * kCount; g < (half + 1) * kCount; ++g) {
-        products = simd::addDotProducts(products, offset, block.groups[g]);
-      }
-      block.groups[kGroups + half] = -products;
-    }
+// kLanes rows of W. The rows beyond `last` repeat it; kIsWhole: there are none.
+template <bool kIsWhole>
+struct Rows {
+  const uint8_t* first;
+  size_t stride;
+  int last;
+
+  // The bytes of row i from `offset` on.
+  const uint8_t* at(int i, size_t offset) const {
+    return first + offset + static_cast<size_t>(kIsWhole ? i : min(i, last)) * stride;
   }
-}
+};
 
 // Prefetches the bytes that follow `distance` rows after those of block `index` of kLanes rows.
 // Rows are read side by side, which the hardware prefetcher does not follow; their bytes are
@@ -95,14 +96,14 @@ inline __attribute__((always_inline)) void prefetchAhead(const uint8_t* firstRow
 }
 
 // A number in f16 of each row, `offset` bytes from its start.
-inline __attribute__((always_inline)) Floats gatherF16(const uint8_t* const (&rows)[kLanes],
-                                                       size_t offset) {
+template <bool kIsWhole>
+inline __attribute__((always_inline)) Floats gatherF16(const Rows<kIsWhole>& rows, size_t offset) {
   using Halves = uint16_t __attribute__((vector_size(kLanes * 2)));
   Halves halves;
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) {
     uint16_t half;
-    std::memcpy(&half, rows[i] + offset, sizeof half);
+    std::memcpy(&half, rows.at(i, offset), sizeof half);
     halves[i] = half;
   }
   uint16_t stored[kLanes];
@@ -118,15 +119,14 @@ struct SharedFactors {
   Floats minimum;
   Bytes16 numbers[16];  // numbers[n] holds number n of every row
 
-  // rows: at the stored block.
-  inline __attribute__((always_inline)) void load(const uint8_t* const (&rows)[kLanes],
-                                                  size_t offset) {
+  template <bool kIsWhole>
+  inline __attribute__((always_inline)) void load(const Rows<kIsWhole>& rows, size_t offset) {
     scale = gatherF16(rows, offset + Format::kScaleAt);
     if constexpr (Format::kHasMinimum) minimum = gatherF16(rows, offset + Format::kMinimumAt);
     if constexpr (Format::kHasNumbers) {
       Bytes16 ofRows[16] = {};
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) ofRows[i] = Format::loadNumbers(rows[i] + offset);
+      for (int i = 0; i < kLanes; ++i) ofRows[i] = Format::loadNumbers(rows.at(i, offset));
       simd::transposeBytes(ofRows);
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) numbers[i] = ofRows[i];
@@ -167,54 +167,133 @@ inline __attribute__((always_inline)) void unpackFactors(const SharedFactors<For
   }
 }
 
+// The elements of a row in the form that they are multiplied in.
+template <class Format>
+inline __attribute__((always_inline)) Bytes32 loadElements(const uint8_t* block, int64_t part) {
+  constexpr int kChange = kAdded<Format> - Format::kOffset;
+  const Bytes32 bytes = Format::load(block, part);
+  if constexpr (kChange == 0) {
+    return bytes;
+  } else if constexpr (kChange == 128) {
+    return bytes ^ static_cast<int8_t>(-128);
+  } else {
+    return bytes + static_cast<int8_t>(kChange);
+  }
+}
+
 // Unpacks block `index`, counted in 32 columns, of kLanes stored rows. shared: of the stored block,
 // which its first part loads; the caller keeps it for the other parts.
-template <class Format>
-inline __attribute__((always_inline)) void unpack(const uint8_t* const (&rows)[kLanes],
-                                                  int64_t index, SharedFactors<Format>& shared,
+template <class Format, bool kIsWhole>
+inline __attribute__((always_inline)) void unpack(Rows<kIsWhole> rows, int64_t index,
+                                                  SharedFactors<Format>& shared,
                                                   Block<Format>& block) {
   const int64_t part = index % Format::kParts;
   const size_t offset = static_cast<size_t>(index / Format::kParts) * Format::kBytes;
+  // Hides the loop from GCC, which would otherwise keep an address for every row.
+  __asm__("" : "+r"(rows.first));
   Bytes32 bytes[kLanes];
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) bytes[i] = Format::load(rows[i] + offset, part);
+  for (int i = 0; i < kLanes; ++i) bytes[i] = loadElements<Format>(rows.at(i, offset), part);
   Ints groups[kGroups];
   simd::toGroups(bytes, groups);
 #pragma GCC unroll 16
   for (int g = 0; g < kGroups; ++g) block.groups[g] = groups[g];
-  computeStarts(block);
   if (part == 0) shared.load(rows, offset);
   unpackFactors<Format>(shared, part, block);
 }
 
-// Continues the sums of kRows rows of x with kVectors blocks side by side. index: of the block.
+// The sums of the products of some groups of a block, [kRows][kVectors], begin at what was added to
+// the elements of W.
 template <class Format, int kRows, int kVectors>
-inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks,
-                                                     const RoundedRow (&x)[kRows], int64_t index,
-                                                     Floats (&sums)[kRows][kVectors]) {
-  constexpr int kCount = kGroups / Format::kScales;
+inline __attribute__((always_inline)) void startProducts(const RoundedRows& x, int half,
+                                                         Ints (&products)[kRows][kVectors]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    Ints start{};
+    if constexpr (kAdded<Format> != 0) {
+      const RoundedBlock& block = x.at(i);
+      Ints sum = Ints{} + block.negated;
+      if constexpr (Format::kScales == 2) {
+        const Ints firstHalf = Ints{} + block.negatedFirstHalf;
+        sum = half == 0 ? firstHalf : sum - firstHalf;
+      }
+      start = sum * kAdded<Format>;
+    }
 #pragma GCC unroll 2
-  for (int half = 0; half < Format::kScales; ++half) {
-    Ints products[kRows][kVectors];
+    for (int v = 0; v < kVectors; ++v) products[i][v] = start;
+  }
+}
+
+template <class Format, int kRows, int kVectors>
+inline __attribute__((always_inline)) void addProducts(const Block<Format>* blocks,
+                                                       const RoundedRows& x, int begin, int end,
+                                                       Ints (&products)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int g = begin; g < end; ++g) {
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
+      const Ints left = simd::broadcastGroup(x.at(i).elements + g * kGroup);
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) products[i][v] = blocks[v].start(half);
+      for (int v = 0; v < kVectors; ++v) {
+        Ints& sums = products[i][v];
+        sums = simd::kAddsPairs ? simd::addSignedDotProducts(sums, left, blocks[v].groups[g])
+                                : simd::addDotProducts(sums, left, blocks[v].groups[g]);
+      }
     }
-#pragma GCC unroll 16
-    for (int g = half * kCount; g < (half + 1) * kCount; ++g) {
+  }
+}
+
+// The same by sums of pairs in 16 bits, as many as fit.
+template <class Format, int kRows, int kVectors>
+inline __attribute__((always_inline)) void addPairs(const Block<Format>* blocks,
+                                                    const RoundedRows& x, int begin, int end,
+                                                    Ints (&products)[kRows][kVectors]) {
+  constexpr int kMaxGroups = 32767 / (2 * Format::kLargest * 127);
+  const int together = min(kMaxGroups, end - begin);
+#pragma GCC unroll 4
+  for (int first = begin; first < end; first += together) {
+    simd::Halfwords pairs[kRows][kVectors] = {};
+#pragma GCC unroll 8
+    for (int g = first; g < first + together; ++g) {
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
-        const Ints left = simd::broadcastGroup(x[i].elements + index * kBlockLength + g * kGroup);
+        const Ints left = simd::broadcastGroup(x.at(i).elements + g * kGroup);
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
-          products[i][v] = simd::addDotProducts(products[i][v], left, blocks[v].groups[g]);
+          pairs[i][v] = simd::addPairs(pairs[i][v], left, blocks[v].groups[g]);
         }
       }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      const Floats scale = simd::broadcast(x[i].scales[index]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        products[i][v] = simd::addSumsOfPairs(products[i][v], pairs[i][v]);
+      }
+    }
+  }
+}
+
+// Continues the sums of kRows rows of x with kVectors blocks side by side.
+template <class Format, int kRows, int kVectors>
+inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks, RoundedRows x,
+                                                     Floats (&sums)[kRows][kVectors]) {
+  constexpr int kCount = kGroups / Format::kScales;
+  // Hides the loop over blocks from GCC, which would otherwise keep several addresses for every
+  // row.
+  __asm__("" : "+r"(x.first));
+#pragma GCC unroll 2
+  for (int half = 0; half < Format::kScales; ++half) {
+    Ints products[kRows][kVectors];
+    startProducts<Format>(x, half, products);
+    if constexpr (simd::kAddsPairs && !kIsOfSignedBytes<Format>) {
+      addPairs(blocks, x, half * kCount, (half + 1) * kCount, products);
+    } else {
+      addProducts(blocks, x, half * kCount, (half + 1) * kCount, products);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const Floats scale = simd::broadcast(x.at(i).scale);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         const Floats scaled =
@@ -226,7 +305,7 @@ inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks
   if constexpr (Format::kHasMinimum) {
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      const Floats sum = simd::broadcast(x[i].sums[index]);
+      const Floats sum = simd::broadcast(x.at(i).sum);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         sums[i][v] = simd::fma(blocks[v].factors[Format::kScales], sum, sums[i][v]);
@@ -235,25 +314,35 @@ inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks
   }
 }
 
+// The sums of kLanes rows of w.
+template <class Format, int kRows, bool kIsWhole>
+inline __attribute__((always_inline)) void multiplyLanes(const Rows<kIsWhole>& rows,
+                                                         int64_t columns, RoundedRows x,
+                                                         Floats (&sums)[kRows][1]) {
+  SharedFactors<Format> shared;
+  for (int64_t index = 0; index < columns / kBlockLength; ++index) {
+    Block<Format> block;
+    prefetchAhead<Format>(rows.first, rows.stride, kLanes, index);
+    unpack(rows, index, shared, block);
+    addBlocks(&block, x, sums);
+    x.first += sizeof(RoundedBlock);
+  }
+}
+
 template <class Format, int kRows>
 void multiplyRoundedRowsOf(const Matrix& w, int64_t first, int64_t count, const uint8_t* x,
                            float* out, size_t outStride) {
-  RoundedRow rounded[kRows];
-  for (int i = 0; i < kRows; ++i) rounded[i] = roundedRow(x, i, w.columns);
-  const int64_t blocks = w.columns / kBlockLength;
+  const RoundedRows rounded{x, rowBytesOf(w.columns)};
   for (int64_t begin = 0; begin < count; begin += kLanes) {
     const auto end = min<int64_t>(begin + kLanes, count);
-    const uint8_t* rows[kLanes];
-    for (int64_t i = 0; i < kLanes; ++i) {
-      rows[i] = rowAt(w, first + min<int64_t>(begin + i, end - 1));
-    }
     Floats sums[kRows][1] = {};
-    SharedFactors<Format> shared;
-    for (int64_t index = 0; index < blocks; ++index) {
-      Block<Format> block;
-      prefetchAhead<Format>(rows[0], w.rowBytes, kLanes, index);
-      unpack(rows, index, shared, block);
-      addBlocks(&block, rounded, index, sums);
+    const auto last = static_cast<int>(end - begin - 1);
+    if (last == kLanes - 1) {
+      multiplyLanes<Format>(Rows<true>{rowAt(w, first + begin), w.rowBytes, last}, w.columns,
+                            rounded, sums);
+    } else {
+      multiplyLanes<Format>(Rows<false>{rowAt(w, first + begin), w.rowBytes, last}, w.columns,
+                            rounded, sums);
     }
     for (int i = 0; i < kRows; ++i) {
       float lanes[kLanes];
@@ -280,33 +369,46 @@ void multiplyRoundedRowsIn(const Matrix& w, int64_t first, int64_t count, const 
 }
 
 // panel: [columns / 32][kTileVectors] blocks.
-template <class Format>
-void packIntegerRowsOf(const Matrix& w, int64_t first, uint8_t* panel) {
+template <class Format, bool kIsWhole>
+void packBlocks(const Rows<kIsWhole> (&rows)[kTileVectors], int64_t columns, uint8_t* panel) {
   auto* blocks = reinterpret_cast<Block<Format>*>(panel);
-  const int64_t last = w.rows - 1;
-  const uint8_t* rows[kTileVectors][kLanes];
-  int64_t row = first;
-  for (auto& vector : rows) {
-    for (const uint8_t*& lane : vector) lane = rowAt(w, min(row++, last));
-  }
   SharedFactors<Format> shared[kTileVectors];
-  for (int64_t index = 0; index < w.columns / kBlockLength; ++index) {
+  for (int64_t index = 0; index < columns / kBlockLength; ++index) {
     for (int64_t v = 0; v < kTileVectors; ++v) {
-      prefetchAhead<Format>(rows[v][0], w.rowBytes, kTileColumns, index);
+      prefetchAhead<Format>(rows[v].first, rows[v].stride, kTileColumns, index);
       unpack(rows[v], index, shared[v], *blocks++);
     }
   }
 }
 
+template <class Format>
+void packIntegerRowsOf(const Matrix& w, int64_t first, uint8_t* panel) {
+  const int64_t left = w.rows - 1 - first;
+  if (left >= kTileColumns - 1) {
+    Rows<true> rows[kTileVectors];
+    for (int64_t v = 0; v < kTileVectors; ++v) {
+      rows[v] = {rowAt(w, first + v * kLanes), w.rowBytes, kLanes - 1};
+    }
+    return packBlocks<Format>(rows, w.columns, panel);
+  }
+  Rows<false> rows[kTileVectors];
+  for (int64_t v = 0; v < kTileVectors; ++v) {
+    const int64_t row = min(v * kLanes, left);
+    const auto last = static_cast<int>(min<int64_t>(left - row, kLanes - 1));
+    rows[v] = {rowAt(w, first + row), w.rowBytes, last};
+  }
+  packBlocks<Format>(rows, w.columns, panel);
+}
+
 template <class Format, int kRows>
 void multiplyRoundedTileOf(const uint8_t* x, const uint8_t* panel, int64_t columns, float* out) {
-  RoundedRow rounded[kRows];
-  for (int i = 0; i < kRows; ++i) rounded[i] = roundedRow(x, i, columns);
+  RoundedRows rounded{x, rowBytesOf(columns)};
   const auto* blocks = reinterpret_cast<const Block<Format>*>(panel);
   Floats sums[kRows][kTileVectors] = {};
   for (int64_t index = 0; index < columns / kBlockLength; ++index) {
-    addBlocks(blocks, rounded, index, sums);
+    addBlocks(blocks, rounded, sums);
     blocks += kTileVectors;
+    rounded.first += sizeof(RoundedBlock);
   }
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kRows; ++i) {
@@ -365,11 +467,10 @@ auto withFormat(ggml_type type, const Visit& visit) {
 size_t roundedRowBytes(int64_t columns) { return rowBytesOf(columns); }
 
 void roundRow(const float* x, int64_t columns, uint8_t* rounded) {
-  auto* elements = reinterpret_cast<Rounded*>(rounded);
-  auto* scales = reinterpret_cast<float*>(rounded + elementBytes(columns));
-  float* sums = scales + columns / kBlockLength;
+  auto* blocks = reinterpret_cast<RoundedBlock*>(rounded);
   for (int64_t block = 0; block < columns / kBlockLength; ++block) {
     const float* from = x + block * kBlockLength;
+    RoundedBlock& to = blocks[block];
     Floats maxima{};
     Floats zeros{};  // NaN in a lane with an infinity or a NaN
     for (int64_t i = 0; i < kBlockLength; i += kLanes) {
@@ -383,17 +484,21 @@ void roundRow(const float* x, int64_t columns, uint8_t* rounded) {
     const bool isFinite = simd::sum(zeros) == 0;
     const bool isZero = !isFinite || top < kSmallest;
     const float inverse = isZero ? 0 : kLargest / top;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < kBlockLength; ++i) {
-      constexpr float kRound = 0x1.8p23F;  // adding it rounds away the fraction
-      const float whole = isZero ? 0 : (from[i] * inverse + kRound) - kRound;
-      const auto element = static_cast<int32_t>(whole);
-      sum += element;
-      elements[block * kBlockLength + i] =
-          static_cast<Rounded>(simd::kHasOffset ? element + 128 : element);
+    int32_t halves[2] = {};
+    for (int64_t half = 0; half < 2; ++half) {
+      for (int64_t i = half * (kBlockLength / 2); i < (half + 1) * (kBlockLength / 2); ++i) {
+        constexpr float kRound = 0x1.8p23F;  // adding it rounds away the fraction
+        const float whole = isZero ? 0 : (from[i] * inverse + kRound) - kRound;
+        const auto element = static_cast<int32_t>(whole);
+        halves[half] += element;
+        to.elements[i] = static_cast<Rounded>(element);
+      }
     }
-    scales[block] = isFinite ? (isZero ? 0 : top / kLargest) : __builtin_nanf("");
-    sums[block] = scales[block] * static_cast<float>(sum);
+    const int32_t sum = halves[0] + halves[1];
+    to.scale = isFinite ? (isZero ? 0 : top / kLargest) : __builtin_nanf("");
+    to.sum = to.scale * static_cast<float>(sum);
+    to.negated = -sum;
+    to.negatedFirstHalf = -halves[0];
   }
 }
 
