@@ -153,14 +153,14 @@ void packColumns(const Matrix& w, int64_t first, float* panel) {
   chosen.packColumns(w, first, panel);
 }
 
-void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, SumOrder order,
+void packTiles(const float* x, size_t xStride, int64_t n, PackedColumns columns, SumOrder order,
                float* packed) {
   chosen.packTiles(x, xStride, n, columns, order, packed);
 }
 
 void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows,
-                  SumOrder order, float* out) {
-  chosen.multiplyTile(tile, panel, columns, rows, order, out);
+                  SumOrder order, float* out, size_t outStride) {
+  chosen.multiplyTile(tile, panel, columns, rows, order, out, outStride);
 }
 
 void accumulateRow(const float* x, const float* panel, int64_t columns, float* out) {

@@ -67,16 +67,24 @@ void packRows(const Matrix& w, int64_t first, float* panel, float* scratch);
 // zeros beyond the last column of w. w: a float type.
 void packColumns(const Matrix& w, int64_t first, float* panel);
 
-// Packs rows of x as tiles: [n / tileRows(), rounded up][columns][tileRows()]; the last tile is
-// filled up with zeros. xStride: from row to row, in elements.
-void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, SumOrder order,
+// Columns [first, first + count) of the `all` columns of a tile.
+struct PackedColumns {
+  int64_t first;
+  int64_t count;
+  int64_t all;
+};
+
+// Packs rows of x, [n, columns.count], as these columns of tiles: [n / tileRows(), rounded up]
+// [columns.all][tileRows()]; the last tile is filled up with zeros. xStride: from row to row, in
+// elements.
+void packTiles(const float* x, size_t xStride, int64_t n, PackedColumns columns, SumOrder order,
                float* packed);
 
 // Computes one tile of the result: out[i][j] for i < rows ≤ tileRows(), j < tileColumns(), rows
-// tileColumns() apart. tile: [columns][tileRows()]. Rows of `tile` beyond `rows` may hold anything;
-// those of `out` are unspecified.
+// `outStride` elements apart. tile: [columns][tileRows()]. Rows of `tile` beyond `rows` may hold
+// anything; those of `out`, up to tileRows(), are unspecified.
 void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows,
-                  SumOrder order, float* out);
+                  SumOrder order, float* out, size_t outStride);
 
 // Continues the sums of a row of a tile sequentially: out[j] += x[k] × panel[k][j] for
 // j < tileColumns().

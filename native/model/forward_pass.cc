@@ -82,21 +82,23 @@ const float* ForwardPass::run(const std::vector<BatchEntry>& batch, const Cancel
 
 // The rows are looked up and added on the host, which works for any type of table. ggml's lookup
 // would end the process if an index were out of range.
-std::vector<float> ForwardPass::embed(const std::vector<BatchEntry>& batch) const {
+const float* ForwardPass::embed(const std::vector<BatchEntry>& batch) {
   const auto width = static_cast<size_t>(weights_.hyperparameters().embeddingLength);
-  std::vector<float> embeddings;
-  std::vector<float> position(width);
+  size_t tokens = 1;  // and one for the position
+  for (const BatchEntry& entry : batch) tokens += static_cast<size_t>(entry.count);
+  if (embeddings_.size() < tokens * width) embeddings_.resize(tokens * width);
+  float* position = embeddings_.data();
+  float* row = position;
   for (const BatchEntry& entry : batch) {
     const int64_t start = entry.session->evaluated();
     for (int64_t i = start; i < start + entry.count; ++i) {
-      embeddings.resize(embeddings.size() + width);
-      float* row = &embeddings[embeddings.size() - width];
+      row += width;
       weights_.tokenEmbedding().copyRow(entry.session->tokens()[static_cast<size_t>(i)], row);
-      weights_.positionEmbedding().copyRow(i, position.data());
+      weights_.positionEmbedding().copyRow(i, position);
       for (size_t j = 0; j < width; ++j) row[j] += position[j];
     }
   }
-  return embeddings;
+  return position + width;
 }
 
 void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
@@ -109,7 +111,7 @@ void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
     for (const int64_t row : entry.outputRows) outputRows.push_back(tokens + row);
     tokens += entry.count;
   }
-  const std::vector<float> embeddings = embed(batch);
+  const float* embeddings = embed(batch);
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   const Hyperparameters& h = weights_.hyperparameters();
@@ -117,18 +119,18 @@ void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
   FusedOps ops(context, h.attention(), std::move(spans), rowsOrLast(outputRows, tokens),
                packsActivations_);
   ggml_tensor* output = transformer(ops, weights_, input);
-  compute(allocatorFor(tokens), graph, {{input, embeddings.data()}}, output, out, cancelled);
+  compute(allocatorFor(tokens), graph, {{input, embeddings}}, output, out, cancelled);
 }
 
 void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled) {
   const int64_t start = entry.session->evaluated();
   const int64_t count = entry.count;
-  const std::vector<float> embeddings = embed({entry});
+  const float* embeddings = embed({entry});
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   const Hyperparameters& h = weights_.hyperparameters();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
-  std::vector<Input> inputs{{input, embeddings.data()}};
+  std::vector<Input> inputs{{input, embeddings}};
   ggml_tensor* mask = nullptr;
   const std::vector<float> causal = causalMask(start, count);
   if (count > 1) {
@@ -199,7 +201,8 @@ size_t ForwardPass::byteSize() const noexcept {
   for (const AllocatorPtr* allocator : {&decodeAllocator_, &prefillAllocator_, &headAllocator_}) {
     activations += ggml_gallocr_get_buffer_size(allocator->get(), 0);
   }
-  return activations + graphContext_.byteSize() + hidden_.capacity() * sizeof(float);
+  return activations + graphContext_.byteSize() +
+         (hidden_.capacity() + embeddings_.capacity()) * sizeof(float);
 }
 
 }  // namespace gpt2

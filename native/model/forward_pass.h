@@ -53,8 +53,9 @@ class ForwardPass {
   // Both write the hidden states of the output rows to `out`.
   void runFused(const std::vector<BatchEntry>& batch, float* out, const CancelFlag* cancelled);
   void runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled);
-  // The sums of token and position embeddings: [width, tokens of all entries].
-  std::vector<float> embed(const std::vector<BatchEntry>& batch) const;
+  // The sums of token and position embeddings: [width, tokens of all entries], valid until the next
+  // call.
+  const float* embed(const std::vector<BatchEntry>& batch);
   AllocatorPtr& allocatorFor(int64_t tokens);
   ggml_cgraph* newGraph();
   // Fills the inputs, computes the graph and copies `output` to `out`.
@@ -69,7 +70,9 @@ class ForwardPass {
   TensorContext graphContext_;  // of the current pass
   // One for each kind of graph, so that ggml reuses its allocation plan from pass to pass.
   AllocatorPtr decodeAllocator_, prefillAllocator_, headAllocator_;
-  std::vector<float> hidden_;  // [width, output rows of the last run]
+  // Memory that is kept from pass to pass; the first use of new memory takes a page fault for 4 KB.
+  std::vector<float> hidden_;      // [width, output rows of the last run]
+  std::vector<float> embeddings_;  // [width, 1 + tokens]; the first row is that of a position
 };
 
 }  // namespace gpt2

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/tensor_type.h"
+#include "kernels/widen_row.h"
 
 namespace gpt2 {
 
@@ -48,7 +49,7 @@ EmbeddingTable::EmbeddingTable(const TensorInfo& tensor)
       rowBytes_(ggml_row_size(tensor.type, tensor.shape[0])) {}
 
 void EmbeddingTable::copyRow(int64_t index, float* out) const {
-  widen(type_, data_ + static_cast<size_t>(index) * rowBytes_, out, rowLength_);
+  widenRow(type_, data_ + static_cast<size_t>(index) * rowBytes_, out, rowLength_);
 }
 
 Weights::Weights(std::shared_ptr<const ModelFiles> files, const Device& device,

@@ -318,22 +318,20 @@ class PrefillAttention {
 
   // The attention weights of the `count` tokens of a tile, from `token` on.
   void computeWeights(int64_t head, int64_t token, int64_t count, const Buffers& buffers) const {
-    packTiles(span_.query(token, head), static_cast<size_t>(span_.qkvStride()), count, headSize_,
-              SumOrder::kSequential, buffers.queries);
+    packTiles(span_.query(token, head), static_cast<size_t>(span_.qkvStride()), count,
+              {0, headSize_, headSize_}, SumOrder::kSequential, buffers.queries);
     const int64_t seen = span_.positionsSeenBy(token + count - 1);
     for (int64_t p = 0; p < seen; p += tileColumns()) {
       multiplyTile(buffers.queries, buffers.keyPanels + p * headSize_, headSize_, count,
-                   SumOrder::kSequential, buffers.tile);
-      for (int64_t i = 0; i < count; ++i) {
-        std::copy_n(buffers.tile + i * tileColumns(), tileColumns(),
-                    buffers.scores + i * buffers.scoreStride + p);
-      }
+                   SumOrder::kSequential, buffers.scores + p,
+                   static_cast<size_t>(buffers.scoreStride));
     }
     for (int64_t i = 0; i < count; ++i) {
       span_.softmaxScores(buffers.scores + i * buffers.scoreStride, token + i);
     }
-    packTiles(buffers.scores, static_cast<size_t>(buffers.scoreStride), count,
-              span_.positionsSeenBy(token), SumOrder::kSequential, buffers.weights);
+    const int64_t common = span_.positionsSeenBy(token);
+    packTiles(buffers.scores, static_cast<size_t>(buffers.scoreStride), count, {0, common, common},
+              SumOrder::kSequential, buffers.weights);
   }
 
   // One panel of channels of the results of a tile: writes buffers.tile.
@@ -344,7 +342,8 @@ class PrefillAttention {
     // a token must not read the values of later positions even with a weight of 0, because 0 times
     // an infinity or a NaN is NaN.
     const int64_t common = span_.positionsSeenBy(token);
-    multiplyTile(buffers.weights, panel, common, count, SumOrder::kSequential, buffers.tile);
+    multiplyTile(buffers.weights, panel, common, count, SumOrder::kSequential, buffers.tile,
+                 static_cast<size_t>(tileColumns()));
     for (int64_t i = 1; i < count; ++i) {
       accumulateRow(buffers.scores + i * buffers.scoreStride + common,
                     panel + common * tileColumns(), i, buffers.tile + i * tileColumns());

@@ -121,19 +121,15 @@ class PackedLinearStep final : public LinearStep {
     for (int64_t token = 0; token < tokens_; token += perTile) {
       const int64_t rows = std::min(perTile, tokens_ - token);
       multiplyTile(floats(x_) + token * w_.columns, panel, w_.columns, rows, SumOrder::kByLane,
-                   tile);
+                   tile, static_cast<size_t>(width));
       for (int64_t i = 0; i < rows; ++i) {
         float* products = tile + i * width;
         finishOutputs(products, token + i, first, count,
                       packsOutput_ ? products : floats(y_) + (token + i) * w_.rows + first);
       }
-      // The elements beyond the last token are unspecified: nothing reads them.
       if (packsOutput_) {
-        for (int64_t j = 0; j < count; ++j) {
-          float* packed = floats(y_) + token * w_.rows +
-                          packedIndex(first + j, w_.rows, SumOrder::kByLane) * perTile;
-          for (int64_t i = 0; i < perTile; ++i) packed[i] = tile[i * width + j];
-        }
+        packTiles(tile, static_cast<size_t>(width), rows, {first, count, w_.rows},
+                  SumOrder::kByLane, floats(y_) + token * w_.rows);
       }
     }
   }

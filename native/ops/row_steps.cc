@@ -37,7 +37,7 @@ class NormStep final : public Step {
                 rows + i * width);
     }
     if (packsOutput_) {
-      packTiles(rows, static_cast<size_t>(width), count, width, SumOrder::kByLane, y);
+      packTiles(rows, static_cast<size_t>(width), count, {0, width, width}, SumOrder::kByLane, y);
     }
   }
 
@@ -81,7 +81,7 @@ class PackStep final : public Step {
     const int64_t width = x_->ne[0];
     const int64_t first = chunk * tileRows();
     packTiles(floats(x_) + first * width, static_cast<size_t>(width),
-              std::min(tileRows(), rows_ - first), width, SumOrder::kByLane,
+              std::min(tileRows(), rows_ - first), {0, width, width}, SumOrder::kByLane,
               floats(y_) + first * width);
   }
 

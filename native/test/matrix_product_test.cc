@@ -57,10 +57,14 @@ std::vector<float> multiplyPacked(const Matrix& w, const std::vector<float>& x, 
   const int64_t tileColumns = gpt2::tileColumns();
   const int64_t tiles = (n + tileRows - 1) / tileRows;
   std::vector<float> packed(static_cast<size_t>(tiles * tileRows * terms), NAN);
-  gpt2::packTiles(x.data(), static_cast<size_t>(terms), n, terms, order, packed.data());
+  const int64_t third = terms / 3;  // the columns may be packed in parts
+  gpt2::packTiles(x.data(), static_cast<size_t>(terms), n, {0, third, terms}, order, packed.data());
+  gpt2::packTiles(x.data() + third, static_cast<size_t>(terms), n, {third, terms - third, terms},
+                  order, packed.data());
   std::vector<float> panel(static_cast<size_t>(tileColumns * terms), NAN);
   std::vector<float> scratch(panel.size());
-  std::vector<float> tile(static_cast<size_t>(tileRows * tileColumns));
+  const int64_t stride = tileColumns + 5;
+  std::vector<float> tile(static_cast<size_t>(tileRows * stride));
   std::vector<float> out(static_cast<size_t>(n * width));
   for (int64_t first = 0; first < width; first += tileColumns) {
     if (isTransposed) {
@@ -70,11 +74,11 @@ std::vector<float> multiplyPacked(const Matrix& w, const std::vector<float>& x, 
     }
     for (int64_t row = 0; row < n; row += tileRows) {
       const int64_t rows = std::min(tileRows, n - row);
-      gpt2::multiplyTile(packed.data() + row * terms, panel.data(), terms, rows, order,
-                         tile.data());
+      gpt2::multiplyTile(packed.data() + row * terms, panel.data(), terms, rows, order, tile.data(),
+                         static_cast<size_t>(stride));
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < tileColumns; ++j) {
-          const float value = tile[static_cast<size_t>(i * tileColumns + j)];
+          const float value = tile[static_cast<size_t>(i * stride + j)];
           if (first + j < width) {
             out[static_cast<size_t>((row + i) * width + first + j)] = value;
           } else {
@@ -229,9 +233,10 @@ TEST(aRowContinuesTheSumsOfATile) {
   std::vector<float> panel(static_cast<size_t>(gpt2::tileColumns() * 30));
   gpt2::packColumns(w.matrix, 0, panel.data());
   std::vector<float> packed(static_cast<size_t>(gpt2::tileRows() * 19));
-  gpt2::packTiles(x.data(), 30, 1, 19, SumOrder::kSequential, packed.data());
+  gpt2::packTiles(x.data(), 30, 1, {0, 19, 19}, SumOrder::kSequential, packed.data());
   std::vector<float> tile(static_cast<size_t>(gpt2::tileRows() * gpt2::tileColumns()));
-  gpt2::multiplyTile(packed.data(), panel.data(), 19, 1, SumOrder::kSequential, tile.data());
+  gpt2::multiplyTile(packed.data(), panel.data(), 19, 1, SumOrder::kSequential, tile.data(),
+                     static_cast<size_t>(gpt2::tileColumns()));
   gpt2::accumulateRow(x.data() + 19, panel.data() + 19 * gpt2::tileColumns(), 11, tile.data());
   for (size_t j = 0; j < whole.size(); ++j) CHECK_EQUAL(tile[j], whole[j]);
 }

@@ -111,10 +111,35 @@ void packRowsOf(const Matrix& w, int64_t first, int64_t rows, float* panel) {
   }
 }
 
+// Packs rows [kFirst, kTileRows) of a tile, a square of kLanes columns and rows at a time.
+template <int64_t kFirst>
+void packTilePart(const float* x, size_t xStride, int64_t rows, PackedColumns columns,
+                  SumOrder order, float* tile) {
+  constexpr int64_t kCount = kTileRows - kFirst < kLanes ? kTileRows - kFirst : kLanes;
+  for (int64_t k = 0; k < columns.count; k += kLanes) {
+    const auto count = min<int64_t>(columns.count - k, kLanes);
+    Floats square[kLanes] = {};
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kCount; ++i) {
+      if (kFirst + i >= rows) break;
+      square[i] = simd::loadUpTo(x + static_cast<size_t>(kFirst + i) * xStride + k, count);
+    }
+    simd::transpose(square);
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t place = GPT2_LEVEL::packedIndex(columns.first + k + j, columns.all, order);
+      simd::storeFirst<kCount>(tile + place * kTileRows + kFirst, square[j]);
+    }
+  }
+  if constexpr (kFirst + kLanes < kTileRows) {
+    packTilePart<kFirst + kLanes>(x, xStride, rows, columns, order, tile);
+  }
+}
+
 // Sums over `columns` packed columns for the first kRows rows of a tile. kAdds: adds the sums to
 // `out` instead of writing them.
 template <int64_t kRows, bool kAdds>
-void multiplyTilePart(const float* tile, const float* panel, int64_t columns, float* out) {
+void multiplyTilePart(const float* tile, const float* panel, int64_t columns, float* out,
+                      size_t outStride) {
   Floats sums[kRows][kTileVectors] = {};
   for (int64_t k = 0; k < columns; ++k) {
     Floats right[kTileVectors];
@@ -139,7 +164,7 @@ void multiplyTilePart(const float* tile, const float* panel, int64_t columns, fl
   for (int64_t i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
     for (int64_t j = 0; j < kTileVectors; ++j) {
-      float* to = out + i * kTileColumns + j * kLanes;
+      float* to = out + static_cast<size_t>(i) * outStride + j * kLanes;
       simd::store(to, kAdds ? simd::load(to) + sums[i][j] : sums[i][j]);
     }
   }
@@ -147,17 +172,17 @@ void multiplyTilePart(const float* tile, const float* panel, int64_t columns, fl
 
 template <int64_t kRows>
 void multiplyTileRows(const float* tile, const float* panel, int64_t columns, SumOrder order,
-                      float* out) {
+                      float* out, size_t outStride) {
   if (order == SumOrder::kSequential) {
-    multiplyTilePart<kRows, false>(tile, panel, columns, out);
+    multiplyTilePart<kRows, false>(tile, panel, columns, out, outStride);
     return;
   }
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     const int64_t count = columns / kLanes + (lane < columns % kLanes ? 1 : 0);
     if (lane == 0) {
-      multiplyTilePart<kRows, false>(tile, panel, count, out);
+      multiplyTilePart<kRows, false>(tile, panel, count, out, outStride);
     } else {
-      multiplyTilePart<kRows, true>(tile, panel, count, out);
+      multiplyTilePart<kRows, true>(tile, panel, count, out, outStride);
     }
     tile += count * kTileRows;
     panel += count * kTileColumns;
@@ -197,29 +222,23 @@ void packColumns(const Matrix& w, int64_t first, float* panel) {
   }
 }
 
-void packTiles(const float* x, size_t xStride, int64_t n, int64_t columns, SumOrder order,
+void packTiles(const float* x, size_t xStride, int64_t n, PackedColumns columns, SumOrder order,
                float* packed) {
   for (int64_t row = 0; row < n; row += kTileRows) {
-    const auto rows = min<int64_t>(n - row, kTileRows);
-    for (int64_t k = 0; k < columns; ++k) {
-      float* to = packed + row * columns + GPT2_LEVEL::packedIndex(k, columns, order) * kTileRows;
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        to[i] =
-            i < rows ? x[static_cast<size_t>(row + i) * xStride + static_cast<size_t>(k)] : 0.0F;
-      }
-    }
+    float* tile = packed + row * columns.all;
+    packTilePart<0>(x + static_cast<size_t>(row) * xStride, xStride, n - row, columns, order, tile);
   }
 }
 
 void multiplyTile(const float* tile, const float* panel, int64_t columns, int64_t rows,
-                  SumOrder order, float* out) {
+                  SumOrder order, float* out, size_t outStride) {
   constexpr int64_t kThird = kTileRows / 3;
   if (rows <= kThird) {
-    multiplyTileRows<kThird>(tile, panel, columns, order, out);
+    multiplyTileRows<kThird>(tile, panel, columns, order, out, outStride);
   } else if (rows <= 2 * kThird) {
-    multiplyTileRows<2 * kThird>(tile, panel, columns, order, out);
+    multiplyTileRows<2 * kThird>(tile, panel, columns, order, out, outStride);
   } else {
-    multiplyTileRows<kTileRows>(tile, panel, columns, order, out);
+    multiplyTileRows<kTileRows>(tile, panel, columns, order, out, outStride);
   }
 }
 

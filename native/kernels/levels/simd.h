@@ -63,6 +63,16 @@ inline Floats loadUpTo(const float* from, int64_t count) {
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
 
+// The first kCount ≤ kLanes elements.
+template <int64_t kCount>
+inline void storeFirst(float* to, Floats value) {
+#if defined(GPT2_AVX512)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1U << kCount) - 1), value);
+#else
+  std::memcpy(to, &value, static_cast<size_t>(kCount) * sizeof(float));
+#endif
+}
+
 inline Floats broadcast(float value) { return value - Floats{}; }
 
 // 0, 1, 2, …
@@ -157,16 +167,6 @@ inline Floats loadF16UpTo(const uint16_t* from, int64_t count) {
   uint16_t edge[kLanes] = {};
   std::memcpy(edge, from, static_cast<size_t>(count) * sizeof(uint16_t));
   return loadF16(edge);
-#endif
-}
-
-inline Floats broadcastF16(uint16_t half) {
-#if defined(GPT2_AVX512)
-  return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(half)));
-#elif defined(GPT2_AVX2)
-  return broadcast(_cvtsh_ss(half));
-#else
-  return broadcast(loadF16UpTo(&half, 1)[0]);
 #endif
 }
 
