@@ -10,21 +10,26 @@ import { packageEntry, runNode } from './node-process.js';
 import type { StoredTensor } from './safetensors-file.js';
 import { temporaryFolder } from './temporary-folder.js';
 
-// A context so long that its KV cache takes 1 GB.
-const context = 262_144;
+// A feed-forward layer so wide that the activations of 256 tokens take 1 GB.
+const inner = 1_000_000;
+const context = 512;
 const folder = temporaryFolder();
 const file = join(folder, 'model.gguf');
 beforeAll(async () => {
-  const checkpoint = changedFixture(join(folder, 'long'), 'wide', {
-    config: { n_positions: context },
+  const checkpoint = changedFixture(join(folder, 'wide'), 'odd-heads', {
+    config: { n_positions: context, n_inner: inner },
     change: (tensors) => {
-      const positions = tensors.get('wpe.weight') as StoredTensor;
-      const width = positions.shape[1] as number;
-      tensors.set('wpe.weight', {
-        dtype: 'F16',
-        shape: [context, width],
-        bytes: Buffer.alloc(2 * context * width),
-      });
+      const [, width] = (tensors.get('wte.weight') as StoredTensor).shape as [number, number];
+      const zeros = (name: string, shape: number[]) => {
+        const count = shape.reduce((product, size) => product * size);
+        tensors.set(name, { dtype: 'F16', shape, bytes: Buffer.alloc(2 * count) });
+      };
+      zeros('wpe.weight', [context, width]);
+      for (const layer of [0, 1]) {
+        zeros(`h.${layer}.mlp.c_fc.weight`, [width, inner]);
+        zeros(`h.${layer}.mlp.c_fc.bias`, [inner]);
+        zeros(`h.${layer}.mlp.c_proj.weight`, [inner, width]);
+      }
     },
   });
   await convert(checkpoint, file);
