@@ -50,8 +50,8 @@ class Step {
 
 // A pool of threads that runs steps. Threads take chunks one by one, so a descheduled thread delays
 // only the chunk it is working on. Each begins with a range of adjacent chunks, since memory is
-// prefetched from one chunk to the next, and goes on with what is left of the other ranges. A thread that waits for others spins for a few microseconds and
-// then sleeps.
+// prefetched from one chunk to the next, and goes on with what is left of the other ranges. A
+// thread that waits for others spins for a few microseconds and then sleeps.
 class ThreadPool {
  public:
   static constexpr int kMaxThreads = 512;  // as in ggml
