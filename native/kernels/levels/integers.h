@@ -125,6 +125,54 @@ inline Ints addSignedDotProducts(Ints sums, [[maybe_unused]] Ints x, [[maybe_unu
   return sums;
 }
 
+// Stores kLanes numbers that fit. GCC has no good way to narrow the vectors of AVX2 and SSE.
+inline void storeRounded(Rounded* to, Ints numbers) {
+#if defined(GPT2_UNSIGNED_PAIRS) || (defined(__AVXVNNI__) && !defined(GPT2_AVX512))
+  __m128i parts[sizeof(Ints) / sizeof(__m128i)];
+  std::memcpy(parts, &numbers, sizeof parts);
+  const __m128i halfwords = _mm_packs_epi32(parts[0], parts[sizeof(Ints) / sizeof(__m128i) - 1]);
+  const __m128i bytes = _mm_packs_epi16(halfwords, halfwords);
+  std::memcpy(to, &bytes, kLanes);
+#else
+  using Elements = Rounded __attribute__((vector_size(kLanes * sizeof(Rounded))));
+  const auto elements = __builtin_convertvector(numbers, Elements);
+  std::memcpy(to, &elements, sizeof elements);
+#endif
+}
+
+// The largest and the sum of all lanes, in any order.
+inline int32_t largestLane(Ints lanes) {
+#if defined(GPT2_AVX512)
+  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(lanes));
+#else
+  int32_t numbers[kLanes];
+  std::memcpy(numbers, &lanes, sizeof numbers);
+#pragma GCC unroll 4
+  for (int count = kLanes / 2; count > 0; count /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i) {
+      numbers[i] = numbers[i] > numbers[i + count] ? numbers[i] : numbers[i + count];
+    }
+  }
+  return numbers[0];
+#endif
+}
+
+inline int32_t sumOfLanes(Ints lanes) {
+#if defined(GPT2_AVX512)
+  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(lanes));
+#else
+  int32_t numbers[kLanes];
+  std::memcpy(numbers, &lanes, sizeof numbers);
+#pragma GCC unroll 4
+  for (int count = kLanes / 2; count > 0; count /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i) numbers[i] += numbers[i + count];
+  }
+  return numbers[0];
+#endif
+}
+
 inline Ints broadcastGroup(const Rounded* from) {
   int32_t group;
   std::memcpy(&group, from, sizeof group);

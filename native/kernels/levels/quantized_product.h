@@ -47,6 +47,10 @@ struct RoundedRows {
   const RoundedBlock& at(int row) const {
     return *reinterpret_cast<const RoundedBlock*>(first + static_cast<size_t>(row) * stride);
   }
+  // Group g of a row, in every lane.
+  Ints group(int row, int g) const {
+    return simd::broadcastGroup(at(row).elements + static_cast<ptrdiff_t>(g) * kGroup);
+  }
 };
 
 // Whether the elements of a format are multiplied as signed bytes where unsigned ones are expected.
@@ -232,7 +236,7 @@ inline __attribute__((always_inline)) void addProducts(const Block<Format>* bloc
   for (int g = begin; g < end; ++g) {
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      const Ints left = simd::broadcastGroup(x.at(i).elements + g * kGroup);
+      const Ints left = x.group(i, g);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         Ints& sums = products[i][v];
@@ -257,7 +261,7 @@ inline __attribute__((always_inline)) void addPairs(const Block<Format>* blocks,
     for (int g = first; g < first + together; ++g) {
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
-        const Ints left = simd::broadcastGroup(x.at(i).elements + g * kGroup);
+        const Ints left = x.group(i, g);
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
           pairs[i][v] = simd::addPairs(pairs[i][v], left, blocks[v].groups[g]);
@@ -471,28 +475,34 @@ void roundRow(const float* x, int64_t columns, uint8_t* rounded) {
   for (int64_t block = 0; block < columns / kBlockLength; ++block) {
     const float* from = x + block * kBlockLength;
     RoundedBlock& to = blocks[block];
-    Floats maxima{};
-    Floats zeros{};  // NaN in a lane with an infinity or a NaN
+    // The bits of magnitudes are in the order of the numbers; infinities and NaN come last.
+    constexpr int32_t kMagnitude = 0x7FFFFFFF;
+    constexpr int32_t kInfinity = 0x7F800000;
+    Ints largest{};
     for (int64_t i = 0; i < kBlockLength; i += kLanes) {
-      const Floats value = simd::load(from + i);
-      maxima = simd::max(maxima, value < 0.0F ? -value : value);
-      zeros = simd::fma(value, Floats{}, zeros);
+      const Ints bits = reinterpret_cast<Ints>(simd::load(from + i)) & kMagnitude;
+      largest = bits > largest ? bits : largest;
     }
     constexpr float kLargest = 127;
     constexpr float kSmallest = 1e-36F;  // below, the inverse of the scale is not finite
-    const float top = simd::largest(maxima);
-    const bool isFinite = simd::sum(zeros) == 0;
+    const int32_t topBits = simd::largestLane(largest);
+    const bool isFinite = topBits < kInfinity;
+    float top;
+    std::memcpy(&top, &topBits, sizeof top);
     const bool isZero = !isFinite || top < kSmallest;
     const float inverse = isZero ? 0 : kLargest / top;
     int32_t halves[2] = {};
     for (int64_t half = 0; half < 2; ++half) {
-      for (int64_t i = half * (kBlockLength / 2); i < (half + 1) * (kBlockLength / 2); ++i) {
+      Ints sums{};
+      for (int64_t i = half * (kBlockLength / 2); i < (half + 1) * (kBlockLength / 2);
+           i += kLanes) {
         constexpr float kRound = 0x1.8p23F;  // adding it rounds away the fraction
-        const float whole = isZero ? 0 : (from[i] * inverse + kRound) - kRound;
-        const auto element = static_cast<int32_t>(whole);
-        halves[half] += element;
-        to.elements[i] = static_cast<Rounded>(element);
+        const Floats value = isZero ? Floats{} : simd::load(from + i) * inverse;
+        const Ints whole = __builtin_convertvector((value + kRound) - kRound, Ints);
+        sums += whole;
+        simd::storeRounded(to.elements + i, whole);
       }
+      halves[half] = simd::sumOfLanes(sums);
     }
     const int32_t sum = halves[0] + halves[1];
     to.scale = isFinite ? (isZero ? 0 : top / kLargest) : __builtin_nanf("");
