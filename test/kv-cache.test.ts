@@ -1,25 +1,23 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeUntrained } from '../dist/create-model.js';
-import { checkGpt2Config } from '../dist/gpt2-config.js';
-import { type Gpt2Config, loadModel, type Model } from '../dist/index.js';
+import { createModel, type LoadOptions, type Model } from '../dist/index.js';
 import { failure } from './failure.js';
 import { runNode } from './node-process.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 // A model of 4 layers, 96 wide, in f32: a block of 64 positions has 196,608 bytes.
+const config = {
+  ...{ vocab_size: 300, context_length: 512, emb_dim: 96, n_heads: 4, n_layers: 4 },
+  ...{ drop_rate: 0, qkv_bias: true },
+};
 const blockBytes = 2 * 4 * 64 * 96 * 4;
-const file = `${temporaryFolder()}/model.gguf`;
+const creation = { seed: 5, threads: 2, cacheDir: temporaryFolder() };
+const make = (options: LoadOptions) => createModel(config, { ...creation, ...options });
 let model: Model;
 let alone: Model;
 
 beforeAll(async () => {
-  const config: Gpt2Config = {
-    ...{ vocab_size: 300, context_length: 512, emb_dim: 96, n_heads: 4, n_layers: 4 },
-    ...{ drop_rate: 0, qkv_bias: true },
-  };
-  await writeUntrained(file, { config: checkGpt2Config(config), seed: 5, type: 'f32' }, {});
-  model = await loadModel(file, { threads: 2 });
-  alone = await loadModel(file, { threads: 2, prefixCache: false });
+  model = await make({});
+  alone = await make({ prefixCache: false });
 });
 afterAll(async () => {
   await model?.dispose();
@@ -54,7 +52,7 @@ test('prompts of one call share their beginning', async () => {
 });
 
 test('calls wait for memory, and sessions that were dropped from it go on', async () => {
-  await using tight = await loadModel(file, { threads: 2, cacheMemory: 6 * blockBytes });
+  await using tight = await make({ cacheMemory: 6 * blockBytes });
   const prompts = Array.from({ length: 40 }, (_, i) => tokens(100, 30 + i));
   const sessions = prompts.slice(0, 8).map(() => tight.createSession());
   await Promise.all(sessions.map((session, i) => session.evaluate(prompts[i] as number[])));
@@ -71,7 +69,7 @@ test('calls wait for memory, and sessions that were dropped from it go on', asyn
 });
 
 test('a sequence beyond the limit is OUT_OF_MEMORY, and the model goes on', async () => {
-  await using tight = await loadModel(file, { threads: 2, cacheMemory: 2 * blockBytes });
+  await using tight = await make({ cacheMemory: 2 * blockBytes });
   const [long, short] = await Promise.allSettled([
     tight.generate(tokens(200, 5), greedy),
     tight.generate(tokens(50, 6), greedy),
@@ -88,14 +86,14 @@ test('a sequence beyond the limit is OUT_OF_MEMORY, and the model goes on', asyn
 
 test('forks take no memory', async () => {
   const { stdout } = await runNode(
-    `const model = await gpt2.loadModel(args.file, { threads: 1 });
+    `const model = await gpt2.createModel(args.config, args.creation);
      const session = model.createSession();
      await session.evaluate(Array.from({ length: 500 }, (_, i) => i % 300));
      const before = process.memoryUsage().rss;
      const forks = Array.from({ length: 2000 }, () => session.fork());
      await forks[1999].evaluate([1]);
      console.log(process.memoryUsage().rss - before, forks.length);`,
-    { file },
+    { config, creation },
   );
   const [grown] = stdout.split(' ').map(Number);
   expect(grown).toBeLessThan(100 * 8 * blockBytes); // of 2,000 copies
