@@ -20,22 +20,19 @@ using gpt2::Outputs;
 using gpt2::Session;
 using gpt2::test::checkSame;
 using gpt2::test::cpuOptions;
+using gpt2::test::fileOf;
 using gpt2::test::greedy;
 using gpt2::test::kVocabulary;
 using gpt2::test::LoadedModel;
 using gpt2::test::Passes;
 using gpt2::test::randomTokens;
+using gpt2::test::reference;
 using gpt2::test::ReferenceModel;
 using gpt2::test::Service;
 using gpt2::test::slice;
 namespace code = gpt2::code;
 
 namespace {
-
-const ReferenceModel& reference() {
-  static const ReferenceModel model({kVocabulary, 400, 32, 4, 2}, 5);
-  return model;
-}
 
 // The options that a program gets, with room for this many blocks; 0: no limit.
 ModelOptions sharing(size_t maxBlocks = 0) {
@@ -110,12 +107,8 @@ TEST(bothSetsOfOperatorsReadEachOthersBlocks) {
 
 TEST(equalBeginningsAreEvaluatedOnce) {
   for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q8_0}) {
-    ReferenceModel encoded = reference();
-    for (const auto& [name, tensor] : reference().tensors()) {
-      if (tensor.out != 0 && type != GGML_TYPE_F32) encoded.encode(name, type);
-    }
-    LoadedModel alone(encoded.file());
-    Service service(encoded.file(), sharing());
+    LoadedModel alone(fileOf(type));
+    Service service(fileOf(type), sharing());
     const std::vector<uint32_t> common = randomTokens(130, kVocabulary, 4);
     const auto run = [&](const std::vector<uint32_t>& prompt, int64_t cachedTokens) {
       const auto call = service.generate(service.newSession(), 0, prompt, greedy(20));

@@ -21,28 +21,17 @@ using gpt2::CancelFlag;
 using gpt2::ModelOptions;
 using gpt2::OperatorSet;
 using gpt2::test::cpuOptions;
+using gpt2::test::fileOf;
 using gpt2::test::greedy;
 using gpt2::test::kVocabulary;
 using gpt2::test::Passes;
 using gpt2::test::randomTokens;
+using gpt2::test::reference;
 using gpt2::test::ReferenceModel;
 using gpt2::test::Service;
 namespace code = gpt2::code;
 
 namespace {
-
-const ReferenceModel& reference() {
-  static const ReferenceModel model({kVocabulary, 400, 32, 4, 2}, 5);
-  return model;
-}
-
-std::string fileOf(ggml_type type) {
-  ReferenceModel model = reference();
-  for (const auto& [name, tensor] : reference().tensors()) {
-    if (tensor.out != 0 && type != GGML_TYPE_F32) model.encode(name, type);
-  }
-  return model.file();
-}
 
 gpt2::GenerateOptions drawing(int64_t maxTokens, uint64_t seed) {
   gpt2::GenerateOptions options;

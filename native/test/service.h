@@ -11,11 +11,28 @@
 #include <vector>
 
 #include "loaded_model.h"
+#include "reference_model.h"
 #include "serving/scheduler.h"
 #include "serving/worker_thread.h"
+#include "session_checks.h"
 #include "temporary_file.h"
 
 namespace gpt2::test {
+
+// The model that the tests of a service run.
+inline const ReferenceModel& reference() {
+  static const ReferenceModel model({kVocabulary, 400, 32, 4, 2}, 5);
+  return model;
+}
+
+// Its file, with the matrices in this type.
+inline std::string fileOf(ggml_type type) {
+  ReferenceModel model = reference();
+  for (const auto& [name, tensor] : reference().tensors()) {
+    if (tensor.out != 0 && type != GGML_TYPE_F32) model.encode(name, type);
+  }
+  return model.file();
+}
 
 // A model and its worker. Collects the outcome of each request.
 class Service {

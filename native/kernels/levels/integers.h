@@ -140,21 +140,24 @@ inline void storeRounded(Rounded* to, Ints numbers) {
 #endif
 }
 
-// The largest and the sum of all lanes, in any order.
-inline int32_t largestLane(Ints lanes) {
-#if defined(GPT2_AVX512)
-  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(lanes));
-#else
+// Combines all lanes by halves.
+template <class Combine>
+inline int32_t combineLanes(Ints lanes, const Combine& combine) {
   int32_t numbers[kLanes];
   std::memcpy(numbers, &lanes, sizeof numbers);
 #pragma GCC unroll 4
   for (int count = kLanes / 2; count > 0; count /= 2) {
 #pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) {
-      numbers[i] = numbers[i] > numbers[i + count] ? numbers[i] : numbers[i + count];
-    }
+    for (int i = 0; i < count; ++i) numbers[i] = combine(numbers[i], numbers[i + count]);
   }
   return numbers[0];
+}
+
+inline int32_t largestLane(Ints lanes) {
+#if defined(GPT2_AVX512)
+  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(lanes));
+#else
+  return combineLanes(lanes, [](int32_t a, int32_t b) { return a > b ? a : b; });
 #endif
 }
 
@@ -162,14 +165,7 @@ inline int32_t sumOfLanes(Ints lanes) {
 #if defined(GPT2_AVX512)
   return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(lanes));
 #else
-  int32_t numbers[kLanes];
-  std::memcpy(numbers, &lanes, sizeof numbers);
-#pragma GCC unroll 4
-  for (int count = kLanes / 2; count > 0; count /= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) numbers[i] += numbers[i + count];
-  }
-  return numbers[0];
+  return combineLanes(lanes, [](int32_t a, int32_t b) { return a + b; });
 #endif
 }
 
