@@ -10,7 +10,7 @@ export const allTypes = ['f32', 'f16', 'q8_0', 'q4_0'];
 export const contestants = {
   'gpt2-native': { types: allTypes, file: ggufFile },
   'node-llama-cpp': { types: allTypes, file: ggufFile },
-  'onnxruntime-node': { types: ['f32'], file: onnxFile },
+  'onnxruntime-node': { types: ['f32', 'q8_0', 'q4_0'], file: onnxFile },
 };
 
 /** Installs the peers into bench/peers, without their install scripts, which would download binaries for GPUs. */

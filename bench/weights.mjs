@@ -20,13 +20,13 @@ export async function ggufFile(type) {
   return file;
 }
 
-/** The same numbers as an ONNX file in f32. Needs Python with PyTorch and onnx; GPT2_PYTHON names the program. */
-export async function onnxFile() {
-  const file = join(folder, 'f32.onnx');
+/** The weights of that file as an ONNX file. Needs Python with onnx and gguf; GPT2_PYTHON names the program. */
+export async function onnxFile(type) {
+  const file = join(folder, `${type}.onnx`);
   if (!existsSync(file)) {
     const script = fileURLToPath(new URL('onnx_model.py', import.meta.url));
     const python = process.env.GPT2_PYTHON ?? 'python3';
-    execFileSync(python, ['-W', 'ignore', script, await checkpoint(), file], { stdio: 'inherit' });
+    execFileSync(python, [script, await ggufFile(type), file], { stdio: 'inherit' });
   }
   return file;
 }
