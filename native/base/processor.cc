@@ -6,6 +6,8 @@
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace gpt2 {
@@ -14,33 +16,48 @@ namespace gpt2 {
 
 namespace {
 
-// Instruction sets that __builtin_cpu_supports does not know. Both use AVX registers; the check for
-// AVX includes the operating system's support. Bits: Intel's manual, volume 2, CPUID.
-bool hasF16c() {
+// The registers of the instruction CPUID (Intel's manual, volume 2), or zeros for an unknown leaf.
+struct Cpuid {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1U << 29U)) != 0;
+
+  explicit Cpuid(unsigned leaf, unsigned subleaf = 0) {
+    if (__get_cpuid_count(leaf, subleaf, &a, &b, &c, &d) == 0) a = b = c = d = 0;
+  }
+};
+
+bool has(unsigned bits, unsigned bit) { return (bits >> bit & 1U) != 0; }
+
+// Whether the operating system saves these registers (XCR0; Intel's manual, volume 1, chapter 13).
+bool savesRegisters(unsigned mask) {
+  constexpr unsigned kOsxsave = 27;
+  if (!has(Cpuid(1).c, kOsxsave)) return false;
+  unsigned low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & mask) == mask;
 }
 
-bool hasAvxVnni() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 4U)) != 0;
-}
+constexpr unsigned kAvxRegisters = 0b110;  // of SSE and AVX
+constexpr unsigned kAvx512Registers = 0b1110'0110;
 
 }  // namespace
 
+// __builtin_cpu_supports() needs a part of the compiler's library that not every compiler brings.
 bool hasInstructionSet(std::string_view name) noexcept {
-  __builtin_cpu_init();
-  if (name == "SSE4.2") return __builtin_cpu_supports("sse4.2") != 0;
-  if (name == "AVX") return __builtin_cpu_supports("avx") != 0;
-  if (name == "AVX2") return __builtin_cpu_supports("avx2") != 0;
-  if (name == "F16C") return hasInstructionSet("AVX") && hasF16c();
-  if (name == "AVX-VNNI") return hasInstructionSet("AVX2") && hasAvxVnni();
-  if (name == "FMA") return __builtin_cpu_supports("fma") != 0;
-  if (name == "AVX-512") return __builtin_cpu_supports("avx512f") != 0;
-  if (name == "AVX512-BW") return __builtin_cpu_supports("avx512bw") != 0;
-  if (name == "AVX512-DQ") return __builtin_cpu_supports("avx512dq") != 0;
-  if (name == "AVX512-VL") return __builtin_cpu_supports("avx512vl") != 0;
-  if (name == "AVX512-VNNI") return __builtin_cpu_supports("avx512vnni") != 0;
+  const Cpuid basic(1);
+  if (name == "SSE4.2") return has(basic.c, 20);
+  if (!savesRegisters(kAvxRegisters)) return false;
+  if (name == "AVX") return has(basic.c, 28);
+  if (name == "FMA") return has(basic.c, 12);
+  if (name == "F16C") return has(basic.c, 29);
+  const Cpuid extended(7);
+  if (name == "AVX2") return has(extended.b, 5);
+  if (name == "AVX-VNNI") return has(extended.b, 5) && has(Cpuid(7, 1).a, 4);
+  if (!savesRegisters(kAvx512Registers)) return false;
+  if (name == "AVX-512") return has(extended.b, 16);
+  if (name == "AVX512-DQ") return has(extended.b, 17);
+  if (name == "AVX512-BW") return has(extended.b, 30);
+  if (name == "AVX512-VL") return has(extended.b, 31);
+  if (name == "AVX512-VNNI") return has(extended.c, 11);
   return false;
 }
 
@@ -50,9 +67,17 @@ std::string missingInstructionSets() { return hasInstructionSet("SSE4.2") ? "" :
 
 bool hasInstructionSet(std::string_view name) noexcept {
 #if defined(__linux__)
-  return name == "dotprod" && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  constexpr unsigned long kHwcap2I8mm = 1UL << 13U;  // HWCAP2_I8MM, which older headers lack
+  if (name == "dotprod") return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  return name == "i8mm" && (getauxval(AT_HWCAP2) & kHwcap2I8mm) != 0;
+#elif defined(__APPLE__)
+  if (name == "dotprod") return true;  // all of Apple's processors
+  int has = 0;
+  size_t size = sizeof has;
+  return name == "i8mm" &&
+         sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has != 0;
 #else
-  return name == "dotprod";  // all of Apple's processors; Windows on ARM is not supported
+  return false;
 #endif
 }
 

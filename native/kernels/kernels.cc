@@ -28,6 +28,9 @@ namespace x86_64_v2 {
 extern const Kernels kKernels;
 }
 #elif defined(__aarch64__)
+namespace neon_i8mm {
+extern const Kernels kKernels;
+}
 namespace neon_dotprod {
 extern const Kernels kKernels;
 }
@@ -57,6 +60,7 @@ constexpr Level kLevels[] = {
     {&avx2::kKernels, {"AVX2", "FMA", "F16C"}},
     {&x86_64_v2::kKernels, {}},
 #elif defined(__aarch64__)
+    {&neon_i8mm::kKernels, {"dotprod", "i8mm"}},
     {&neon_dotprod::kKernels, {"dotprod"}},
     {&neon::kKernels, {}},
 #else

@@ -41,11 +41,9 @@ TEST(theBestLevelIsChosen) {
 TEST(everyLevelPassesTheTestsOfTheKernels) {
   for (const std::string& level : runnableLevels()) {
     setLevel(level);
-    for (const char* test : {"matrix_product_test", "quantized_product_test", "row_functions_test",
-                             "transpose_test", "widen_row_test", "model_exactness_test"}) {
-      const std::string command = "\"" TEST_FOLDER "/" + std::string(test) + "\"";
-      if (std::system(command.c_str()) != 0) {
-        gpt2::test::fail(__FILE__, __LINE__, std::string(test) + " fails at level " + level);
+    for (const char* command : {KERNEL_TESTS}) {
+      if (std::system(command) != 0) {
+        gpt2::test::fail(__FILE__, __LINE__, std::string(command) + " fails at level " + level);
       }
     }
   }

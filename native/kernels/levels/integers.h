@@ -10,6 +10,8 @@
 
 // Vectors of small integers. A lane holds a group of adjacent elements of a row, whose products one
 // instruction adds up: four bytes, or two halfwords if the level has no such instruction for bytes.
+// smmla multiplies two rows by two others, eight bytes each: there, two vectors hold the rows of
+// two adjacent groups, the groups of a row side by side.
 
 namespace gpt2::GPT2_LEVEL::simd {
 
@@ -19,6 +21,8 @@ namespace gpt2::GPT2_LEVEL::simd {
 #define GPT2_UNSIGNED_DOT_PRODUCT  // vpdpbusd
 #elif defined(__SSSE3__)
 #define GPT2_UNSIGNED_PAIRS  // pmaddubsw, whose sums of pairs saturate at 16 bits
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define GPT2_SIGNED_MATRIX_PRODUCT  // smmla
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define GPT2_SIGNED_DOT_PRODUCT  // sdot
 #endif
@@ -35,8 +39,14 @@ constexpr bool kAddsPairs = true;
 constexpr bool kAddsPairs = false;
 #endif
 
+#if defined(GPT2_SIGNED_MATRIX_PRODUCT)
+constexpr bool kMultipliesMatrices = true;
+#else
+constexpr bool kMultipliesMatrices = false;
+#endif
+
 #if defined(GPT2_UNSIGNED_DOT_PRODUCT) || defined(GPT2_UNSIGNED_PAIRS) || \
-    defined(GPT2_SIGNED_DOT_PRODUCT)
+    defined(GPT2_SIGNED_MATRIX_PRODUCT) || defined(GPT2_SIGNED_DOT_PRODUCT)
 constexpr int kGroup = 4;
 using Rounded = int8_t;  // an element of x
 #else
@@ -72,6 +82,8 @@ inline Ints addDotProducts(Ints sums, Ints x, Ints w) {
       reinterpret_cast<__m256i>(sums), reinterpret_cast<__m256i>(w), reinterpret_cast<__m256i>(x)));
 #elif defined(GPT2_SIGNED_DOT_PRODUCT)
   return vdotq_s32(sums, vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w));
+#elif defined(GPT2_SIGNED_MATRIX_PRODUCT)
+  return sums;  // addSquares() is used
 #else
   // The lower and the upper halfword of each lane.
   return sums + (x << 16 >> 16) * (w << 16 >> 16) + (x >> 16) * (w >> 16);
@@ -123,6 +135,36 @@ inline Ints addSignedDotProducts(Ints sums, [[maybe_unused]] Ints x, [[maybe_unu
   keepInOrder(sums);
 #endif
   return sums;
+}
+
+// Eight elements of each of two rows of x.
+inline Ints joinEights([[maybe_unused]] const Rounded* first,
+                       [[maybe_unused]] const Rounded* second) {
+#if defined(GPT2_SIGNED_MATRIX_PRODUCT)
+  return vreinterpretq_s32_s8(vcombine_s8(vld1_s8(first), vld1_s8(second)));
+#else
+  return Ints{};
+#endif
+}
+
+// sums + the products of two rows of x with two rows of W: [row of x][row of W].
+inline Ints addSquares(Ints sums, [[maybe_unused]] Ints x, [[maybe_unused]] Ints w) {
+#if defined(GPT2_SIGNED_MATRIX_PRODUCT)
+  return vmmlaq_s32(sums, vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w));
+#else
+  return sums;
+#endif
+}
+
+// The sums of one of the two rows of x with four rows of W.
+inline Ints rowOfSquares(Ints first, [[maybe_unused]] Ints second, [[maybe_unused]] int row) {
+#if defined(GPT2_SIGNED_MATRIX_PRODUCT)
+  const int64x2_t halves[2] = {vreinterpretq_s64_s32(first), vreinterpretq_s64_s32(second)};
+  return vreinterpretq_s32_s64(row == 0 ? vzip1q_s64(halves[0], halves[1])
+                                        : vzip2q_s64(halves[0], halves[1]));
+#else
+  return first;
+#endif
 }
 
 // Stores kLanes numbers that fit. GCC has no good way to narrow the vectors of AVX2 and SSE.
@@ -230,6 +272,14 @@ inline __attribute__((always_inline)) void toGroups(const Bytes32 (&rows)[kLanes
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes; ++i) groups[square * kLanes + i] = reinterpret_cast<Ints>(part[i]);
   }
+#if defined(GPT2_SIGNED_MATRIX_PRODUCT)
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; g += 2) {
+    const Ints pair[2] = {groups[g], groups[g + 1]};
+    groups[g] = vzip1q_s32(pair[0], pair[1]);
+    groups[g + 1] = vzip2q_s32(pair[0], pair[1]);
+  }
+#endif
 #endif
 }
 

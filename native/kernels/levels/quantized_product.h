@@ -278,6 +278,38 @@ inline __attribute__((always_inline)) void addPairs(const Block<Format>* blocks,
   }
 }
 
+// The same by squares of two rows of x and two rows of W. An odd row is its own neighbour.
+template <class Format, int kRows, int kVectors>
+inline __attribute__((always_inline)) void addSquares(const Block<Format>* blocks,
+                                                      const RoundedRows& x, int begin, int end,
+                                                      Ints (&products)[kRows][kVectors]) {
+  Ints squares[(kRows + 1) / 2][kVectors][2] = {};
+#pragma GCC unroll 8
+  for (int g = begin; g < end; g += 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; i += 2) {
+      const Ints left = simd::joinEights(
+          x.at(i).elements + static_cast<ptrdiff_t>(g) * kGroup,
+          x.at(min(i + 1, kRows - 1)).elements + static_cast<ptrdiff_t>(g) * kGroup);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+          Ints& sums = squares[i / 2][v][half];
+          sums = simd::addSquares(sums, left, blocks[v].groups[g + half]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      products[i][v] = simd::rowOfSquares(squares[i / 2][v][0], squares[i / 2][v][1], i % 2);
+    }
+  }
+}
+
 // Continues the sums of kRows rows of x with kVectors blocks side by side.
 template <class Format, int kRows, int kVectors>
 inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks, RoundedRows x,
@@ -290,7 +322,9 @@ inline __attribute__((always_inline)) void addBlocks(const Block<Format>* blocks
   for (int half = 0; half < Format::kScales; ++half) {
     Ints products[kRows][kVectors];
     startProducts<Format>(x, half, products);
-    if constexpr (simd::kAddsPairs && !kIsOfSignedBytes<Format>) {
+    if constexpr (simd::kMultipliesMatrices) {
+      addSquares(blocks, x, half * kCount, (half + 1) * kCount, products);
+    } else if constexpr (simd::kAddsPairs && !kIsOfSignedBytes<Format>) {
       addPairs(blocks, x, half * kCount, (half + 1) * kCount, products);
     } else {
       addProducts(blocks, x, half * kCount, (half + 1) * kCount, products);
