@@ -56,9 +56,9 @@ function rounds(threads) {
 
 function readmeTable() {
   const chosen = [
-    ['prompt 512', ['f32', 'f16', 'q8_0']],
-    ['decode after 16', ['f32', 'f16', 'q8_0']],
-    ['32 continuations of a prompt', ['f16']],
+    ['prompt 512', ['f32', 'f16', 'q8_0', 'q4_0']],
+    ['decode after 512', ['f32', 'f16', 'q8_0', 'q4_0']],
+    ['32 continuations of a prompt', ['f16', 'q8_0']],
     ['decode after 16, a core busy', ['q8_0']],
     ['start to first token', ['q8_0']],
     ['peak memory', ['q8_0']],
