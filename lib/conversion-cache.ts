@@ -1,5 +1,5 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import { TextEncoder } from 'node:util';
 import { findAdapterFiles } from './checkpoint/adapter.js';
 import { adapterConfigName } from './checkpoint/adapter-config.js';
@@ -9,47 +9,16 @@ import {
   tensorflowData,
   usualCompanions,
 } from './checkpoint/checkpoint-files.js';
-import { type ConversionSettings, convertLocal } from './convert.js';
+import { convertLocal } from './conversion.js';
+import type { ConversionSettings } from './conversion-options.js';
 import { Gpt2Error } from './errors.js';
-import { homeFolder, inDefaultFolder, reading } from './files.js';
+import { reading } from './files.js';
 import { removeLeftovers } from './leftovers.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 // Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
 const formatVersion = 5;
-
-/**
- * The default folder for conversions.
- *
- * @throws FILE_NOT_FOUND
- */
-export function defaultCacheFolder(): string {
-  const { GPT2_NATIVE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  if (GPT2_NATIVE_CACHE) return resolve(GPT2_NATIVE_CACHE);
-  const home = () => homeFolder('GPT2_NATIVE_CACHE');
-  switch (process.platform) {
-    case 'win32':
-      return join(LOCALAPPDATA ?? join(home(), 'AppData', 'Local'), 'gpt2-native', 'Cache');
-    case 'darwin':
-      return join(home(), 'Library', 'Caches', 'gpt2-native');
-    default:
-      return join(XDG_CACHE_HOME || join(home(), '.cache'), 'gpt2-native');
-  }
-}
-
-/**
- * Runs work that writes to a folder for conversions, by default the default one.
- *
- * @param work receives the folder as an absolute path
- */
-export async function inCacheFolder<T>(
-  folder: string | undefined,
-  work: (folder: string) => Promise<T>,
-): Promise<T> {
-  if (folder !== undefined) return await work(resolve(folder));
-  return await inDefaultFolder('GPT2_NATIVE_CACHE', () => work(defaultCacheFolder()));
-}
 
 /**
  * The path of a checkpoint's GGUF file. The checkpoint is converted if the cache does not hold its conversion yet.

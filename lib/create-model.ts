@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { checkInteger, checkOptions } from './arguments.js';
+import { inCacheFolder } from './cache-folder.js';
 import { paddedGpt2Vocabulary } from './checkpoint/vocabulary.js';
-import { inCacheFolder } from './conversion-cache.js';
 import { requireSpace } from './files.js';
 import {
   equalNumbers,

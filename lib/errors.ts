@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'DISPOSED'
   | 'ADDON_MISSING'
   | 'ADDON_MISMATCH'
+  | 'BUILD_FAILED'
   | 'INTERNAL';
 
 /**

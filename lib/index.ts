@@ -1,7 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { addon } from './native/addon.js';
 
-export { type AdapterOption, type ConvertOptions, convert } from './convert.js';
+export type { AdapterOption, ConvertOptions } from './conversion-options.js';
+export { convert } from './convert.js';
 export { type CreateOptions, createModel } from './create-model.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
 export type { GenerateOptions, Generation, GenerationPart } from './generation.js';

@@ -1,14 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkString } from './arguments.js';
+import { inCacheFolder } from './cache-folder.js';
 import { isCheckpointFile } from './checkpoint/checkpoint-files.js';
-import { cachedConversion, inCacheFolder } from './conversion-cache.js';
 import {
   type AdapterOption,
   type ConversionSettings,
   checkConversion,
   refuseAdapters,
-} from './convert.js';
+} from './conversion-options.js';
 import { Gpt2Error } from './errors.js';
 import { reading } from './files.js';
 import { sizeWithParts } from './gguf/gguf-parts.js';
@@ -220,7 +220,12 @@ export async function findModelFile(
   }
   const conversion = { type, threads, headCount, adapters, signal, onProgress, logger };
   const path = await inCacheFolder(cacheFolder, (folder) =>
-    cachedConversion(model, folder, conversion),
+    conversionCache().cachedConversion(model, folder, conversion),
   );
   return { path, size: (await statOf(path)).size };
+}
+
+// Loaded on demand, since loading takes 10 ms and GGUF files do not need it.
+function conversionCache(): typeof import('./conversion-cache.js') {
+  return require('./conversion-cache.js');
 }

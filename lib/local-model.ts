@@ -9,4 +9,8 @@ export interface LocalModel {
 }
 
 /** The path of the model that comes with the package; models/README.md describes it. */
-export const defaultModel = join(__dirname, '..', 'models', 'gpt2-books.gguf');
+export const defaultModel = join(__dirname, '..', 'models', 'gpt2-books.gguf').replace(
+  // The engine maps the file, which only Electron's own functions find within an archive.
+  /app\.asar(?=[\\/])/,
+  'app.asar.unpacked',
+);

@@ -3,10 +3,8 @@
 // Arguments after `--` are definitions for CMake:  npm run build:native -- GPT2_CUDA=ON GGML_CUDA_ARCHITECTURES=90
 
 import { spawnSync } from 'node:child_process';
-import { copyFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { vendorGgml } from './vendor-ggml.mjs';
 
@@ -37,9 +35,3 @@ if (status !== 0) {
   );
   process.exit(status ?? 1);
 }
-
-// The binary contains ggml, so ggml's licence goes with it. In a checkout of llama.cpp it is one folder up.
-const licence = join(root, 'build', 'Release', 'LICENSE.ggml');
-await copyFile(join(ggml, 'LICENSE'), licence).catch(() =>
-  copyFile(join(ggml, '..', 'LICENSE'), licence),
-);

@@ -1,5 +1,6 @@
-// npm run test:node-versions [-- 22 24]: the library's tests under other versions of Node, which the npm package
-// "node" installs into build-node/. Default: every supported version except the current one.
+// npm run test:node-versions [-- 22 24 process workers]: the library's tests under other versions of Node, which the npm
+// package "node" installs into build-node/. Default: every supported version except the current one, and all tests; words
+// select the test files that contain them.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -8,9 +9,11 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [own] = process.versions.node.split('.');
-const requested = process.argv.slice(2);
+const isVersion = (argument) => /^\d+$/.test(argument);
+const requested = process.argv.slice(2).filter(isVersion);
+const tests = process.argv.slice(2).filter((argument) => !isVersion(argument));
 const versions =
-  requested.length > 0 ? requested : ['20', '22', '24'].filter((version) => version !== own);
+  requested.length > 0 ? requested : ['20', '22', '24', '26'].filter((version) => version !== own);
 
 function run(program, args, cwd = root) {
   const { status, error } = spawnSync(program, args, { cwd, stdio: 'inherit' });
@@ -37,7 +40,8 @@ const failed = versions.filter((version) => {
   const node = installNode(version);
   console.log(`\nNode ${version}: ${node}`);
   run(node, ['--version']);
-  return run(node, [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run']) !== 0;
+  const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
+  return run(node, [vitest, 'run', ...tests]) !== 0;
 });
 if (failed.length > 0) {
   console.error(`The tests fail under Node ${failed.join(', ')}`);

@@ -23,12 +23,10 @@ const release = {
   tree: '4a1fc5de35bd6af12f303c0701ea0bc7ec1e1c77', // the git id of ggml/ in llama.cpp v0.5.0: ggml 0.25.1
 };
 
-const nativeFolder = fileURLToPath(new URL('../native', import.meta.url));
-const target = join(nativeFolder, 'ggml');
-const marker = join(target, '.vendored-tree');
-
 /** Returns the folder of ggml's CMakeLists.txt. Fetches and unpacks ggml first if necessary. */
-export async function vendorGgml() {
+export async function vendorGgml(
+  target = fileURLToPath(new URL('../native/ggml', import.meta.url)),
+) {
   if (process.env.GGML_SOURCE_DIR) {
     const own = resolve(process.env.GGML_SOURCE_DIR);
     await access(join(own, 'CMakeLists.txt')).catch(() => {
@@ -36,13 +34,14 @@ export async function vendorGgml() {
     });
     return own;
   }
+  const marker = join(target, '.vendored-tree');
   if ((await readFile(marker, 'utf8').catch(() => '')) === release.tree) return target;
 
   const scratch = await mkdtemp(join(tmpdir(), 'gpt2-native-ggml-'));
   try {
     const tarball = await fetchTarball(scratch);
     await checkIntegrity(tarball);
-    await unpackTree(tarball, scratch);
+    await unpackTree(tarball, scratch, target);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -70,7 +69,7 @@ async function checkIntegrity(tarball) {
   }
 }
 
-async function unpackTree(tarball, scratch) {
+async function unpackTree(tarball, scratch, target) {
   run('tar', ['-xzf', tarball, '-C', scratch, release.bundle]);
   const repository = join(scratch, 'llama.git');
   const git = (...args) => run('git', ['-C', repository, '-c', 'core.autocrlf=false', ...args]);
@@ -83,7 +82,7 @@ async function unpackTree(tarball, scratch) {
   }
 
   // Unpacked beside the target and renamed, so that an interrupted run leaves nothing that looks complete.
-  const unpacked = join(nativeFolder, `ggml.${process.pid}.tmp`);
+  const unpacked = `${target}.${process.pid}.tmp`;
   await mkdir(unpacked, { recursive: true });
   try {
     git('read-tree', tree);
@@ -117,6 +116,9 @@ function run(program, args) {
     });
   }
 }
+
+/** What is compiled into the addon. */
+export const ggmlRelease = { name: 'ggml@0.25.1', tree: release.tree };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   console.error(`vendor: ggml is in ${await vendorGgml()}`);

@@ -4,7 +4,6 @@ import { Gpt2Error } from '../errors.js';
 import { reading, readJsonObject } from '../files.js';
 import { InputFile } from '../input-file.js';
 import { foreignStartBytes, foreignWeights, refuseForeign } from './foreign-files.js';
-import { pytorchStarts } from './pytorch.js';
 
 /** The files of a checkpoint, by name within one folder. */
 export interface CheckpointFiles {
@@ -13,6 +12,9 @@ export interface CheckpointFiles {
   weights: readonly string[];
   isTensorflow: boolean;
 }
+
+/** The first bytes of both formats of torch.save(): a ZIP archive, and a pickle of a ten-byte magic number. */
+export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02\x8a\x0a'];
 
 /** The config and vocabulary files beside the weights of OpenAI's release. */
 const openAiCompanions: readonly string[] = ['hparams.json', 'encoder.json', 'vocab.bpe'];

@@ -174,9 +174,6 @@ function numpyScalar([dtype, bytes]: readonly PickleValue[]): number | undefined
   return undefined;
 }
 
-/** The first bytes of both formats of torch.save(): a ZIP archive, and a pickle of a ten-byte magic number. */
-export const pytorchStarts: readonly string[] = ['PK\x03\x04', '\x80\x02\x8a\x0a'];
-
 /**
  * Reads the tensors of a file written by torch.save(), in either format: a ZIP archive with a pickle and one member
  * per storage, or (before PyTorch 1.6) a sequence of pickles followed by the storages.

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { Gpt2Error } from '../errors.js';
 import { InputFile } from '../input-file.js';
-import type { CheckpointFiles } from './checkpoint-files.js';
+import { type CheckpointFiles, pytorchStarts } from './checkpoint-files.js';
 import { foreignStartBytes, refuseForeign } from './foreign-files.js';
-import { type PytorchContent, pytorchStarts, readPytorch } from './pytorch.js';
+import { type PytorchContent, readPytorch } from './pytorch.js';
 import { readSafetensors } from './safetensors.js';
 import { readTensorflow } from './tensorflow.js';
 

@@ -1,6 +1,6 @@
-import type { Command, Option } from 'commander';
 import { convert } from '../convert.js';
 import type { WeightType } from '../gguf/tensor-types.js';
+import type { Command, Option } from './commander.js';
 import {
   type AdapterFlag,
   adapterOption,

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { Command } from 'commander';
+import { Command } from './commander.js';
 import { addConversionOptions, type ConversionFlags, runConversion } from './conversion.js';
 import { modelForms, typeOption } from './model-options.js';
 import { formatBytes } from './terminal.js';

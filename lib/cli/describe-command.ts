@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { Command, Option } from 'commander';
 import { gpt2Metadata, matrixType } from '../gguf/model-file.js';
 import { type ModelSizes, tiedModelTensors, weightName } from '../gguf/model-tensors.js';
 import { byteSize, type WeightType, weightTypes } from '../gguf/tensor-types.js';
@@ -7,6 +6,7 @@ import { checkGpt2Config, presetNames, sizesOf } from '../gpt2-config.js';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription, Gpt2Module, ModuleRole } from '../native/types.js';
+import { Command, Option } from './commander.js';
 import {
   findFile,
   headCountOption,

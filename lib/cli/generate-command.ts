@@ -1,5 +1,5 @@
-import { Command } from 'commander';
 import type { GenerateOptions } from '../generation.js';
+import { Command } from './commander.js';
 import {
   addModelOptions,
   type ModelFlags,

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // The command gpt2. Results go to stdout, everything else to stderr.
 
-import { Command, CommanderError } from 'commander';
 import { Gpt2Error, isError } from '../errors.js';
 import { writeError } from '../files.js';
 import { version } from '../native/addon.js';
+import { buildCommand } from './build-command.js';
+import { Command, CommanderError } from './commander.js';
 import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';
@@ -30,6 +31,7 @@ const program = new Command('gpt2')
   .addCommand(pullCommand())
   .addCommand(listCommand())
   .addCommand(rmCommand())
+  .addCommand(buildCommand())
   .addHelpText(
     'after',
     `

@@ -1,8 +1,8 @@
 import { cpus } from 'node:os';
-import { Command } from 'commander';
 import { addon, version } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
 import type { GgufDescription, SystemDescription } from '../native/types.js';
+import { Command } from './commander.js';
 import {
   findFile,
   headCountOption,

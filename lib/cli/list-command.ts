@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
-import { Command } from 'commander';
-import { defaultCacheFolder } from '../conversion-cache.js';
+import { defaultCacheFolder } from '../cache-folder.js';
 import { type CachedModel, listCachedModels, listLeftovers } from '../hub/cached-models.js';
 import { hubCacheFolder } from '../hub/hub-settings.js';
+import { Command } from './commander.js';
 import { formatBytes } from './terminal.js';
 
 export function listCommand(): Command {

@@ -1,5 +1,5 @@
-import { Command } from 'commander';
 import type { Model } from '../model.js';
+import { Command } from './commander.js';
 import {
   addModelOptions,
   type ModelFlags,

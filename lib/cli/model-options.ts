@@ -1,10 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { AdapterOption } from '../convert.js';
+import type { AdapterOption } from '../conversion-options.js';
 import { fileError } from '../files.js';
 import { weightTypes } from '../gguf/tensor-types.js';
 import type { Input } from '../input.js';
 import { findModelFile, type LoadOptions, loadModel } from '../load-model.js';
 import type { Model } from '../model.js';
+import { type Command, InvalidArgumentError, Option } from './commander.js';
 import { withProgressBar } from './terminal.js';
 
 export interface ModelFlags {

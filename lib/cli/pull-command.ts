@@ -1,9 +1,9 @@
-import { Command } from 'commander';
 import { Gpt2Error } from '../errors.js';
 import type { WeightType } from '../gguf/tensor-types.js';
 import { downloadModel } from '../hub/hub-model.js';
 import { isOfflineByDefault } from '../hub/hub-settings.js';
 import { expectModelName } from '../hub/model-name.js';
+import { Command } from './commander.js';
 import { typeOption } from './model-options.js';
 import { withProgressBar } from './terminal.js';
 

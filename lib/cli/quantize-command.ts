@@ -1,6 +1,6 @@
-import { Command } from 'commander';
 import { addon } from '../native/addon.js';
 import { callNative } from '../native/native-call.js';
+import { Command } from './commander.js';
 import { addConversionOptions, type ConversionFlags, runConversion } from './conversion.js';
 import { modelForms, typeOption } from './model-options.js';
 import { formatBytes } from './terminal.js';

@@ -1,8 +1,8 @@
-import { Command } from 'commander';
 import { invalidArgument } from '../arguments.js';
-import { defaultCacheFolder } from '../conversion-cache.js';
+import { defaultCacheFolder } from '../cache-folder.js';
 import { removeAllLeftovers, removeCachedModel } from '../hub/cached-models.js';
 import { expectModelName, showModelName } from '../hub/model-name.js';
+import { Command } from './commander.js';
 import { formatBytes } from './terminal.js';
 
 export function rmCommand(): Command {

@@ -72,8 +72,8 @@ export function fileUrl({ repository }: ModelName, commit: string, file: string)
 }
 
 // Loaded on demand, since loading takes 30 ms.
-function hub(): typeof import('@huggingface/hub') {
-  return require('@huggingface/hub');
+function hub(): typeof import('./huggingface-hub.js') {
+  return require('./huggingface-hub.js');
 }
 
 /** A fetch() for @huggingface/hub, with our retries, timeouts, token and errors. */

@@ -1,0 +1,30 @@
+// The platforms of the prebuilt addons. The names are those of lib/native/prebuilt.ts.
+
+const glibc = '2.28'; // Debian 10, Ubuntu 20.04, RHEL 8; Node 20's own binaries need it too
+
+export const platforms = {
+  'linux-x64-glibc': linux('x64', 'x86_64', 'glibc'),
+  'linux-x64-musl': linux('x64', 'x86_64', 'musl'),
+  'linux-arm64-glibc': linux('arm64', 'aarch64', 'glibc'),
+  'linux-arm64-musl': linux('arm64', 'aarch64', 'musl'),
+  'darwin-arm64': darwin('arm64', 'arm64', 'aarch64'),
+  'darwin-x64': darwin('x64', 'x86_64', 'x86_64'),
+  'win32-x64': {
+    os: 'win32',
+    arch: 'x64',
+    system: 'Windows',
+    processor: 'AMD64',
+    zig: 'x86_64-windows-gnu',
+    // zig's headers lack what ggml uses of Windows 8, which is the priority of threads that we do not use.
+    definitions: { GGML_WIN_VER: '0x601' },
+  },
+};
+
+function linux(arch, processor, libc) {
+  const zig = `${processor}-linux-${libc === 'glibc' ? `gnu.${glibc}` : 'musl'}`;
+  return { os: 'linux', arch, libc, system: 'Linux', processor, zig };
+}
+
+function darwin(arch, processor, zigProcessor) {
+  return { os: 'darwin', arch, system: 'Darwin', processor, zig: `${zigProcessor}-macos.11.0` };
+}

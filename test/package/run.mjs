@@ -1,0 +1,37 @@
+// npm run test:package [-- sizes runtimes …]: packs the package and uses it as its users do. Default: all parts.
+//
+// The tools are installed into this folder on the first run, without their install scripts. Runs on Linux on x64.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { testBundlers } from './bundlers.mjs';
+import { node, npm, root, tool } from './context.mjs';
+import { testManagers } from './managers.mjs';
+import { testPlaces } from './places.mjs';
+import { testRuntimes } from './runtimes.mjs';
+import { testSizes } from './sizes.mjs';
+import { testTypes } from './types.mjs';
+
+const parts = {
+  sizes: testSizes,
+  managers: testManagers,
+  runtimes: testRuntimes,
+  places: testPlaces,
+  types: testTypes,
+  bundlers: testBundlers,
+};
+
+if (!existsSync(tool())) {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  npm(here, ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--silent']);
+}
+node(root, join(root, 'scripts', 'prebuild', 'prebuild.mjs'), 'linux-x64-glibc');
+
+const names = process.argv.slice(2);
+for (const name of names.length > 0 ? names : Object.keys(parts)) {
+  console.log(`\n== ${name}`);
+  const start = performance.now();
+  await parts[name]();
+  console.log(`(${((performance.now() - start) / 1000).toFixed(0)} s)`);
+}

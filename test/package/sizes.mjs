@@ -1,0 +1,34 @@
+import { check, pack } from './context.mjs';
+
+const limitMB = 15;
+const own = `prebuilds/${process.platform}-${process.arch}/`;
+
+const parts = [
+  ['the default model', (path) => path.startsWith('models/')],
+  ['the addons of this platform', (path) => path.startsWith(own)],
+  ['the addons of other platforms', (path) => path.startsWith('prebuilds/')],
+  ['JavaScript and types', (path) => path.startsWith('dist/')],
+  ["ggml's source", (path) => path.startsWith('native/ggml/')],
+  ["the engine's source", (path) => /^(native|binding)\//.test(path)],
+  ['everything else', () => true],
+];
+
+/** Prints the size of each part; all but the model and other platforms' addons must stay below the limit. */
+export function testSizes() {
+  const { files, size, unpackedSize } = pack();
+  const sizes = new Map(parts.map(([name]) => [name, 0]));
+  for (const { path, size: bytes } of files) {
+    const [name] = parts.find(([, isPart]) => isPart(path));
+    sizes.set(name, sizes.get(name) + bytes);
+  }
+  const inMB = (bytes) => `${(bytes / 1e6).toFixed(2).padStart(6)} MB`;
+  for (const [name, bytes] of sizes) console.log(`${inMB(bytes)}  ${name}`);
+  console.log(`${inMB(unpackedSize)}  all ${files.length} files; ${inMB(size).trim()} packed`);
+  const counted =
+    unpackedSize - sizes.get('the default model') - sizes.get('the addons of other platforms');
+  check(`${inMB(counted).trim()} are at most ${limitMB} MB`, counted <= limitMB * 1e6);
+  const has = (name) => files.some(({ path }) => path === name);
+  check('the licences are in it', ['LICENSE', 'dist/NOTICES.md', 'native/ggml/LICENSE'].every(has));
+  const strange = files.filter(({ path }) => /\.(tmp|tsbuildinfo|js\.map)$|(^|\/)\./.test(path));
+  check('no file is left over in it', strange.length === 0);
+}
