@@ -15,8 +15,10 @@ export const platforms = {
     system: 'Windows',
     processor: 'AMD64',
     zig: 'x86_64-windows-gnu',
-    // zig's headers lack what ggml uses of Windows 8, which is the priority of threads that we do not use.
-    definitions: { GGML_WIN_VER: '0x601' },
+    // zig's headers lack what ggml uses of Windows 8 for the priority of its threads, which we do not start.
+    cFlags: ['-D_WIN32_WINNT=0x0601'],
+    // CMake's tests link nothing here (prebuild.mjs), so they would find threads of POSIX.
+    definitions: { CMAKE_HAVE_PTHREADS_CREATE: 'OFF', CMAKE_HAVE_PTHREAD_CREATE: 'OFF' },
   },
 };
 
@@ -26,5 +28,12 @@ function linux(arch, processor, libc) {
 }
 
 function darwin(arch, processor, zigProcessor) {
-  return { os: 'darwin', arch, system: 'Darwin', processor, zig: `${zigProcessor}-macos.11.0` };
+  return {
+    os: 'darwin',
+    arch,
+    system: 'Darwin',
+    processor,
+    zig: `${zigProcessor}-macos.11.0`,
+    definitions: { CMAKE_INSTALL_NAME_TOOL: 'true' }, // which CMake requires and does not run here
+  };
 }

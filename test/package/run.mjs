@@ -1,4 +1,5 @@
-// npm run test:package [-- sizes runtimes …]: packs the package and uses it as its users do. Default: all parts.
+// npm run test:package [-- sizes runtimes …]: packs the package and uses it as its users do. Default: all parts but the
+// addons of other platforms, `foreign`.
 //
 // The tools are installed into this folder on the first run, without their install scripts. Runs on Linux on x64.
 
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { testBundlers } from './bundlers.mjs';
 import { node, npm, root, tool } from './context.mjs';
+import { testForeign } from './foreign.mjs';
 import { testManagers } from './managers.mjs';
 import { testPlaces } from './places.mjs';
 import { testRuntimes } from './runtimes.mjs';
@@ -21,6 +23,7 @@ const parts = {
   types: testTypes,
   bundlers: testBundlers,
 };
+const onRequest = { foreign: testForeign };
 
 if (!existsSync(tool())) {
   const here = fileURLToPath(new URL('.', import.meta.url));
@@ -32,6 +35,6 @@ const names = process.argv.slice(2);
 for (const name of names.length > 0 ? names : Object.keys(parts)) {
   console.log(`\n== ${name}`);
   const start = performance.now();
-  await parts[name]();
+  await { ...parts, ...onRequest }[name]();
   console.log(`(${((performance.now() - start) / 1000).toFixed(0)} s)`);
 }
