@@ -20,8 +20,9 @@ const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8' });
 
 const folder = mkdtempSync(join(tmpdir(), 'gpt2-native-sizes-'));
 try {
+  execFileSync(process.execPath, [here('../scripts/prepare-package.mjs')]);
   const [{ filename }] = JSON.parse(
-    npm(['pack', '--json', '--pack-destination', folder], here('..')),
+    npm(['pack', '--json', '--ignore-scripts', '--pack-destination', folder], here('..')),
   );
   const { dependencies } = JSON.parse(readFileSync(here('peers/package.json'), 'utf8'));
   const specifications = {

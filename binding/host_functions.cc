@@ -1,10 +1,11 @@
-// The functions of Node-API on Windows, for compilers without an import library of Node. They are exports of the program
-// that runs, whatever it is called: node.exe, electron.exe, the name of a single executable.
+// The functions of Node-API on Windows, for compilers without an import library of Node. They are
+// exports of the program that runs, whatever it is called: node.exe, electron.exe, the name of a
+// single executable.
 
 #include <windows.h>
 
-// A function that is declared as dllimport is called through a pointer of this name. host_functions.inc, which CMake writes,
-// names all functions of node_api.def.
+// A function that is declared as dllimport is called through a pointer of this name.
+// host_functions.inc, which CMake writes, names all functions of node_api.def.
 #define HOST_FUNCTION(name) extern "C" void* __imp_##name;
 #include "host_functions.inc"
 #undef HOST_FUNCTION
@@ -16,8 +17,7 @@ namespace {
 
 bool findFunctions() {
   const HMODULE program = GetModuleHandleW(nullptr);
-#define HOST_FUNCTION(name) \
-  __imp_##name = reinterpret_cast<void*>(GetProcAddress(program, #name));
+#define HOST_FUNCTION(name) __imp_##name = reinterpret_cast<void*>(GetProcAddress(program, #name));
 #include "host_functions.inc"
 #undef HOST_FUNCTION
   return true;

@@ -1,11 +1,10 @@
-import { check, pack } from './context.mjs';
+import { join } from 'node:path';
+import { check, ownAddon, pack, root } from './context.mjs';
 
 const limitMB = 15;
-const own = `prebuilds/${process.platform}-${process.arch}/`;
-
 const parts = [
   ['the default model', (path) => path.startsWith('models/')],
-  ['the addons of this platform', (path) => path.startsWith(own)],
+  ['the addon of this platform', (path) => join(root, path) === ownAddon],
   ['the addons of other platforms', (path) => path.startsWith('prebuilds/')],
   ['JavaScript and types', (path) => path.startsWith('dist/')],
   ["ggml's source", (path) => path.startsWith('native/ggml/')],
