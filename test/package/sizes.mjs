@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { check, ownAddon, pack, root } from './context.mjs';
+import { check, ownAddon, pack, root, run } from './context.mjs';
 
 const limitMB = 15;
 const parts = [
@@ -11,6 +11,8 @@ const parts = [
   ["the engine's source", (path) => /^(native|binding)\//.test(path)],
   ['everything else', () => true],
 ];
+
+const newestGlibc = '2.28';
 
 /** Prints the size of each part; all but the model and other platforms' addons must stay below the limit. */
 export function testSizes() {
@@ -30,4 +32,12 @@ export function testSizes() {
   check('the licences are in it', ['LICENSE', 'dist/NOTICES.md', 'native/ggml/LICENSE'].every(has));
   const strange = files.filter(({ path }) => /\.(tmp|tsbuildinfo|js\.map)$|(^|\/)\./.test(path));
   check('no file is left over in it', strange.length === 0);
+
+  const symbols = run(root, 'objdump', ['-T', ownAddon]);
+  const versions = [...symbols.matchAll(/GLIBC_([\d.]+)/g)].map(([, version]) => version);
+  const newest = versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
+  const isOldEnough = newest.localeCompare(newestGlibc, 'en', { numeric: true }) <= 0;
+  check(`the addon needs glibc ${newest}, at most ${newestGlibc}`, isOldEnough);
+  const exported = symbols.split('\n').filter((line) => / g .*\.text/.test(line));
+  check('the addon exports two symbols', exported.length === 2);
 }
