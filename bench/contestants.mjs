@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { npm } from '../scripts/npm.mjs';
 import { ggufFile, onnxFile } from './weights.mjs';
 
 export const allTypes = ['f32', 'f16', 'q8_0', 'q4_0'];
@@ -17,8 +18,7 @@ export const contestants = {
 export function installPeers() {
   const folder = fileURLToPath(new URL('peers', import.meta.url));
   if (existsSync(`${folder}/node_modules`)) return;
-  const npm = process.env.npm_execpath;
-  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund'];
-  if (npm?.endsWith('.js')) execFileSync(process.execPath, [npm, ...args], { cwd: folder });
-  else execFileSync('npm', args, { cwd: folder });
+  const [program, ...first] = npm;
+  const args = [...first, 'install', '--ignore-scripts', '--no-audit', '--no-fund'];
+  execFileSync(program, args, { cwd: folder });
 }

@@ -14,16 +14,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pack } from '../scripts/pack.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8' });
 
 const folder = mkdtempSync(join(tmpdir(), 'gpt2-native-sizes-'));
 try {
-  execFileSync(process.execPath, [here('../scripts/prepare-package.mjs')]);
-  const [{ filename }] = JSON.parse(
-    npm(['pack', '--json', '--ignore-scripts', '--pack-destination', folder], here('..')),
-  );
+  const { filename } = pack(folder);
   const { dependencies } = JSON.parse(readFileSync(here('peers/package.json'), 'utf8'));
   const specifications = {
     'gpt2-native': join(folder, filename),

@@ -17,13 +17,14 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './build-engine.mjs';
-import { platforms } from './prebuild/platforms.mjs';
+import { npm } from './npm.mjs';
+import { pack } from './pack.mjs';
+import { addonPath, platforms } from './prebuild/platforms.mjs';
 import { ggmlRelease } from './vendor-ggml.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = join(root, 'build-release');
 const read = (file) => readFileSync(join(root, file), 'utf8');
-const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm'];
 const runNpm = (...args) => run(...npm, ...args);
 const outputOf = (program, ...args) =>
   execFileSync(program, args, {
@@ -96,20 +97,15 @@ if (!process.argv.includes('--skip-checks')) {
   runNpm('test');
 }
 runNpm('run', 'prebuilds');
-for (const [name, { os, arch, libc }] of Object.entries(platforms)) {
-  const file = join(
-    root,
-    'prebuilds',
-    `${os}-${arch}`,
-    `gpt2-native${libc ? `.${libc}` : ''}.node`,
-  );
+for (const [name, platform] of Object.entries(platforms)) {
+  const file = join(root, addonPath(platform));
   if (!existsSync(file)) throw new Error(`Expected the addon of ${name} at ${file}`);
 }
 runNpm('run', 'test:package');
 
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder);
-runNpm('pack', '--pack-destination', folder);
+pack(folder);
 writeFileSync(join(folder, 'sbom.cdx.json'), `${JSON.stringify(sbom(version), null, 2)}\n`);
 copyFileSync(join(root, 'dist', 'NOTICES.md'), join(folder, 'NOTICES.md'));
 const sums = readdirSync(folder).map((file) => {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { npm } from './npm.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [own] = process.versions.node.split('.');
@@ -28,9 +29,9 @@ function installNode(version) {
   if (existsSync(binary)) return binary;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "private": true }');
-  const npm = process.env.npm_execpath;
+  const [program, ...first] = npm;
   const install = ['install', '--no-audit', '--no-fund', '--silent', `node@${version}`];
-  if (run(npm ? process.execPath : 'npm', npm ? [npm, ...install] : install, folder) !== 0) {
+  if (run(program, [...first, ...install], folder) !== 0) {
     throw new Error(`node@${version} cannot be installed`);
   }
   return binary;

@@ -91,14 +91,11 @@ test('an unknown platform has no prebuilt addon', () => {
 });
 
 test('every platform that is compiled for a release can be loaded, and no other', async () => {
-  const { platforms } = await import('../scripts/prebuild/platforms.mjs');
+  const { addonPath, platforms } = await import('../scripts/prebuild/platforms.mjs');
   expect(Object.keys(platforms).toSorted()).toEqual(prebuiltPlatforms.toSorted());
-  for (const [name, { os, arch, libc }] of Object.entries<{
-    os: string;
-    arch: string;
-    libc?: string;
-  }>(platforms)) {
-    const file = `gpt2-native${libc ? `.${libc}` : ''}.node`;
-    expect(prebuiltFor(name)?.path).toBe(`prebuilds/${os}-${arch}/${file}`);
+  for (const [name, platform] of Object.entries(platforms)) {
+    expect(prebuiltFor(name)?.path).toBe(addonPath(platform));
+    const literal = String(prebuiltFor(name)?.load).replace(/"/g, "'");
+    expect(literal).toContain(`require('../../${addonPath(platform)}')`);
   }
 });

@@ -31,7 +31,9 @@ async function run(flags: BuildFlags): Promise<void> {
   checkTools(gpu);
   const target = join(root, 'build', 'Release');
   await writing(target, async () => await mkdir(target, { recursive: true }));
-  const folder = await mkdtemp(join(tmpdir(), 'gpt2-native-build-'));
+  const folder = await writing(tmpdir(), async () => {
+    return await mkdtemp(join(tmpdir(), 'gpt2-native-build-'));
+  });
   try {
     const build = join(folder, 'build');
     const ggml = gpu.length === 0 ? join(root, 'native', 'ggml') : await fetchGgml(folder);
@@ -47,10 +49,14 @@ async function run(flags: BuildFlags): Promise<void> {
     );
     const addon = join(target, 'gpt2_native.node');
     const temporary = `${addon}.${process.pid}.tmp`;
-    await writing(addon, async () => {
-      await copyFile(join(build, 'Release', 'gpt2_native.node'), temporary);
-      await rename(temporary, addon);
-    });
+    try {
+      await writing(addon, async () => {
+        await copyFile(join(build, 'Release', 'gpt2_native.node'), temporary);
+        await rename(temporary, addon);
+      });
+    } finally {
+      await rm(temporary, { force: true });
+    }
     process.stderr.write(`gpt2: compiled ${addon}\n`);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-// The addons that the package contains, one for each platform. A path is literal, so that bundlers see it.
+// The addons that the package contains, one for each platform.
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Addon } from './types.js';
@@ -9,41 +9,25 @@ interface Prebuilt {
   load: () => Addon;
 }
 
-const prebuilt: Readonly<Record<string, Prebuilt>> = {
-  'linux-x64-glibc': {
-    path: 'prebuilds/linux-x64/gpt2-native.glibc.node',
-    load: () => require('../../prebuilds/linux-x64/gpt2-native.glibc.node'),
-  },
-  'linux-x64-musl': {
-    path: 'prebuilds/linux-x64/gpt2-native.musl.node',
-    load: () => require('../../prebuilds/linux-x64/gpt2-native.musl.node'),
-  },
-  'linux-arm64-glibc': {
-    path: 'prebuilds/linux-arm64/gpt2-native.glibc.node',
-    load: () => require('../../prebuilds/linux-arm64/gpt2-native.glibc.node'),
-  },
-  'linux-arm64-musl': {
-    path: 'prebuilds/linux-arm64/gpt2-native.musl.node',
-    load: () => require('../../prebuilds/linux-arm64/gpt2-native.musl.node'),
-  },
-  'darwin-arm64': {
-    path: 'prebuilds/darwin-arm64/gpt2-native.node',
-    load: () => require('../../prebuilds/darwin-arm64/gpt2-native.node'),
-  },
-  'darwin-x64': {
-    path: 'prebuilds/darwin-x64/gpt2-native.node',
-    load: () => require('../../prebuilds/darwin-x64/gpt2-native.node'),
-  },
-  'win32-x64': {
-    path: 'prebuilds/win32-x64/gpt2-native.node',
-    load: () => require('../../prebuilds/win32-x64/gpt2-native.node'),
-  },
+// The paths are literal, so that bundlers see them.
+const loaders: Readonly<Record<string, () => Addon>> = {
+  'linux-x64-glibc': () => require('../../prebuilds/linux-x64/gpt2-native.glibc.node'),
+  'linux-x64-musl': () => require('../../prebuilds/linux-x64/gpt2-native.musl.node'),
+  'linux-arm64-glibc': () => require('../../prebuilds/linux-arm64/gpt2-native.glibc.node'),
+  'linux-arm64-musl': () => require('../../prebuilds/linux-arm64/gpt2-native.musl.node'),
+  'darwin-arm64': () => require('../../prebuilds/darwin-arm64/gpt2-native.node'),
+  'darwin-x64': () => require('../../prebuilds/darwin-x64/gpt2-native.node'),
+  'win32-x64': () => require('../../prebuilds/win32-x64/gpt2-native.node'),
 };
 
-export const prebuiltPlatforms: readonly string[] = Object.keys(prebuilt);
+export const prebuiltPlatforms: readonly string[] = Object.keys(loaders);
 
 export function prebuiltFor(platform: string): Prebuilt | undefined {
-  return Object.hasOwn(prebuilt, platform) ? prebuilt[platform] : undefined;
+  const load = Object.hasOwn(loaders, platform) ? loaders[platform] : undefined;
+  if (!load) return undefined;
+  const [os, arch, libc] = platform.split('-');
+  const file = libc ? `gpt2-native.${libc}.node` : 'gpt2-native.node';
+  return { path: `prebuilds/${os}-${arch}/${file}`, load };
 }
 
 /** This platform: operating system, architecture and, on Linux, the C library, as in "linux-x64-glibc". */

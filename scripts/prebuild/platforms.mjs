@@ -22,6 +22,15 @@ export const platforms = {
   },
 };
 
+/**
+ * The addon of a platform, in the package's folder. prebuildify names it.
+ *
+ * @param {{ os: string, arch: string, libc?: string }} platform
+ */
+export function addonPath({ os, arch, libc }) {
+  return `prebuilds/${os}-${arch}/gpt2-native${libc ? `.${libc}` : ''}.node`;
+}
+
 function linux(arch, processor, libc) {
   const zig = `${processor}-linux-${libc === 'glibc' ? `gnu.${glibc}` : 'musl'}`;
   return { os: 'linux', arch, libc, system: 'Linux', processor, zig };

@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { npm } from '../npm.mjs';
 import { platforms } from './platforms.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -66,12 +67,9 @@ function writeIfChanged(path, text) {
 }
 
 if (!existsSync(join(here, 'node_modules'))) {
-  const npm = process.env.npm_execpath;
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
-  execFileSync(npm ? process.execPath : 'npm', npm ? [npm, ...args] : args, {
-    cwd: here,
-    stdio: 'inherit',
-  });
+  const [program, ...first] = npm;
+  const args = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+  execFileSync(program, args, { cwd: here, stdio: 'inherit' });
 }
 const names = process.argv.slice(2);
 for (const name of names.length > 0 ? names : Object.keys(platforms)) {

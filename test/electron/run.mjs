@@ -12,6 +12,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { npm } from '../../scripts/npm.mjs';
 import { testArchive } from './archive.mjs';
 import { testEngine } from './engine.mjs';
 import { testPage } from './page.mjs';
@@ -19,12 +20,9 @@ import { testTypes } from './types.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 if (!existsSync(join(here, 'node_modules'))) {
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--silent'];
-  const npm = process.env.npm_execpath;
-  execFileSync(npm ? process.execPath : 'npm', npm ? [npm, ...args] : args, {
-    cwd: here,
-    stdio: 'inherit',
-  });
+  const [program, ...first] = npm;
+  const args = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--silent'];
+  execFileSync(program, args, { cwd: here, stdio: 'inherit' });
 }
 testTypes();
 await testEngine();

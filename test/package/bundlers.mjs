@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { platforms } from '../../scripts/prebuild/platforms.mjs';
+import { addonPath, platforms } from '../../scripts/prebuild/platforms.mjs';
 import { check, installation, isRight, node, ownAddon, programs, tool } from './context.mjs';
 
 const load = async (...path) => await import(pathToFileURL(tool(...path)).href);
@@ -67,10 +67,9 @@ export async function testBundlers() {
 
 /** Adds the addons of platforms that were not built, which bundlers expect: copies of this platform's. */
 function addStandIns(installed) {
-  for (const { os, arch, libc } of Object.values(platforms)) {
-    const place = join(installed, 'prebuilds', `${os}-${arch}`);
-    mkdirSync(place, { recursive: true });
-    const file = join(place, `gpt2-native${libc ? `.${libc}` : ''}.node`);
+  for (const platform of Object.values(platforms)) {
+    const file = join(installed, addonPath(platform));
+    mkdirSync(dirname(file), { recursive: true });
     if (!existsSync(file)) copyFileSync(ownAddon, file);
   }
 }

@@ -5,10 +5,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { npm as npmProgram } from '../../scripts/npm.mjs';
+import { pack as packInto } from '../../scripts/pack.mjs';
+import { addonPath, platforms } from '../../scripts/prebuild/platforms.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 /** The addon of the platform that the tests run on. */
-export const ownAddon = join(root, 'prebuilds', 'linux-x64', 'gpt2-native.glibc.node');
+export const ownAddon = join(root, addonPath(platforms['linux-x64-glibc']));
 const toolFolder = fileURLToPath(new URL('node_modules', import.meta.url));
 
 /** A file of a tool that is installed beside this file. */
@@ -40,11 +43,8 @@ export function run(cwd, program, args, env = {}) {
 export const node = (cwd, ...args) => run(cwd, process.execPath, args);
 
 export function npm(cwd, args, env) {
-  const path = process.env.npm_execpath;
-  if (path?.endsWith('.js')) return run(cwd, process.execPath, [path, ...args], env);
-  return process.platform === 'win32'
-    ? run(cwd, 'cmd.exe', ['/c', 'npm', ...args], env)
-    : run(cwd, 'npm', args, env);
+  const [program, ...first] = npmProgram;
+  return run(cwd, program, [...first, ...args], env);
 }
 
 export function check(what, holds) {
@@ -58,9 +58,7 @@ let packed;
 export function pack() {
   if (!packed) {
     const folder = folderWith('packed');
-    node(root, join(root, 'scripts', 'prepare-package.mjs'));
-    const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
-    const [{ filename, ...rest }] = JSON.parse(npm(root, args));
+    const { filename, ...rest } = packInto(folder);
     packed = { tarball: join(folder, filename), ...rest };
   }
   return packed;
