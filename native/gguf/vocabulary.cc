@@ -8,8 +8,6 @@ namespace gpt2 {
 namespace {
 
 constexpr uint64_t kGpt2Tokens = 50'257;
-constexpr int32_t kNormal = 1;
-constexpr int32_t kUnused = 5;
 
 // FNV-1a of 64 bits over tokens, each followed by a zero byte. No token of GPT-2's contains one,
 // since the vocabulary spells bytes as printable characters.
@@ -35,41 +33,39 @@ class Fingerprint {
   uint64_t hash_ = 0xcbf29ce484222325;
 };
 
-// The kinds of the tokens. All are normal if the file has no kinds.
-class TokenKinds {
- public:
-  TokenKinds(const GgufFile& file, uint64_t count)
-      : value_(file.find("tokenizer.ggml.token_type")) {
-    if (value_ == nullptr) return;
-    if (!value_->isArray || value_->type != GgufType::kInt32 || value_->count != count) {
-      file.reject("expected tokenizer.ggml.token_type to be an array of " + std::to_string(count) +
-                  " whole numbers of 32 bits, one for each token");
-    }
+}  // namespace
+
+TokenKinds::TokenKinds(const GgufFile& file, uint64_t count)
+    : value_(file.find("tokenizer.ggml.token_type")) {
+  if (value_ == nullptr) return;
+  if (!value_->isArray || value_->type != GgufType::kInt32 || value_->count != count) {
+    file.reject("expected tokenizer.ggml.token_type to be an array of " + std::to_string(count) +
+                " whole numbers of 32 bits, one for each token");
   }
+}
 
-  int32_t of(uint64_t id) const {
-    int32_t kind = kNormal;
-    if (value_ != nullptr) std::memcpy(&kind, value_->data + id * sizeof kind, sizeof kind);
-    return kind;
-  }
+int32_t TokenKinds::of(uint64_t id) const {
+  int32_t kind = kNormal;
+  if (value_ != nullptr) std::memcpy(&kind, value_->data + id * sizeof kind, sizeof kind);
+  return kind;
+}
 
- private:
-  const MetadataValue* value_;
-};
+const MetadataValue* findTokens(const GgufFile& file) {
+  const MetadataValue* tokens = file.find("tokenizer.ggml.tokens");
+  const bool areTexts = tokens != nullptr && tokens->isArray && tokens->type == GgufType::kString;
+  return areTexts ? tokens : nullptr;
+}
 
-bool isPadding(std::string_view token, uint64_t id) {
+bool isPadding(std::string_view token, uint64_t id, int32_t kind) {
+  if (kind == kUnused) return true;
   constexpr std::string_view kStart = "[PAD";
   return token.substr(0, kStart.size()) == kStart &&
          token.substr(kStart.size()) == std::to_string(id) + "]";
 }
 
-}  // namespace
-
 std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file, uint64_t vocabSize) {
-  const MetadataValue* tokens = file.find("tokenizer.ggml.tokens");
-  if (tokens == nullptr || !tokens->isArray || tokens->type != GgufType::kString) {
-    return std::nullopt;
-  }
+  const MetadataValue* tokens = findTokens(file);
+  if (tokens == nullptr) return std::nullopt;
   const TokenKinds kinds(file, tokens->count);
   VocabularySummary summary{0, "", 0, std::vector<AddedToken>()};
   Fingerprint fingerprint;
@@ -80,7 +76,7 @@ std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file, uint6
     if (id >= vocabSize) return;
     if (id < kGpt2Tokens) fingerprint.add(token);
     const int32_t kind = kinds.of(id);
-    if (kind == kUnused || isPadding(token, id)) return;
+    if (isPadding(token, id, kind)) return;
     ++summary.count;
     if (id < kGpt2Tokens || !summary.added) return;
     addedBytes += token.size();

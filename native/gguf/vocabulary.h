@@ -3,22 +3,42 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gguf/gguf_file.h"
 
 namespace gpt2 {
 
+// GGUF's tokenizer.ggml.token_type.
+enum TokenKind : int32_t { kNormal = 1, kUnused = 5 };
+
+// The kinds of a file's tokens. All are normal if the file has no kinds.
+class TokenKinds {
+ public:
+  // count: of tokens. Throws INVALID_FILE if the kinds are malformed.
+  TokenKinds(const GgufFile& file, uint64_t count);
+  int32_t of(uint64_t id) const;
+
+ private:
+  const MetadataValue* value_;
+};
+
+// The spelling of the tokens in a file's metadata, or null if it has none.
+const MetadataValue* findTokens(const GgufFile& file);
+
+// Whether a token pads the vocabulary up to the size of the embedding: it has the kind "unused", or
+// is spelt [PAD<id>], as llama.cpp's converter writes it.
+bool isPadding(std::string_view token, uint64_t id, int32_t kind);
+
 // A token beyond GPT-2's 50,257.
 struct AddedToken {
   uint64_t id;
-  int32_t kind;  // GGUF's tokenizer.ggml.token_type
+  int32_t kind;  // a TokenKind, or another number
   std::string text;
 };
 
-// Identifies a file's vocabulary and lists its tokens beyond GPT-2's. Padding up to the size of the
-// embedding is not counted: tokens of the kind "unused", and tokens spelt [PAD<id>], as llama.cpp's
-// converter writes them.
+// Identifies a file's vocabulary and lists its tokens beyond GPT-2's, without padding.
 struct VocabularySummary {
   uint64_t count;
   std::string fingerprint;  // 16 hexadecimal digits, over the first 50,257 tokens
