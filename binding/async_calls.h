@@ -33,6 +33,7 @@ struct AsyncCall {
 
   Napi::Promise::Deferred promise;
   Napi::FunctionReference listener;  // receives the progress of the work
+  Napi::FunctionReference onStep;    // is asked before each token
   std::vector<Napi::ObjectReference> kept;
   std::shared_ptr<void> owned;  // native state that the work uses
   std::shared_ptr<WorkerThread> borrowed;

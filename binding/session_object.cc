@@ -1,10 +1,14 @@
 #include "session_object.h"
 
+#include <algorithm>
+#include <initializer_list>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "model/session_file.h"
 #include "serving/evaluate_request.h"
 #include "serving/generate_request.h"
 #include "tagged_object.h"
@@ -13,27 +17,126 @@ namespace gpt2::binding {
 
 namespace {
 
+std::vector<std::string> toStrings(const Napi::Value& value) {
+  const Napi::Array array = toArray(value);
+  std::vector<std::string> strings;
+  for (uint32_t i = 0; i < array.Length(); ++i) strings.push_back(toString(array[i]));
+  return strings;
+}
+
+// An enumeration by the index of its name.
+template <typename Enumeration>
+Enumeration toEnumeration(const Napi::Value& value, std::initializer_list<const char*> names) {
+  const std::string name = toString(value);
+  int index = 0;
+  for (const char* each : names) {
+    if (name == each) return static_cast<Enumeration>(index);
+    ++index;
+  }
+  throw Napi::TypeError::New(value.Env(), "Expected one of the enumeration's names");
+}
+
+StageOptions toStageOptions(const Napi::Object& object) {
+  StageOptions options;
+  options.name = toString(object.Get("name"));
+  const Napi::Object numbers = toObject(object.Get("numbers"));
+  const Napi::Array keys = numbers.GetPropertyNames();
+  for (uint32_t i = 0; i < keys.Length(); ++i) {
+    const std::string key = toString(keys[i]);
+    options.numbers[key] = toNumber(numbers.Get(key));
+  }
+  const Napi::Array sequences = toArray(object.Get("sequences"));
+  for (uint32_t i = 0; i < sequences.Length(); ++i) {
+    options.sequences.push_back(toTokens(sequences[i]));
+    if (options.sequences.back().empty()) {
+      throw Napi::TypeError::New(object.Env(), "Expected sequences of tokens");
+    }
+  }
+  const Napi::Array values = toArray(object.Get("values"));
+  for (uint32_t i = 0; i < values.Length(); ++i) options.values.push_back(toNumber(values[i]));
+  options.texts = toStrings(object.Get("texts"));
+  return options;
+}
+
 GenerateOptions toGenerateOptions(const Napi::Object& object) {
   GenerateOptions options;
   options.maxTokens = toInteger(object.Get("maxTokens"));
-  options.sampling.temperature = toNumber(object.Get("temperature"));
-  options.sampling.topK = toInteger(object.Get("topK"));
-  options.sampling.topP = toNumber(object.Get("topP"));
-  options.sampling.seed = static_cast<uint64_t>(toInteger(object.Get("seed")));
+  options.minTokens = toInteger(object.Get("minTokens"));
+  options.seed = static_cast<uint64_t>(toInteger(object.Get("seed")));
+  const Napi::Array stages = toArray(object.Get("stages"));
+  for (uint32_t i = 0; i < stages.Length(); ++i) {
+    options.stages.push_back(toStageOptions(toObject(stages[i])));
+  }
+  options.stopStrings = toStrings(object.Get("stopStrings"));
+  options.stopTokens = toTokens(object.Get("stopTokens"));
+  options.ignoresEndOfText = toBoolean(object.Get("ignoreEndOfText"));
+  if (const Napi::Value budget = object.Get("timeBudgetMs"); !budget.IsUndefined()) {
+    options.timeBudgetMilliseconds = toNumber(budget);
+  }
+  options.overflow = toEnumeration<Overflow>(object.Get("overflow"), {"stop", "error", "slide"});
+  if (const Napi::Value top = object.Get("topLogprobs"); !top.IsUndefined()) {
+    options.topLogprobs = toInteger(top);
+  }
+  options.logprobsAreOfSampler = toBoolean(object.Get("logprobsOfSampler"));
+  options.hostStep = toEnumeration<HostStep>(object.Get("hostStep"), {"none", "confirm", "logits"});
   return options;
+}
+
+const char* nameOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kEndOfText:
+      return "endOfText";
+    case FinishReason::kStopString:
+    case FinishReason::kStopToken:
+      return "stop";
+    case FinishReason::kTime:
+      return "time";
+    case FinishReason::kHost:
+      return "predicate";
+  }
+  return "";
 }
 
 Napi::Object toJavaScript(Napi::Env env, const Generation& generation) {
   Napi::Object object = Napi::Object::New(env);
-  object.Set("finishReason",
-             generation.finishReason == FinishReason::kEndOfText ? "endOfText" : "length");
+  object.Set("finishReason", nameOf(generation.finishReason));
+  if (generation.finishReason == FinishReason::kStopString) {
+    object.Set("stopMatched", generation.stopString);
+  }
+  if (generation.finishReason == FinishReason::kStopToken) {
+    object.Set("stopMatched", static_cast<double>(generation.stopToken));
+  }
   object.Set("promptTokens", static_cast<double>(generation.promptTokens));
   object.Set("cachedTokens", static_cast<double>(generation.cachedTokens));
   object.Set("completionTokens", static_cast<double>(generation.completionTokens));
+  object.Set("droppedTokens", static_cast<double>(generation.droppedTokens));
   object.Set("promptMs", generation.promptMilliseconds);
   object.Set("firstTokenMs", generation.firstTokenMilliseconds);
   object.Set("totalMs", generation.totalMilliseconds);
   return object;
+}
+
+Napi::Float32Array toJavaScript(Napi::Env env, const std::vector<float>& numbers) {
+  Napi::Float32Array array = Napi::Float32Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
+// Calls onToken. Allocates no native memory, so that tokens arrive when it has run out.
+void notify(const Napi::FunctionReference& onToken, Napi::Env env, const NewToken& token,
+            bool hasLogprobs) {
+  const napi_value id = Napi::Number::New(env, token.token);
+  if (!hasLogprobs) {
+    onToken.Call({id});
+    return;
+  }
+  const LogProbabilities& logprobs = token.logprobs;
+  Napi::Uint32Array tokens = Napi::Uint32Array::New(env, logprobs.topTokens.size());
+  std::copy(logprobs.topTokens.begin(), logprobs.topTokens.end(), tokens.Data());
+  onToken.Call({id, Napi::Number::New(env, static_cast<double>(logprobs.token)), tokens,
+                toJavaScript(env, logprobs.topLogprobs)});
 }
 
 }  // namespace
@@ -42,6 +145,9 @@ Napi::Function SessionObject::define(Napi::Env env) {
   return DefineClass(env, "NativeSession",
                      {InstanceMethod<&SessionObject::evaluate>("evaluate"),
                       InstanceMethod<&SessionObject::generate>("generate"),
+                      InstanceMethod<&SessionObject::resume>("resume"),
+                      InstanceMethod<&SessionObject::save>("save"),
+                      InstanceMethod<&SessionObject::restore>("restore"),
                       InstanceMethod<&SessionObject::fork>("fork"),
                       InstanceMethod<&SessionObject::dispose>("dispose")});
 }
@@ -113,19 +219,34 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int64_t keep = toInteger(info[0]);
   std::vector<uint32_t> tokens = toTokens(info[1]);
-  const GenerateOptions options = toGenerateOptions(toObject(info[2]));
+  GenerateOptions options = toGenerateOptions(toObject(info[2]));
   Scheduler& scheduler = *running(env).scheduler;  // last: a getter of the options may dispose it
 
   auto call = std::make_unique<AsyncCall>(env);
   call->keep(Value());
   call->listener = Napi::Persistent(toFunction(info[3]));
+  call->onStep = Napi::Persistent(toFunction(info[4]));
   AsyncCalls& calls = AddonData::of(env).calls;
   return calls.run(
-      scheduler, std::move(call), toCancelFlag(info[4]),
+      scheduler, std::move(call), toCancelFlag(info[5]),
       [&](AsyncCall& started) {
+        const bool hasLogprobs = options.topLogprobs.has_value();
         return std::make_shared<GenerateRequest>(
-            scheduler.model(), session_, keep, std::move(tokens), options,
-            [&calls, &started](uint32_t token) { calls.notify(started, token); });
+            scheduler.model(), session_, keep, std::move(tokens), std::move(options),
+            [&calls, &started, hasLogprobs](NewToken&& token) {
+              calls.post([&started, hasLogprobs, token = std::move(token)](Napi::Env messageEnv) {
+                notify(started.listener, messageEnv, token, hasLogprobs);
+              });
+            },
+            [&calls, &started](std::optional<uint32_t> last, GenerateRequest::Logits logits) {
+              calls.post([&started, last, logits = std::move(logits)](Napi::Env messageEnv) {
+                const napi_value undefined = messageEnv.Undefined();
+                started.onStep.Call(
+                    {last ? Napi::Number::New(messageEnv, *last) : undefined,
+                     logits ? static_cast<napi_value>(toJavaScript(messageEnv, *logits))
+                            : undefined});
+              });
+            });
       },
       [this, &scheduler](Request& request) -> MakeResult {
         const size_t bytes = scheduler.model().anonymousBytes();
@@ -133,6 +254,59 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
         return [this, generation, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);
           return toJavaScript(result, generation);
+        };
+      });
+}
+
+void SessionObject::resume(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  HostReply reply;
+  reply.stops = toBoolean(info[0]);
+  Scheduler& scheduler = *running(env).scheduler;
+  if (!info[1].IsUndefined()) {
+    const auto vocabSize =
+        static_cast<size_t>(scheduler.model().weights().hyperparameters().vocabSize);
+    const Napi::Float32Array logits = toFloats(info[1], vocabSize);
+    reply.logits.assign(logits.Data(), logits.Data() + vocabSize);
+  }
+  try {
+    scheduler.resume(session_, std::move(reply));
+  } catch (const Error& error) {
+    throw toJavaScript(env, error);
+  }
+}
+
+Napi::Value SessionObject::save(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t keep = toInteger(info[0]);
+  std::vector<uint32_t> tokens = toTokens(info[1]);
+  const std::string path = toString(info[2]);
+  const std::shared_ptr<CancelFlag> cancelled = toCancelFlag(info[3]);
+  const RunningModel& running = this->running(env);
+  return AddonData::of(env).calls.run(
+      *running.worker, std::make_unique<AsyncCall>(env), cancelled,
+      [scheduler = running.scheduler, session = session_, keep, tokens = std::move(tokens), path](
+          AsyncCall&, const CancelFlag& flag) -> MakeResult {
+        session->replaceEnd(keep, tokens);
+        saveSession(scheduler->model(), *session, path, &flag);
+        return [](Napi::Env result, AsyncCall&) -> Napi::Value { return result.Undefined(); };
+      });
+}
+
+Napi::Value SessionObject::restore(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string path = toString(info[0]);
+  const std::shared_ptr<CancelFlag> cancelled = toCancelFlag(info[1]);
+  const RunningModel& running = this->running(env);
+  return AddonData::of(env).calls.run(
+      *running.worker, std::make_unique<AsyncCall>(env), cancelled,
+      [scheduler = running.scheduler, session = session_, path](
+          AsyncCall&, const CancelFlag& flag) -> MakeResult {
+        restoreSession(scheduler->model(), *session, path, &flag);
+        return [tokens = session->tokens()](Napi::Env result, AsyncCall&) -> Napi::Value {
+          Napi::Uint32Array array = Napi::Uint32Array::New(result, tokens.size());
+          std::copy(tokens.begin(), tokens.end(), array.Data());
+          return array;
         };
       });
 }

@@ -28,8 +28,14 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
  private:
   // evaluate(keep, tokens, positions, out, cancellation) → Promise<undefined>
   Napi::Value evaluate(const Napi::CallbackInfo& info);
-  // generate(keep, tokens, options, onToken, cancellation) → Promise<Generation>
+  // generate(keep, tokens, options, onToken, onStep, cancellation) → Promise<Generation>
   Napi::Value generate(const Napi::CallbackInfo& info);
+  // resume(stops, logits) answers onStep
+  void resume(const Napi::CallbackInfo& info);
+  // save(keep, tokens, path, cancellation) → Promise<undefined>
+  Napi::Value save(const Napi::CallbackInfo& info);
+  // restore(path, cancellation) → Promise<Uint32Array>
+  Napi::Value restore(const Napi::CallbackInfo& info);
   Napi::Value fork(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& /*info*/) { release(); }
 

@@ -42,11 +42,39 @@ export function checkOptions<T extends object>(
     if (!(known as readonly string[]).includes(key)) {
       throw new Gpt2Error(
         'UNKNOWN_OPTION',
-        `Expected an option of ${call} (${known.join(', ') || 'none'}) but received ${show(key)}`,
+        `Expected an option of ${call} (${known.join(', ') || 'none'}) but received ${show(key)}${nearestName(key, known)}`,
       );
     }
   }
   return options;
+}
+
+/** The end of an error message that names what a misspelt name may have meant; empty if nothing is close. */
+export function nearestName(given: unknown, known: readonly string[]): string {
+  if (typeof given !== 'string') return '';
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+  const sought = plain(given.slice(0, 100));
+  let nearest: string | undefined;
+  let least = Math.max(1, Math.floor(sought.length / 3)) + 1; // more edits make another word
+  for (const name of known) {
+    const edits = editDistance(sought, plain(name));
+    if (edits < least) [nearest, least] = [name, edits];
+  }
+  return nearest === undefined ? '' : `. Did you mean "${nearest}"?`;
+}
+
+/** The number of characters to insert, delete or replace (Levenshtein 1965). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
 }
 
 export function checkInteger(name: string, value: unknown, min: number, max: number): number {

@@ -5,7 +5,18 @@ export type { AdapterOption, ConvertOptions } from './conversion-options.js';
 export { convert } from './convert.js';
 export { type CreateOptions, createModel } from './create-model.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
-export type { GenerateOptions, Generation, GenerationPart } from './generation.js';
+export type { GenerateOptions, SamplerName } from './generation/generate-options.js';
+export type {
+  FinishReason,
+  Generation,
+  GenerationPart,
+  IndexedPart,
+  LogitsContext,
+  Timings,
+  TopLogprobs,
+  Usage,
+} from './generation/generation.js';
+export type { PartStream } from './generation/readable-stream.js';
 export type { WeightType } from './gguf/tensor-types.js';
 export type { Gpt2Config, PresetName } from './gpt2-config.js';
 export type { Input } from './input.js';

@@ -1,11 +1,15 @@
 import { checkOptions } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
-  type GenerateOptions,
-  type Generation,
-  type GenerationPart,
+  checkOneSample,
+  type GenerationSettings,
   generationSettings,
-} from './generation.js';
+  settingsForPrompt,
+} from './generation/check-options.js';
+import type { GenerateOptions } from './generation/generate-options.js';
+import type { Generation, GenerationPart, IndexedPart } from './generation/generation.js';
+import { mergeStreams } from './generation/merge-streams.js';
+import { type PartStream, readableStreamOf } from './generation/readable-stream.js';
 import type { Input } from './input.js';
 import type { Logits } from './logits.js';
 import { LinkedSignal } from './native/abort.js';
@@ -112,7 +116,7 @@ export class Model implements AsyncDisposable {
 
   /**
    * Continues a prompt, or each of several prompts at the same time. If one of them fails, the others are stopped and
-   * the call rejects with that failure.
+   * the call rejects with that failure. A prompt's result does not depend on the others.
    *
    * @throws as {@link logits}, and NOT_FINITE if the logits are NaN or infinite
    * @example
@@ -124,23 +128,23 @@ export class Model implements AsyncDisposable {
     prompt: Input | readonly Input[],
     options?: GenerateOptions,
   ): Promise<Generation | Generation[]> {
+    const settings = this.#settings('generate', options);
     return isList(prompt)
-      ? await this.#generateAll(prompt, options)
-      : await this.#generate(prompt, options);
+      ? await this.#generateAll(prompt, settings)
+      : await this.#generate(prompt, settings, 0);
   }
 
   /** Continues each of several prompts. The first failure stops the others. */
   async #generateAll(
     prompts: readonly Input[],
-    options: GenerateOptions | undefined,
+    settings: GenerationSettings,
   ): Promise<Generation[]> {
-    this.checkAlive();
-    const { signal } = generationSettings('generate', options);
-    const stop = new LinkedSignal(signal);
+    const stop = new LinkedSignal(settings.signal);
+    const each = { ...settings, signal: stop.signal };
     // Array.from() visits the holes of a sparse array too, which are invalid prompts.
-    const running = Array.from(prompts, async (prompt) => {
+    const running = Array.from(prompts, async (prompt, index) => {
       try {
-        return await this.#generate(prompt, { ...options, signal: stop.signal });
+        return await this.#generate(prompt, settingsForPrompt(each), index);
       } catch (error) {
         stop.abort(error);
         throw error;
@@ -152,32 +156,72 @@ export class Model implements AsyncDisposable {
     return await Promise.all(running);
   }
 
-  async #generate(prompt: Input, options: GenerateOptions | undefined): Promise<Generation> {
+  async #generate(prompt: Input, settings: GenerationSettings, index: number): Promise<Generation> {
     const session = this.createSession();
     try {
-      return await session.generate(prompt, options);
+      return await session.generateWith(settings, prompt, index);
     } finally {
       session.dispose();
     }
   }
 
   /**
-   * Continues a prompt and yields the text part by part. Leaving the loop stops the generation.
+   * Continues a prompt and yields the text part by part. Of several prompts, the parts come as they are generated, each
+   * with the index of its prompt; the first failure stops all. Leaving the loop stops the generation.
    *
    * @throws as {@link generate}, at the first step of the loop
    * @example
    * for await (const { text } of model.stream('Once upon a time')) process.stdout.write(text);
+   * for await (const { index, text } of model.stream(['The cat', 'The dog'])) console.log(index, text);
    */
-  async *stream(
-    prompt: Input,
+  stream(prompt: Input, options?: GenerateOptions): AsyncGenerator<GenerationPart, void, void>;
+  stream(
+    prompts: readonly Input[],
     options?: GenerateOptions,
+  ): AsyncGenerator<IndexedPart, void, void>;
+  async *stream(
+    prompt: Input | readonly Input[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerationPart, void, void> {
+    const settings = this.#settings('stream', options);
+    checkOneSample(settings);
+    if (isList(prompt)) {
+      yield* mergeStreams(settings.signal, prompt, (one, index, signal) =>
+        this.#stream(one, settingsForPrompt({ ...settings, signal }), index),
+      );
+    } else {
+      yield* this.#stream(prompt, settings, 0);
+    }
+  }
+
+  async *#stream(
+    prompt: Input,
+    settings: GenerationSettings,
+    index: number,
   ): AsyncGenerator<GenerationPart, void, void> {
     const session = this.createSession();
     try {
-      yield* session.stream(prompt, options);
+      yield* session.streamWith(settings, prompt, index);
     } finally {
       session.dispose();
     }
+  }
+
+  /**
+   * As {@link stream}, as a ReadableStream of the Web. Cancelling it stops the generation.
+   *
+   * @throws as {@link generate}; the stream fails with these errors
+   * @example
+   * const reader = model.readableStream('Once upon a time').getReader();
+   * for (let part; !(part = await reader.read()).done; ) process.stdout.write(part.value.text);
+   */
+  readableStream(prompt: Input, options?: GenerateOptions): PartStream {
+    return readableStreamOf(this.stream(prompt, options));
+  }
+
+  #settings(call: string, options: GenerateOptions | undefined): GenerationSettings {
+    this.checkAlive();
+    return generationSettings(call, options, this.tokenizer);
   }
 
   /**

@@ -1,13 +1,17 @@
-import { checkInteger, checkOptions, checkSignal } from './arguments.js';
+import { resolve } from 'node:path';
+import { checkInteger, checkOptions, checkSignal, invalidArgument } from './arguments.js';
 import { Gpt2Error } from './errors.js';
 import {
-  type GenerateOptions,
-  type Generation,
-  type GenerationPart,
+  checkOneSample,
+  type GenerationSettings,
   generationSettings,
-  runToEnd,
-  streamParts,
-} from './generation.js';
+} from './generation/check-options.js';
+import type { GenerateOptions } from './generation/generate-options.js';
+import type { Generation, GenerationPart } from './generation/generation.js';
+import { type Run, runToEnd } from './generation/run.js';
+import { drawSamples, withSamples } from './generation/samples.js';
+import { streamParts } from './generation/stream-parts.js';
+import { StreamTurn } from './generation/stream-turn.js';
 import { checkInput, checkNotEmpty, type Input, tooLong } from './input.js';
 import {
   allocateLogits,
@@ -20,7 +24,6 @@ import { type AbortSignalLike, LinkedSignal, unlessAborted } from './native/abor
 import { dispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
 import type { NativeSession } from './native/types.js';
-import { StreamTurn } from './stream-turn.js';
 import type { Gpt2Tokenizer, Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface EvaluateOptions {
@@ -56,6 +59,8 @@ export class Session implements Disposable {
   readonly #model: SessionModel;
   readonly #native: NativeSession;
   #tokens: number[];
+  /** The number of first tokens that the native session has too. It receives the others with the next call. */
+  #known: number;
   #running = 0;
   // The running calls that wait for their turn.
   #waiting = 0;
@@ -71,6 +76,7 @@ export class Session implements Disposable {
     this.#model = model;
     this.#native = native;
     this.#tokens = tokens;
+    this.#known = tokens.length;
   }
 
   /** The number of tokens in the session. */
@@ -105,10 +111,13 @@ export class Session implements Disposable {
       const tokens = await this.#tokenize(checkedInput, signal);
       const indices = positionIndices(selected, tokens.length);
       const data = allocateLogits(indices.length, vocabSize);
+      const { keep, all, before } = this.#withUnknown(tokens);
+      const rows = before === 0 ? indices : indices.map((index) => index + before);
       await callNative(signal, (cancellation) =>
-        this.#native.evaluate(this.length, tokens, indices, data, cancellation),
+        this.#native.evaluate(keep, all, rows, data, cancellation),
       );
       for (const token of tokens) this.#tokens.push(token);
+      this.#known = this.length;
       return { data, shape: [indices.length, vocabSize], tokens };
     });
   }
@@ -121,21 +130,45 @@ export class Session implements Disposable {
    * const { text } = await session.generate('Once upon a time', { maxTokens: 40, seed: 1 });
    */
   async generate(prompt: Input, options?: GenerateOptions): Promise<Generation> {
-    const settings = generationSettings('generate', options);
+    return this.generateWith(
+      generationSettings('generate', options, this.#model.tokenizer),
+      prompt,
+    );
+  }
+
+  /**
+   * @internal As {@link generate}, with checked options.
+   *
+   * @param index of the prompt among several
+   */
+  async generateWith(settings: GenerationSettings, prompt: Input, index = 0): Promise<Generation> {
     const checkedInput = this.#checkPrompt(prompt);
     return this.#enqueue(settings.signal, async (signal) => {
       const tokens = await this.#readPrompt(checkedInput, signal);
-      const keep = this.length;
-      const generation = await runToEnd(
-        (onToken, cancellation) =>
-          this.#native.generate(keep, tokens, settings.native, onToken, cancellation),
-        { ...settings, signal },
-        this.#model.textTokenizer,
-      );
-      for (const token of tokens) this.#tokens.push(token);
-      for (const token of generation.tokens) this.#tokens.push(token);
-      return generation;
+      const run = this.#runOf(tokens, settings, signal, index);
+      try {
+        if (settings.bestOf > 1) return await this.#generateSamples(run);
+        const { text, native } = await runToEnd(run);
+        const generation = text.generation(native, settings.native.seed);
+        this.#tokens = [...run.context, ...generation.tokens];
+        this.#endRun(settings, native.droppedTokens);
+        return generation;
+      } catch (error) {
+        this.#forgetSlide(settings);
+        throw error;
+      }
     });
+  }
+
+  /** The session then holds the first sample. They are generated on forks, so the native session has the prompt alone. */
+  async #generateSamples(run: Run): Promise<Generation> {
+    const samples = await drawSamples(run);
+    const generation = withSamples(samples);
+    this.#tokens = [...run.context, ...generation.tokens];
+    this.#endRun(run.settings, samples[0]?.native.droppedTokens);
+    const isWhole = samples[0]?.native.droppedTokens === 0;
+    this.#known = isWhole ? run.context.length - 1 : 0;
+    return generation;
   }
 
   /**
@@ -151,7 +184,16 @@ export class Session implements Disposable {
     prompt: Input,
     options?: GenerateOptions,
   ): AsyncGenerator<GenerationPart, void, void> {
-    const settings = generationSettings('stream', options);
+    yield* this.streamWith(generationSettings('stream', options, this.#model.tokenizer), prompt);
+  }
+
+  /** @internal As {@link stream}, with checked options. */
+  async *streamWith(
+    settings: GenerationSettings,
+    prompt: Input,
+    index = 0,
+  ): AsyncGenerator<GenerationPart, void, void> {
+    checkOneSample(settings);
     const checkedInput = this.#checkPrompt(prompt);
     const stop = new LinkedSignal(settings.signal, this.#disposal.signal);
     const { signal } = stop;
@@ -161,32 +203,25 @@ export class Session implements Disposable {
       release = await this.#turn(signal);
       this.#check();
       const tokens = await this.#readPrompt(checkedInput, signal);
-      const keep = this.length;
-      turn = new StreamTurn(this.#tokens, tokens, release);
-      const { generated } = turn;
-      yield* streamParts(
-        async (onToken, cancellation) => {
-          const receive = (token: number) => {
-            generated.push(token);
-            onToken(token);
-          };
-          const { native: options } = settings;
-          const generation = await this.#native.generate(
-            keep,
-            tokens,
-            options,
-            receive,
-            cancellation,
-          );
-          turn?.append(0);
-          this.#finishedStream = turn;
-          if (this.#waiting > 0) turn?.finish();
-          return generation;
+      const run = this.#runOf(tokens, settings, signal, index);
+      let hasPrompt = false;
+      const current = new StreamTurn({
+        append: (next) => {
+          if (!hasPrompt) this.#tokens = [...run.context];
+          hasPrompt = true;
+          for (const token of next) this.#tokens.push(token);
         },
-        { ...settings, signal },
-        this.#model.textTokenizer,
-        (count) => turn?.append(count),
-      );
+        end: (droppedTokens) => {
+          if (hasPrompt) this.#endRun(settings, droppedTokens);
+          else this.#forgetSlide(settings);
+          release();
+        },
+      });
+      turn = current;
+      yield* streamParts(run, current, () => {
+        this.#finishedStream = current;
+        if (this.#waiting > 0) current.finish();
+      });
     } finally {
       if (this.#finishedStream === turn) this.#finishedStream = undefined;
       if (turn) turn.end();
@@ -206,6 +241,53 @@ export class Session implements Disposable {
     checkInteger('length', length, 0, this.length);
     this.#checkIdle('rewind');
     this.#tokens.length = length;
+    this.#known = Math.min(this.#known, length);
+  }
+
+  /**
+   * Writes the tokens to a file, with their keys and values, so that `restore` does not evaluate them again. A file at
+   * this path is replaced when the new one is complete.
+   *
+   * @throws INVALID_ARGUMENT, FILE_UNWRITABLE, DISPOSED
+   * @example await session.save('chapter.session');
+   */
+  async save(path: string, options?: { signal?: AbortSignalLike }): Promise<void> {
+    const checked = checkOptions('save', options, ['signal']);
+    const file = checkPath(path);
+    this.#check();
+    return this.#enqueue(checkSignal(checked.signal), async (signal) => {
+      const { keep, all } = this.#withUnknown(new Uint32Array(0));
+      await callNative(signal, (cancellation) => this.#native.save(keep, all, file, cancellation));
+      this.#known = this.length;
+    });
+  }
+
+  /**
+   * Replaces the session by the one in a file, which was saved with the same model. If the file has keys and values of
+   * another `cacheType`, or of another processor's kernels, the next call evaluates the tokens again.
+   *
+   * @throws INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_UNREADABLE, INVALID_FILE (damaged, or of another model),
+   *   CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED
+   * @example
+   * await session.restore('chapter.session');
+   * const { text } = await session.generate('');
+   */
+  async restore(path: string, options?: { signal?: AbortSignalLike }): Promise<void> {
+    const checked = checkOptions('restore', options, ['signal']);
+    const file = checkPath(path);
+    this.#check();
+    return this.#enqueue(checkSignal(checked.signal), async (signal) => {
+      try {
+        const tokens = await callNative(signal, (cancellation) =>
+          this.#native.restore(file, cancellation),
+        );
+        this.#tokens = Array.from(tokens);
+        this.#known = this.length;
+      } catch (error) {
+        this.#known = 0; // the native session may have been replaced when the call was aborted
+        throw error;
+      }
+    });
   }
 
   /**
@@ -219,7 +301,9 @@ export class Session implements Disposable {
     this.#check();
     this.#checkIdle('fork');
     const native = callNativeSync(() => this.#native.fork());
-    return new Session(this.#model, native, [...this.#tokens]);
+    const session = new Session(this.#model, native, [...this.#tokens]);
+    session.#known = this.#known;
+    return session;
   }
 
   /**
@@ -278,6 +362,52 @@ export class Session implements Disposable {
     return Uint32Array.of(this.#model.tokenizer.endOfText);
   }
 
+  /** The tokens that the native session lacks, and these. `before`: the number of those that it lacks. */
+  #withUnknown(tokens: Uint32Array): { keep: number; all: Uint32Array; before: number } {
+    const unknown = this.#tokens.slice(this.#known);
+    const all = unknown.length === 0 ? tokens : Uint32Array.from([...unknown, ...tokens]);
+    return { keep: this.#known, all, before: unknown.length };
+  }
+
+  /** A run that begins with these tokens. With `overflow: 'slide'`, they take the place of the first ones. */
+  #runOf(
+    tokens: Uint32Array,
+    settings: GenerationSettings,
+    signal: AbortSignal,
+    index: number,
+  ): Run {
+    const { config, textTokenizer } = this.#model;
+    const common = { native: this.#native, settings, tokenizer: textTokenizer, signal, index };
+    const context = [...this.#tokens, ...tokens];
+    if (settings.native.overflow === 'slide' && context.length > config.contextLength) {
+      const kept = Math.max(Math.floor(config.contextLength / 2), tokens.length);
+      const window = context.slice(-kept);
+      return { ...common, keep: 0, tokens: Uint32Array.from(window), context: window };
+    }
+    const { keep, all } = this.#withUnknown(tokens);
+    return { ...common, keep, tokens: all, context };
+  }
+
+  /**
+   * Ends a run whose tokens were appended. `droppedTokens`: those that the engine dropped from the start, or undefined if
+   * it was stopped before all its tokens were appended.
+   */
+  #endRun(settings: GenerationSettings, droppedTokens: number | undefined): void {
+    const { contextLength } = this.#model.config;
+    if (droppedTokens !== undefined) {
+      this.#tokens = this.#tokens.slice(droppedTokens);
+    } else if (this.length > contextLength) {
+      this.#tokens = this.#tokens.slice(-Math.max(Math.floor(contextLength / 2), 1));
+    }
+    this.#known = this.length;
+    if (droppedTokens === undefined) this.#forgetSlide(settings);
+  }
+
+  /** After a run that was stopped and may have slid, the native session has other tokens. */
+  #forgetSlide(settings: GenerationSettings): void {
+    if (settings.native.overflow === 'slide') this.#known = 0;
+  }
+
   async #enqueue<T>(
     callSignal: AbortSignal | undefined,
     work: (signal: AbortSignal) => Promise<T>,
@@ -323,4 +453,12 @@ export class Session implements Disposable {
     }
     return release;
   }
+}
+
+/** The absolute path of a file. Only text without NUL is one. */
+function checkPath(path: unknown): string {
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw invalidArgument('the path of a file', path);
+  }
+  return resolve(path);
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const layers = ['base', 'io', 'kernels', 'gguf', 'ops', 'model', 'serving'];
+const layers = ['base', 'io', 'kernels', 'gguf', 'text', 'ops', 'model', 'serving'];
 const files = execFileSync(
   'git',
   ['ls-files', '--cached', '--others', '--exclude-standard', 'native/*.h', 'native/*.cc'],

@@ -10,8 +10,8 @@ import { temporaryFolder } from './temporary-folder.js';
 const root = join(__dirname, '..');
 const folder = temporaryFolder();
 
-const publicTypes = `ConvertOptions, CreateOptions, EncodeOptions, EvaluateOptions, GenerateOptions, Generation,
-  GenerationPart, Gpt2Config, Input, LoadOptions, LoadProgress, Logits, Model, PresetName, Session, Tokenizer, UrlLike`;
+const publicTypes = `AbortSignalLike, ConvertOptions, CreateOptions, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
+  GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, Session, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
 
 interface Block {
   language: string;
@@ -78,7 +78,7 @@ function checkedOptions(): string {
     'createModel() key': 'Gpt2Config',
     'convert() option': 'ConvertOptions',
     'model.logits() option': 'EvaluateOptions',
-    'model.generate() option': 'GenerateOptions',
+    'GenerateOptions option': 'GenerateOptions',
     'session.evaluate() option': 'EvaluateOptions',
     'tokenizer.encode() option': 'EncodeOptions',
   };

@@ -406,12 +406,20 @@ describe('a stream', () => {
     }
   });
 
-  test('has no parts if there is nothing to generate', async () => {
-    expect(await streamed(model, prompt, { maxTokens: 0 })).toEqual({
-      text: '',
-      tokens: [],
-      parts: 0,
-    });
+  test('ends with a part that says why', async () => {
+    for (const maxTokens of [0, 3]) {
+      const parts = [];
+      for await (const part of model.stream(prompt, { maxTokens, seed: 7 })) parts.push(part);
+      expect(parts.length).toBe(maxTokens + 1);
+      const last = parts.pop();
+      expect(last).toMatchObject({ text: '', tokens: [], finishReason: 'length', seed: 7 });
+      expect(last?.usage).toEqual({
+        promptTokens: prompt.length,
+        completionTokens: maxTokens,
+        cachedTokens: last?.usage?.cachedTokens,
+      });
+      for (const part of parts) expect(part).not.toHaveProperty('finishReason');
+    }
   });
 
   test('that is left early does not affect later calls', async () => {
@@ -561,7 +569,7 @@ describe('a list of prompts with one that fails', () => {
   /** Watches the calls for the single prompts: their outcomes, and how many sessions are disposed. */
   function watchSessions() {
     const dispose = vi.spyOn(Session.prototype, 'dispose');
-    const generate = vi.spyOn(Session.prototype, 'generate');
+    const generate = vi.spyOn(Session.prototype, 'generateWith' as 'generate');
     return {
       outcomes: () => generate.mock.settledResults.map(({ type }) => type),
       reasons: () => generate.mock.settledResults.map(({ value }) => value),
@@ -594,11 +602,11 @@ describe('a list of prompts with one that fails', () => {
              const session = native.createSession();
              return {
                dispose: () => session.dispose(),
-               generate: (keep, prompt, options, onToken, cancellation) =>
+               generate: (keep, prompt, options, onToken, onStep, cancellation) =>
                  session.generate(keep, prompt, options, (token) => {
                    tokens++;
                    onToken(token);
-                 }, cancellation),
+                 }, onStep, cancellation),
              };
            },
          };

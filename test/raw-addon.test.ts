@@ -3,6 +3,7 @@
 
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { stageNames } from '../dist/generation/option-table.js';
 import { convert } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
 import { packageEntry, runNode } from './node-process.js';
@@ -23,7 +24,12 @@ const prelude = `
   const session = model.createSession();
   const file = await addon.openFile(args.weights);
   const vocabSize = model.describe().vocabSize;
-  const sampling = { maxTokens: 1, temperature: 0, topK: 0, topP: 1, seed: 1 };
+  const stage = { name: 'topK', numbers: { k: 5 }, sequences: [], values: [], texts: [] };
+  const sampling = {
+    maxTokens: 1, minTokens: 0, seed: 1, stages: [stage], stopStrings: [], stopTokens: Uint32Array.of(3),
+    ignoreEndOfText: false, timeBudgetMs: undefined, overflow: 'stop', topLogprobs: 2, logprobsOfSampler: false,
+    hostStep: 'none',
+  };
   const errorOf = async (call) => {
     try {
       await call();
@@ -89,7 +95,7 @@ describe('the state of a raw object', () => {
           return 1;
         },
       };
-      return [await errorOf(() => session.generate(0, Uint32Array.of(1), options, () => {})), await disposing ?? 'none'];`);
+      return [await errorOf(() => session.generate(0, Uint32Array.of(1), options, () => {}, () => {})), await disposing ?? 'none'];`);
     expect(errors).toEqual(['DISPOSED', 'none']);
   });
 
@@ -102,7 +108,7 @@ describe('the state of a raw object', () => {
         await errorOf(() => model.createSession()),
         await errorOf(() => session.fork()),
         await errorOf(() => evaluate([1])),
-        await errorOf(() => session.generate(0, Uint32Array.of(1), sampling, () => {})),
+        await errorOf(() => session.generate(0, Uint32Array.of(1), sampling, () => {}, () => {})),
         await errorOf(() => file.read(0, new Uint8Array(1))),
         await errorOf(() => addon.openFile(args.file)),
         await errorOf(() => addon.openModel(args.file, options)),
@@ -118,7 +124,7 @@ describe('the state of a raw object', () => {
       for (const wait of [0, 0, 1, 2, 5, 20]) {
         codes.push(
           errorOf(() => addon.openModel(args.file, options)),
-          errorOf(() => model.createSession().generate(0, Uint32Array.of(1), { ...sampling, maxTokens: 90 }, () => {})),
+          errorOf(() => model.createSession().generate(0, Uint32Array.of(1), { ...sampling, maxTokens: 90 }, () => {}, () => {})),
         );
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
@@ -277,7 +283,8 @@ describe('the arguments of a raw call', () => {
         [addon, 'writeGguf', [target, new Uint8Array(8), [{ name: 'x', type: 'f32', parts: [part] }], 1, () => {}, undefined]],
         [file, 'read', [0, new Uint8Array(4), undefined]],
         [session, 'evaluate', [0, Uint32Array.of(1), new Uint32Array(1), new Float32Array(vocabSize), undefined]],
-        [session, 'generate', [0, Uint32Array.of(1), sampling, () => {}, undefined]],
+        [session, 'generate', [0, Uint32Array.of(1), sampling, () => {}, () => {}, undefined]],
+        [session, 'resume', [false, undefined]],
       ];
       const nested = [
         ...Object.keys(options).map((key) => ['openModel', (value) => [args.file, { ...options, [key]: value }]]),
@@ -317,7 +324,28 @@ describe('the arguments of a raw call', () => {
       for (const key of Object.keys(sampling)) {
         for (const value of garbage) {
           if (key === 'maxTokens' && typeof value === 'number' && value > 100) continue; // valid, and long
-          await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, [key]: value }, () => {}]);
+          await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, [key]: value }, () => {}, () => {}]);
+        }
+      }
+      for (const key of Object.keys(stage)) {
+        for (const value of garbage) {
+          for (const stages of [[{ ...stage, [key]: value }], [{ ...stage, [key]: [value] }], [value]]) {
+            await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, stages }, () => {}, () => {}]);
+          }
+        }
+      }
+      const names = ${JSON.stringify(stageNames)};
+      for (const name of names) {
+        for (const value of [NaN, Infinity, -Infinity, -1, 1e300, 0.5]) {
+          const keys = ['k', 'p', 'n', 'penalty', 'window', 'size', 'count', 'temperature', 'multiplier', 'base',
+            'allowedLength', 'probability', 'threshold', 'tau', 'eta'];
+          const numbers = Object.fromEntries(keys.map((key) => [key, value]));
+          for (const sequences of [[], [Uint32Array.of(1)], [Uint32Array.of(2 ** 32 - 1)], [Uint32Array.of(1, 2, 3)]]) {
+            for (const texts of [[], [''], ['a']]) {
+              const stages = [{ name, numbers, sequences, values: [value], texts }];
+              await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, stages }, () => {}, () => {}]);
+            }
+          }
         }
       }
       require('node:fs').rmSync(target, { force: true });

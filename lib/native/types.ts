@@ -65,20 +65,51 @@ export interface NativeAddedTokens {
   texts: string[];
 }
 
+/** A stage of the sampler (native/serving/sampling/stage.h). */
+export interface NativeStage {
+  name: string;
+  numbers: Record<string, number>;
+  /** of tokens, not empty */
+  sequences: Uint32Array[];
+  /** one for each of the sequences, if the stage has values */
+  values: number[];
+  texts: string[];
+}
+
 export interface NativeGenerateOptions {
   maxTokens: number;
-  temperature: number;
-  topK: number;
-  topP: number;
+  minTokens: number;
   seed: number;
+  stages: NativeStage[];
+  stopStrings: string[];
+  stopTokens: Uint32Array;
+  ignoreEndOfText: boolean;
+  timeBudgetMs: number | undefined;
+  overflow: 'stop' | 'error' | 'slide';
+  /** alternatives for each token; undefined: no log-probabilities */
+  topLogprobs: number | undefined;
+  /** of the distribution after the stages instead of the model's */
+  logprobsOfSampler: boolean;
+  /** whether onStep is called before each token, and changes the logits */
+  hostStep: 'none' | 'confirm' | 'logits';
 }
+
+export type OnToken = (
+  token: number,
+  logprob?: number,
+  topTokens?: Uint32Array,
+  topLogprobs?: Float32Array,
+) => void;
 
 /** The result of a generation, with the names and units of `Generation`. */
 export interface NativeGeneration {
-  finishReason: 'length' | 'endOfText';
+  finishReason: 'length' | 'endOfText' | 'stop' | 'predicate' | 'time';
+  stopMatched?: string | number;
   promptTokens: number;
   cachedTokens: number;
   completionTokens: number;
+  /** tokens that were dropped from the start of the session */
+  droppedTokens: number;
   promptMs: number;
   firstTokenMs: number;
   totalMs: number;
@@ -105,14 +136,30 @@ export interface NativeSession {
     out: Float32Array,
     cancellation?: NativeCancellation,
   ): Promise<void>;
-  /** As `evaluate`, and continues the sequence. `onToken` receives each new token. */
+  /**
+   * As `evaluate`, and continues the sequence. `onToken` receives each new token, with its log-probability and the
+   * likeliest tokens if the options ask for them. If they ask for host steps, `onStep` is called before each token is
+   * sampled, with the token before and the logits, and the call waits for `resume`.
+   */
   generate(
     keep: number,
     tokens: Uint32Array,
     options: NativeGenerateOptions,
-    onToken: (token: number) => void,
+    onToken: OnToken,
+    onStep: (lastToken: number | undefined, logits: Float32Array | undefined) => void,
     cancellation?: NativeCancellation,
   ): Promise<NativeGeneration>;
+  /** Answers onStep: stops the generation, or goes on with these logits. Also ends a call that was cancelled meanwhile. */
+  resume(stops: boolean, logits?: Float32Array): void;
+  /** Keeps and appends tokens as `evaluate`, and writes the session to a file. */
+  save(
+    keep: number,
+    tokens: Uint32Array,
+    path: string,
+    cancellation?: NativeCancellation,
+  ): Promise<void>;
+  /** Replaces the session by the one in a file, and resolves to its tokens. */
+  restore(path: string, cancellation?: NativeCancellation): Promise<Uint32Array>;
   fork(): NativeSession;
   dispose(): void;
 }

@@ -15,6 +15,7 @@ inline constexpr const char* kInvalidFile = "INVALID_FILE";
 inline constexpr const char* kUnsupportedModel = "UNSUPPORTED_MODEL";
 inline constexpr const char* kInvalidArgument = "INVALID_ARGUMENT";
 inline constexpr const char* kTokenOutOfRange = "TOKEN_OUT_OF_RANGE";
+inline constexpr const char* kTokenizerMissing = "TOKENIZER_MISSING";
 inline constexpr const char* kContextOverflow = "CONTEXT_OVERFLOW";
 inline constexpr const char* kDeviceUnavailable = "DEVICE_UNAVAILABLE";
 inline constexpr const char* kOutOfMemory = "OUT_OF_MEMORY";

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../test/run_requests.h"
+#include "../test/stages.h"
 #include "base/error.h"
 #include "memory_file.h"
 #include "model/model.h"
@@ -56,10 +57,9 @@ void compute(Model& model) {
   copy->copyFrom(*session);
   gpt2::GenerateOptions options;
   options.maxTokens = 3;
-  options.sampling.topK = 8;
-  options.sampling.topP = 0.9;
+  options.stages = {gpt2::test::stage("topK", {{"k", 8}}), gpt2::test::stage("topP", {{"p", 0.9}})};
   try {
-    gpt2::test::generate(model, *session, 1, {}, options, [](uint32_t) {});
+    gpt2::test::generate(model, *session, 1, {}, options, [](gpt2::NewToken&&) {});
   } catch (const gpt2::Error& error) {
     if (!isOneOf(error, {code::kNotFinite})) throw;
   }

@@ -103,6 +103,17 @@ Model::Model(const std::string& path, const ModelOptions& options, const CancelF
       cacheMemory_(makeCacheMemory(weights_, device_, cacheType_, contextLength_, options)),
       forwardPass_(weights_, device_, options.operators) {}
 
+std::shared_ptr<const TokenTrie> Model::tokenTrie() {
+  if (tokenTrie_) return tokenTrie_;
+  const GgufFile& file = weights_.files().first();
+  auto tokens = TokenBytes::read(file, static_cast<uint64_t>(weights_.hyperparameters().vocabSize));
+  if (!tokens) {
+    throw Error(code::kTokenizerMissing, file.path() + ": the file holds no vocabulary");
+  }
+  tokenTrie_ = std::make_shared<const TokenTrie>(std::move(tokens));
+  return tokenTrie_;
+}
+
 size_t Model::anonymousBytes() const noexcept {
   const size_t scratch = device_.isCpu() ? device_.threadPool().byteSize() : 0;
   return weights_.anonymousBytes() + forwardPass_.byteSize() + cacheMemory_->byteSize() + scratch +

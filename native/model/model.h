@@ -12,6 +12,7 @@
 #include "model/session.h"
 #include "model/weights.h"
 #include "ops/device.h"
+#include "text/token_trie.h"
 
 namespace gpt2 {
 
@@ -42,6 +43,9 @@ class Model {
   ggml_type cacheType() const noexcept { return cacheType_; }
   // The ids of the tokens that end a text: those in the vocabulary that the file names.
   const std::set<uint32_t>& endOfText() const noexcept { return endOfText_; }
+  // The tokens by what they spell; read on first use. Throws TOKENIZER_MISSING if the file has no
+  // vocabulary, and INVALID_FILE.
+  std::shared_ptr<const TokenTrie> tokenTrie();
   // Memory of the weights, of activations, and of all sessions' caches.
   size_t anonymousBytes() const noexcept;
   CacheMemory& cacheMemory() noexcept { return *cacheMemory_; }
@@ -68,6 +72,7 @@ class Model {
   int64_t contextLength_;
   ggml_type cacheType_;
   std::set<uint32_t> endOfText_;
+  std::shared_ptr<const TokenTrie> tokenTrie_;
   std::shared_ptr<CacheMemory> cacheMemory_;
   ForwardPass forwardPass_;
   std::vector<float> rows_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most

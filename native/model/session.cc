@@ -1,6 +1,9 @@
 #include "model/session.h"
 
 #include <exception>
+#include <string>
+
+#include "base/error.h"
 
 namespace gpt2 {
 
@@ -11,6 +14,19 @@ void Session::append(const std::vector<uint32_t>& tokens) {
 void Session::rewind(int64_t length) {
   tokens_.resize(static_cast<size_t>(length));
   cache_.truncate(length);
+}
+
+void Session::replaceEnd(int64_t keep, const std::vector<uint32_t>& tokens) {
+  if (keep < 0 || keep > length()) {
+    if (hasLostTokens_) {
+      throw Error(code::kOutOfMemory,
+                  "there was no memory to copy the session's tokens when it was forked");
+    }
+    throw Error(code::kInternal, "Expected a session of at least " + std::to_string(keep) +
+                                     " tokens but it has " + std::to_string(length()));
+  }
+  rewind(keep);
+  append(tokens);
 }
 
 void Session::setInUse(bool isInUse) noexcept {

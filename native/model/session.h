@@ -34,6 +34,9 @@ class Session {
 
   // Keeps the first `length` ≤ length() tokens, and their keys and values.
   void rewind(int64_t length);
+  // Keeps the first `keep` tokens, and appends others. Throws INTERNAL if it has fewer, and
+  // OUT_OF_MEMORY if those were lost.
+  void replaceEnd(int64_t keep, const std::vector<uint32_t>& tokens);
   // Drops keys and values. The tokens are then evaluated again.
   void dropCache() noexcept { cache_.truncate(0); }
 

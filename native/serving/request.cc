@@ -16,22 +16,18 @@ size_t Request::vocabSize() const noexcept {
   return static_cast<size_t>(model_.weights().hyperparameters().vocabSize);
 }
 
-void Request::begin() {
-  if (keep_ < 0 || keep_ > session_->length()) {
-    if (session_->hasLostTokens()) {
-      throw Error(code::kOutOfMemory,
-                  "there was no memory to copy the session's tokens when it was forked");
-    }
-    throw Error(code::kInternal, "Expected a session of at least " + std::to_string(keep_) +
-                                     " tokens but it has " + std::to_string(session_->length()));
-  }
-  for (size_t i = 0; i < tokens_.size(); ++i) {
-    if (tokens_[i] >= vocabSize()) {
+void Request::checkTokenIds(const std::vector<uint32_t>& tokens) const {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= vocabSize()) {
       throw Error(code::kTokenOutOfRange,
                   "Expected token ids below " + std::to_string(vocabSize()) + " but received " +
-                      std::to_string(tokens_[i]) + " at index " + std::to_string(i));
+                      std::to_string(tokens[i]) + " at index " + std::to_string(i));
     }
   }
+}
+
+void Request::begin() {
+  checkTokenIds(tokens_);
   const int64_t length = keep_ + tokenCount();
   if (length > model_.contextLength()) {
     throw Error(code::kContextOverflow,
@@ -39,8 +35,7 @@ void Request::begin() {
                     " tokens, the context length, but received " + std::to_string(tokenCount()) +
                     (keep_ == 0 ? "" : " after " + std::to_string(keep_)));
   }
-  session_->rewind(keep_);
-  session_->append(tokens_);
+  session_->replaceEnd(keep_, tokens_);
 }
 
 namespace {

@@ -12,6 +12,12 @@
 
 namespace gpt2 {
 
+// The host's answer to a request that waits for it.
+struct HostReply {
+  bool stops = false;
+  std::vector<float> logits;  // [vocabSize], if the host changes them
+};
+
 // A call on a session, carried out pass by pass: each pass evaluates some of the session's tokens,
 // and the request receives the outputs at its output positions. Requests on different sessions
 // share passes.
@@ -33,6 +39,10 @@ class Request {
   virtual void begin();
   // Whether no tokens are left to evaluate.
   virtual bool isFinished() const = 0;
+  // Whether a reply of the host is awaited. Other requests go on meanwhile.
+  virtual bool isWaiting() const { return false; }
+  // Receives the reply. An error fails the request.
+  virtual void resume(HostReply /*reply*/) {}
   // The error that ended the request early, or null.
   const std::exception_ptr& failure() const noexcept { return failure_; }
   void fail(std::exception_ptr failure) noexcept { failure_ = std::move(failure); }
@@ -71,6 +81,8 @@ class Request {
   int64_t evaluatedTokens() const noexcept { return evaluatedTokens_; }
   Model& model() const noexcept { return model_; }
   size_t vocabSize() const noexcept;
+  // Throws TOKEN_OUT_OF_RANGE.
+  void checkTokenIds(const std::vector<uint32_t>& tokens) const;
   int64_t tokenCount() const noexcept { return static_cast<int64_t>(tokens_.size()); }
   int64_t keep() const noexcept { return keep_; }
 

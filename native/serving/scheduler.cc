@@ -18,6 +18,36 @@ void Scheduler::submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Re
   worker_.post(entry.cancelled, [this, entry](const CancelFlag&) { begin(entry); });
 }
 
+Scheduler::~Scheduler() {
+  for (const Entry& entry : entries_) {
+    entry.request->fail(std::make_exception_ptr(Error(code::kAborted, "the model was disposed")));
+  }
+  endDone();
+}
+
+void Scheduler::resume(std::shared_ptr<const Session> session, HostReply reply) {
+  worker_.post(
+      std::make_shared<CancelFlag>(false),
+      [this, session = std::move(session), reply = std::make_shared<HostReply>(std::move(reply))](
+          const CancelFlag&) { resumeNow(*session, *reply); });
+}
+
+void Scheduler::resumeNow(const Session& session, HostReply& reply) {
+  failCancelled();
+  for (const Entry& entry : entries_) {
+    Request& request = *entry.request;
+    if (&request.session() != &session || request.failure()) continue;
+    try {
+      request.resume(std::move(reply));
+    } catch (...) {
+      request.fail(std::current_exception());
+    }
+    break;
+  }
+  endDone();
+  if (!entries_.empty()) postPassOrFail();
+}
+
 void Scheduler::begin(const Entry& entry) {
   // The session of a cancelled request may have received its next request already.
   failCancelled();
@@ -73,8 +103,12 @@ void Scheduler::pass(const CancelFlag& cancelled) {
     failAll(next_);
   }
   failCancelled();
-  endDone();
-  if (entries_.empty()) return;
+  const bool anyEnded = endDone();
+  // Without tokens to evaluate, all requests wait for the host, or for the memory of those that do.
+  if (!entries_.empty() && (!next_.empty() || anyEnded)) postPassOrFail();
+}
+
+void Scheduler::postPassOrFail() {
   try {
     postPass();
   } catch (...) {
@@ -134,6 +168,7 @@ void Scheduler::planPass() {
   for (const Entry& entry : entries_) {
     if (!entry.isReady) break;
     Request* request = entry.request.get();
+    if (request->isWaiting()) continue;
     (request->pending() > kMaxDecodeTokens ? prefilling_ : decoding_).push_back(request);
   }
   // Those that did not fit the last pass come first.
@@ -174,7 +209,8 @@ void Scheduler::failCancelled() {
   }
 }
 
-void Scheduler::endDone() {
+bool Scheduler::endDone() {
+  const size_t before = entries_.size();
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     if (entry->request->failure() || entry->request->isFinished()) {
       if (entry->isReady) entry->request->session().setInUse(false);
@@ -184,6 +220,7 @@ void Scheduler::endDone() {
       ++entry;
     }
   }
+  return entries_.size() < before;
 }
 
 }  // namespace gpt2

@@ -21,6 +21,8 @@ namespace gpt2 {
 // requests before it may take; a request that is alone begins in any case. A prompt whose next
 // block is being evaluated for another request waits and adopts that block.
 //
+// A request that waits for the host is left out; while all do, there are no passes.
+//
 // No request starves. If prompts wait, kPrefillTokens of each pass are theirs, so a prompt waits
 // for at most as many passes as the prompts before it have times kPrefillTokens. Of more decoding
 // requests than a pass has room for, those that were left out come first in the next pass.
@@ -35,6 +37,14 @@ class Scheduler {
   // From any thread; at most one request at a time for a session. Throws DISPOSED when the worker
   // accepts no more jobs, and std::bad_alloc. The scheduler must outlive the worker's last job.
   void submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request, OnEnd onEnd);
+  // From any thread: passes the host's reply to the request on a session. A request that was
+  // cancelled ends instead; one that has ended or does not wait ignores it. Throws as submit().
+  void resume(std::shared_ptr<const Session> session, HostReply reply);
+
+  // Fails the requests that still wait for the host.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
 
  private:
   // Up to this number of pending tokens, a request is decoding.
@@ -50,7 +60,10 @@ class Scheduler {
 
   // All on the worker thread.
   void begin(const Entry& entry);
+  void resumeNow(const Session& session, HostReply& reply);
   void postPass();
+  // The same; without memory for it, fails all requests.
+  void postPassOrFail();
   void pass(const CancelFlag& cancelled);
   // Fills next_.
   void planPass();
@@ -62,8 +75,8 @@ class Scheduler {
   static void failAll(const std::vector<Request*>& requests) noexcept;
   // Fails the requests whose flag is set.
   void failCancelled();
-  // Removes the requests that are finished or have failed.
-  void endDone();
+  // Removes the requests that are finished or have failed. Returns whether there were any.
+  bool endDone();
 
   std::shared_ptr<Model> model_;
   WorkerThread& worker_;

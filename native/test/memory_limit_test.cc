@@ -100,7 +100,7 @@ std::vector<float> useModel(const std::string& path, bool map) {
   evaluate(model, *session, 40, std::vector<uint32_t>(60, 4), {59});
   const auto fork = model.createSession();
   fork->copyFrom(*session);
-  generate(model, *fork, 100, {5}, greedy(3), [](uint32_t) {});
+  generate(model, *fork, 100, {5}, greedy(3), [](gpt2::NewToken&&) {});
   return evaluate(model, *fork, 104, {6, 7}, {1});
 }
 

@@ -160,7 +160,7 @@ TEST(aBatchCancelledBetweenRunsOfTheHeadIsDoneForSome) {
   for (uint32_t i = 0; i < kCount; ++i) {
     requests.push_back(std::make_unique<gpt2::GenerateRequest>(
         *model, model->createSession(), 0, std::vector<uint32_t>{i / 2, 1}, greedy(4),
-        [&drawn, i](uint32_t token) { drawn[i].push_back(token); }));
+        [&drawn, i](gpt2::NewToken&& token) { drawn[i].push_back(token.token); }));
     requests.back()->begin();
     running.push_back(requests.back().get());
   }
@@ -194,8 +194,8 @@ TEST(aGenerationIsCancelledBetweenTokens) {
   const auto session = model->createSession();
   CHECK_ERROR(code::kAborted, generate(
                                   *model, *session, 0, prompt, greedy(50),
-                                  [&](uint32_t token) {
-                                    heard.push_back(token);
+                                  [&](gpt2::NewToken&& token) {
+                                    heard.push_back(token.token);
                                     cancelled = heard.size() == 10;
                                   },
                                   &cancelled));

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "loaded_model.h"
 #include "reference_model.h"
+#include "stages.h"
 
 using gpt2::ModelOptions;
 using gpt2::test::cpuOptions;
@@ -58,11 +59,11 @@ void checkSmall(const ReferenceShape& shape) {
     copy->copyFrom(*session);
     gpt2::GenerateOptions options;
     options.maxTokens = 2;
-    options.sampling.temperature = 0;
+    options.stages = {gpt2::test::greedyStage()};
     std::vector<uint32_t> drawn;
     gpt2::test::generate(
         *model, *copy, static_cast<int64_t>(length), {}, options,
-        [&](uint32_t token) { drawn.push_back(token); }, nullptr);
+        [&](gpt2::NewToken&& token) { drawn.push_back(token.token); }, nullptr);
     CHECK_EQUAL(drawn.size(), std::min<size_t>(2, shape.context - length));
     if (!drawn.empty() && cache == GGML_TYPE_F32) {
       CHECK_EQUAL(drawn[0], indexOfLargest(expected.back().data(), shape.vocabulary));

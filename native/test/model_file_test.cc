@@ -42,7 +42,7 @@ struct OpenModel {
   template <typename Callback>
   size_t generate(gpt2::Session& session, Callback onFirst) {
     size_t count = 0;
-    gpt2::test::generate(model, session, 0, {1, 2, 3}, greedy(20), [&](uint32_t) {
+    gpt2::test::generate(model, session, 0, {1, 2, 3}, greedy(20), [&](gpt2::NewToken&&) {
       if (++count == 1) onFirst();
     });
     return count;

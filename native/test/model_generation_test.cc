@@ -172,7 +172,7 @@ TEST(seedsDetermineTheSampledTokens) {
   for (const uint64_t seed : {1U, 1U, 2U}) {
     GenerateOptions options;
     options.maxTokens = 30;
-    options.sampling.seed = seed;
+    options.seed = seed;
     runs.push_back(generate(model, *model->createSession(), 0, {1, 2}, options).tokens);
   }
   CHECK(runs[0] == runs[1]);
@@ -187,9 +187,10 @@ TEST(nanLogitsAreNotSampled) {
   LoadedModel model(reference.file());
   const auto session = model->createSession();
   std::vector<uint32_t> heard;
-  CHECK_ERROR(code::kNotFinite, generate(
-                                    *model, *session, 0, {1, 2, 3}, greedy(20),
-                                    [&](uint32_t token) { heard.push_back(token); }, nullptr));
+  CHECK_ERROR(code::kNotFinite,
+              generate(
+                  *model, *session, 0, {1, 2, 3}, greedy(20),
+                  [&](gpt2::NewToken&& token) { heard.push_back(token.token); }, nullptr));
   CHECK_EQUAL(heard.size(), 3U);  // after the positions 2, 3 and 4
   CHECK_EQUAL(session->length(), 6);
 

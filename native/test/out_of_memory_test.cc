@@ -235,11 +235,11 @@ TEST(everyRequestEndsWhicheverAllocationFails) {
                      std::make_shared<EvaluateRequest>(*model, model->createSession(), 0, prompt,
                                                        std::vector<int64_t>{11}, logits.data()),
                      [&](Request& request) { outcomes[0](request); });
-    scheduler.submit(
-        makeFlag(),
-        std::make_shared<GenerateRequest>(*model, model->createSession(), 0, prompt, greedy(3),
-                                          [&](uint32_t token) { drawn.push_back(token); }),
-        [&](Request& request) { outcomes[1](request); });
+    scheduler.submit(makeFlag(),
+                     std::make_shared<GenerateRequest>(
+                         *model, model->createSession(), 0, prompt, greedy(3),
+                         [&](gpt2::NewToken&& token) { drawn.push_back(token.token); }),
+                     [&](Request& request) { outcomes[1](request); });
     go.set_value();
     int failed = 0;
     for (Outcome& outcome : outcomes) {
@@ -278,7 +278,7 @@ TEST(everyRequestEndsWhenAWorkerStopsWithoutMemory) {
     for (Outcome& outcome : outcomes) {
       scheduler.submit(makeFlag(),
                        std::make_shared<GenerateRequest>(*model, model->createSession(), 0, prompt,
-                                                         greedy(40), [](uint32_t) {}),
+                                                         greedy(40), [](gpt2::NewToken&&) {}),
                        [&](Request& request) { outcome(request); });
     }
     go.set_value();

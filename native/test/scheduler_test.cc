@@ -36,7 +36,7 @@ namespace {
 gpt2::GenerateOptions drawing(int64_t maxTokens, uint64_t seed) {
   gpt2::GenerateOptions options;
   options.maxTokens = maxTokens;
-  options.sampling.seed = seed;
+  options.seed = seed;
   return options;
 }
 

@@ -71,15 +71,18 @@ class Service {
   }
   CallPtr generate(
       std::shared_ptr<Session> session, int64_t keep, const std::vector<uint32_t>& prompt,
-      const GenerateOptions& options, const std::function<void(Call&)>& onToken = [](Call&) {}) {
+      const GenerateOptions& options, const std::function<void(Call&)>& onToken = [](Call&) {},
+      GenerateRequest::OnHostStep onHostStep = {}) {
     auto call = std::make_shared<Call>();
-    return submit(
-        call, std::make_shared<GenerateRequest>(*model_, std::move(session), keep, prompt, options,
-                                                [call = call.get(), onToken](uint32_t token) {
-                                                  call->drawn.push_back(token);
-                                                  onToken(*call);
-                                                }));
+    return submit(call, std::make_shared<GenerateRequest>(
+                            *model_, std::move(session), keep, prompt, options,
+                            [call = call.get(), onToken](NewToken&& token) {
+                              call->drawn.push_back(token.token);
+                              onToken(*call);
+                            },
+                            std::move(onHostStep)));
   }
+  Scheduler& scheduler() { return *scheduler_; }
 
   // Blocks the worker until the returned promise is set, so that requests submitted meanwhile begin
   // together.

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "loaded_model.h"
 #include "reference_model.h"
+#include "stages.h"
 
 // Helpers for the tests of sessions. Like check.h, include it in one file of a program.
 
@@ -31,7 +32,7 @@ inline void checkSame(const std::vector<float>& row, const std::vector<float>& e
 inline GenerateOptions greedy(int64_t maxTokens) {
   GenerateOptions options;
   options.maxTokens = maxTokens;
-  options.sampling.temperature = 0;
+  options.stages = {greedyStage()};
   return options;
 }
 
@@ -46,7 +47,7 @@ inline Generated generate(LoadedModel& model, Session& session, int64_t keep,
   Generated generated;
   generated.result = generate(
       *model, session, keep, prompt, options,
-      [&](uint32_t token) { generated.tokens.push_back(token); }, cancelled);
+      [&](NewToken&& token) { generated.tokens.push_back(token.token); }, cancelled);
   CHECK_EQUAL(generated.result.completionTokens, static_cast<int64_t>(generated.tokens.size()));
   return generated;
 }

@@ -1,0 +1,307 @@
+#include "serving/sampling/candidates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/row_functions.h"
+
+namespace gpt2 {
+
+namespace {
+
+constexpr float kRemoved = -std::numeric_limits<float>::infinity();
+constexpr size_t kBlock = 64;  // logits with one maximum
+
+int64_t countOf(const std::vector<float>& values) { return static_cast<int64_t>(values.size()); }
+
+}  // namespace
+
+void Candidates::assign(const float* logits, size_t vocabSize) {
+  first_ = logits;
+  logits_.assign(logits, logits + vocabSize);
+  isList_ = false;
+  areChanged_ = false;
+  hasProbabilities_ = false;
+}
+
+float* Candidates::find(uint32_t token) noexcept {
+  hasProbabilities_ = false;
+  areChanged_ = true;
+  if (!isList_) return token < logits_.size() ? &logits_[token] : nullptr;
+  const auto found = std::find_if(list_.begin(), list_.end(), [token](const Candidate& candidate) {
+    return candidate.token == token;
+  });
+  return found == list_.end() ? nullptr : &found->logit;
+}
+
+// Large logits are shifted first, so that none becomes +∞.
+void Candidates::scale(float factor) {
+  const float top = largestLogit();
+  const float shift = std::isfinite(top * factor) ? 0 : top;
+  hasProbabilities_ = false;
+  if (isList_) {
+    for (Candidate& candidate : list_) candidate.logit = (candidate.logit - shift) * factor;
+  } else {
+    for (float& logit : logits_) logit = (logit - shift) * factor;
+  }
+}
+
+bool Candidates::areAllRemoved() {
+  if (isList_ && list_.empty()) return true;
+  if (areChanged_ && largestLogit() == kRemoved) return true;
+  areChanged_ = false;
+  return false;
+}
+
+float Candidates::largestLogit() {
+  if (!isList_) return largest(logits_.data(), countOf(logits_));
+  float top = kRemoved;
+  for (const Candidate& candidate : list_) top = std::max(top, candidate.logit);
+  return top;
+}
+
+const std::vector<float>& Candidates::probabilities() {
+  if (hasProbabilities_) return probabilities_;
+  if (isList_) {
+    probabilities_.resize(list_.size());
+    for (size_t i = 0; i < list_.size(); ++i) probabilities_[i] = list_[i].logit;
+  } else {
+    probabilities_ = logits_;
+  }
+  softmax(probabilities_.data(), 1, countOf(probabilities_));
+  hasProbabilities_ = true;
+  return probabilities_;
+}
+
+// From the largest probability. Its kernel rounds the sum of all to f32, which their sum in double
+// precision corrects.
+double Candidates::logitOf(double probability) {
+  const std::vector<float>& all = probabilities();
+  const double top = largest(all.data(), countOf(all));
+  const double sum = sumInDouble(all.data(), countOf(all));
+  return static_cast<double>(largestLogit()) + std::log(probability * sum / top);
+}
+
+Candidates::Moments Candidates::moments() const {
+  double count = 0;
+  double sum = 0;
+  const auto forEach = [&](const auto& visit) {
+    if (isList_) {
+      for (const Candidate& candidate : list_) visit(candidate.logit);
+    } else {
+      for (const float logit : logits_) visit(logit);
+    }
+  };
+  forEach([&](float logit) {
+    if (logit == kRemoved) return;
+    count += 1;
+    sum += logit;
+  });
+  const double mean = sum / count;
+  double squares = 0;
+  forEach([&](float logit) {
+    if (logit != kRemoved) squares += (logit - mean) * (logit - mean);
+  });
+  return {mean, squares / count};
+}
+
+// −Σ p ln p = ln Σ exp(l) − Σ p l
+double Candidates::entropy() {
+  const double total = logSumExp();
+  const std::vector<float>& all = probabilities();
+  double mean = 0;
+  double sum = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i] == 0) continue;
+    const double p = all[i];
+    mean += p * static_cast<double>(isList_ ? list_[i].logit : logits_[i]);
+    sum += p;
+  }
+  return total - mean / sum;
+}
+
+// Visits the candidates, as {logit, token}, whose logit is at least this. Skips the blocks that
+// have none.
+template <typename Visit>
+void Candidates::forEachAtLeast(float logit, const Visit& visit) const {
+  for (size_t begin = 0; begin < logits_.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, logits_.size());
+    if (largest(&logits_[begin], static_cast<int64_t>(end - begin)) < logit) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if (logits_[i] >= logit) visit(Candidate{logits_[i], static_cast<uint32_t>(i)});
+    }
+  }
+}
+
+std::vector<Candidate>& Candidates::list() {
+  hasProbabilities_ = false;
+  if (isList_) return list_;
+  list_.clear();
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (logits_[i] != kRemoved) list_.push_back({logits_[i], static_cast<uint32_t>(i)});
+  }
+  isList_ = true;
+  return list_;
+}
+
+// Of `count` blocks, the maxima are `count` different logits.
+float Candidates::boundOfLikeliest(size_t count) {
+  maxima_.clear();
+  for (size_t begin = 0; begin < logits_.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, logits_.size());
+    maxima_.push_back(largest(&logits_[begin], static_cast<int64_t>(end - begin)));
+  }
+  if (maxima_.size() < count) return kRemoved;
+  const auto last = maxima_.begin() + static_cast<std::ptrdiff_t>(count) - 1;
+  std::nth_element(maxima_.begin(), last, maxima_.end(), std::greater<>());
+  return *last;
+}
+
+void Candidates::keepOnly(uint32_t token) {
+  const float* current = find(token);
+  const float logit = current != nullptr && *current != kRemoved ? *current : first_[token];
+  list_.assign(1, {logit == kRemoved ? 0 : logit, token});
+  isList_ = true;
+  hasProbabilities_ = false;
+}
+
+void Candidates::keepLikeliest(size_t count) {
+  hasProbabilities_ = false;
+  if (!isList_) {
+    const float bound = boundOfLikeliest(count);
+    list_.clear();
+    if (bound == kRemoved) {
+      list();
+    } else {
+      forEachAtLeast(bound, [&](const Candidate& candidate) { list_.push_back(candidate); });
+      isList_ = true;
+    }
+  }
+  const size_t kept = std::min(count, list_.size());
+  std::partial_sort(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(kept), list_.end(),
+                    isLikelier);
+  list_.resize(kept);
+}
+
+// Most often, a few of the 50,257 tokens have nearly all of the total.
+void Candidates::keepTotal(double total) {
+  constexpr size_t kFew = 256;
+  if (!isList_ && total < 1 && logits_.size() > kFew) {
+    const std::vector<float>& all = probabilities();
+    const double wanted = total * sumInDouble(all.data(), countOf(all));
+    keepLikeliest(kFew);
+    double sum = 0;
+    for (size_t i = 0; i < list_.size(); ++i) {
+      sum += all[list_[i].token];
+      if (sum < wanted) continue;
+      list_.resize(i + 1);
+      return;
+    }
+    isList_ = false;
+  }
+  keepSmallestSet(total, [](float logit) { return -logit; });
+}
+
+// Selects by halves, as quickselect does (Hoare 1961), which takes linear time.
+void Candidates::keepSmallestSet(double total, const std::function<double(float)>& rankOf) {
+  if (total >= 1) return;
+  struct Weighted {
+    Candidate candidate;
+    float probability;
+    double rank;
+  };
+  const std::vector<float>& all = probabilities();
+  std::vector<Weighted> weighted;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i] == 0) continue;
+    const Candidate candidate =
+        isList_ ? list_[i] : Candidate{logits_[i], static_cast<uint32_t>(i)};
+    weighted.push_back({candidate, all[i], rankOf(candidate.logit)});
+  }
+  double missing = total * sumInDouble(all.data(), countOf(all));
+  auto first = weighted.begin();
+  auto last = weighted.end();
+  while (last - first > 1) {
+    const auto middle = first + (last - first) / 2;
+    std::nth_element(first, middle, last, [](const Weighted& a, const Weighted& b) {
+      return a.rank != b.rank ? a.rank < b.rank : isLikelier(a.candidate, b.candidate);
+    });
+    double sum = 0;
+    for (auto each = first; each != middle; ++each) sum += each->probability;
+    if (sum >= missing) {
+      last = middle;
+    } else {
+      missing -= sum;
+      first = middle;
+    }
+  }
+  list_.clear();
+  for (auto each = weighted.begin(); each != last; ++each) list_.push_back(each->candidate);
+  std::sort(list_.begin(), list_.end(), isLikelier);
+  isList_ = true;
+  hasProbabilities_ = false;
+}
+
+void Candidates::keepAtLeast(double logit) {
+  if (logit > static_cast<double>(largestLogit())) return keepLikeliest(1);
+  constexpr float kLowest = std::numeric_limits<float>::lowest();
+  // The smallest float that is not below it.
+  float bound = std::max(toLogit(logit), kLowest);
+  if (static_cast<double>(bound) < logit) {
+    bound = std::nextafter(bound, std::numeric_limits<float>::infinity());
+  }
+  hasProbabilities_ = false;
+  if (isList_) {
+    list_.erase(std::remove_if(list_.begin(), list_.end(),
+                               [bound](const Candidate& each) { return each.logit < bound; }),
+                list_.end());
+    return;
+  }
+  list_.clear();
+  forEachAtLeast(bound, [&](const Candidate& candidate) { list_.push_back(candidate); });
+  isList_ = true;
+}
+
+void Candidates::writeLogits(float* out) const {
+  if (!isList_) {
+    std::copy(logits_.begin(), logits_.end(), out);
+    return;
+  }
+  std::fill(out, out + logits_.size(), kRemoved);
+  for (const Candidate& candidate : list_) out[candidate.token] = candidate.logit;
+}
+
+// Whole blocks are summed first, with SIMD; only the block that holds the result is searched number
+// by number.
+uint32_t Candidates::draw(double uniform) {
+  const std::vector<float>& weights = probabilities();
+  const auto tokenAt = [this](size_t i) {
+    return isList_ ? list_[i].token : static_cast<uint32_t>(i);
+  };
+  constexpr size_t kSummed = 512;
+  blockSums_.clear();
+  double total = 0;
+  size_t lastBlock = 0;  // the last with a positive weight
+  for (size_t begin = 0; begin < weights.size(); begin += kSummed) {
+    const size_t count = std::min(kSummed, weights.size() - begin);
+    blockSums_.push_back(sumInDouble(&weights[begin], static_cast<int64_t>(count)));
+    total += blockSums_.back();
+    if (blockSums_.back() > 0) lastBlock = blockSums_.size() - 1;
+  }
+  double remaining = uniform * total;
+  size_t block = 0;
+  while (block < lastBlock && remaining >= blockSums_[block]) {
+    remaining -= blockSums_[block++];
+  }
+  size_t lastWeighted = 0;  // the result if rounding leaves a remainder
+  const size_t end = std::min((block + 1) * kSummed, weights.size());
+  for (size_t i = block * kSummed; i < end; ++i) {
+    if (weights[i] > 0) lastWeighted = i;
+    remaining -= weights[i];
+    if (remaining < 0) return tokenAt(i);
+  }
+  return tokenAt(lastWeighted);
+}
+
+}  // namespace gpt2
