@@ -1,5 +1,5 @@
-import type { Model } from '../model.js';
 import { Command } from './commander.js';
+import { type LikelyToken, likeliestTokens } from './likeliest-tokens.js';
 import {
   addModelOptions,
   type ModelFlags,
@@ -8,6 +8,7 @@ import {
   parseNumbers,
   readInput,
 } from './model-options.js';
+import { bar } from './terminal.js';
 
 interface Flags extends ModelFlags {
   tokens?: number[];
@@ -15,11 +16,8 @@ interface Flags extends ModelFlags {
   json?: boolean;
 }
 
-interface Candidate {
-  token: number;
+interface Candidate extends LikelyToken {
   text: string | null;
-  logit: number;
-  probability: number;
 }
 
 export function logitsCommand(): Command {
@@ -37,30 +35,17 @@ export function logitsCommand(): Command {
 async function run(text: string | undefined, flags: Flags): Promise<void> {
   await using model = await openModel(flags);
   const { data, tokens } = await model.logits(await readInput(text, flags.tokens));
-  const candidates = likeliest(model, data, flags.top);
+  const candidates = likeliestTokens(data, flags.top).map(({ token, logit, probability }) => ({
+    token,
+    text: model.textTokenizer?.decode([token]) ?? null,
+    logit,
+    probability,
+  }));
   if (flags.json) {
     process.stdout.write(`${JSON.stringify({ tokens: [...tokens], candidates })}\n`);
   } else {
     process.stdout.write(table(candidates));
   }
-}
-
-/** The `count` tokens with the largest logits, and their probabilities (softmax). */
-function likeliest(model: Model, logits: Float32Array, count: number): Candidate[] {
-  const largest = logits.reduce((a, b) => Math.max(a, b));
-  const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0);
-  const order = Uint32Array.from(logits.keys()).sort(
-    (a, b) => (logits[b] as number) - (logits[a] as number) || a - b,
-  );
-  return Array.from(order.subarray(0, count), (token) => {
-    const logit = logits[token] as number;
-    return {
-      token,
-      text: model.textTokenizer?.decode([token]) ?? null,
-      logit,
-      probability: Math.exp(logit - largest) / sum,
-    };
-  });
 }
 
 const barWidth = 40;
@@ -71,7 +56,7 @@ function table(candidates: readonly Candidate[]): string {
     text: text === null ? '' : JSON.stringify(text),
     logit: logit.toFixed(3),
     probability: `${(probability * 100).toPrecision(3)} %`,
-    bar: bar(probability / (candidates[0]?.probability ?? 1)),
+    bar: bar(probability / (candidates[0]?.probability ?? 1), barWidth),
   }));
   const width = (column: 'token' | 'text' | 'logit' | 'probability', title: string) =>
     Math.max(title.length, ...cells.map((cell) => cell[column].length));
@@ -95,14 +80,4 @@ function table(candidates: readonly Candidate[]): string {
     'probability'.padStart(probability),
   ].join('  ');
   return `${[head, ...lines].map((line) => line.trimEnd()).join('\n')}\n`;
-}
-
-/**
- * A bar in steps of an eighth of a character.
- *
- * @param share its length relative to the longest bar, from 0 to 1
- */
-function bar(share: number): string {
-  const eighths = Math.round(share * barWidth * 8);
-  return '█'.repeat(eighths >> 3) + ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths & 7];
 }

@@ -1,6 +1,6 @@
 import type { LoadProgress } from '../progress.js';
 
-const width = 30;
+const progressWidth = 30;
 
 /** A progress bar: one line on stderr that is overwritten. Writes nothing if stderr is not a terminal. */
 class ProgressBar {
@@ -9,8 +9,8 @@ class ProgressBar {
   show({ stage, done, total }: LoadProgress): void {
     if (!process.stderr.isTTY || stage === 'load') return;
     const share = total === 0 ? 1 : done / total;
-    const filled = Math.round(share * width);
-    const line = `${stage} ${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${Math.floor(share * 100)} %`;
+    const filled = Math.round(share * progressWidth);
+    const line = `${stage} ${'█'.repeat(filled)}${'░'.repeat(progressWidth - filled)} ${Math.floor(share * 100)} %`;
     if (line === this.#shown) return;
     // The spaces overwrite the end of a longer line.
     process.stderr.write(`\r${line.padEnd(this.#shown.length)}`);
@@ -43,6 +43,17 @@ export function withoutControls(text: string): string {
     /(?![\t\n])\p{Cc}/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/**
+ * A bar in steps of an eighth of a character.
+ *
+ * @param share its length relative to the longest bar, from 0 to 1
+ * @param width the longest bar, in characters
+ */
+export function bar(share: number, width: number): string {
+  const eighths = Math.round(share * width * 8);
+  return '█'.repeat(eighths >> 3) + ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths & 7];
 }
 
 /** A number of bytes as text: three digits and a decimal unit. */
