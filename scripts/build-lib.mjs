@@ -1,4 +1,4 @@
-// Compiles lib/ to dist/, then bundles the dependencies into the two modules that re-export what is used of them, so that
+// Compiles lib/ to dist/, then bundles the dependencies into the three modules that re-export what is used of them, so that
 // an installation consists of this package alone. Writes dist/NOTICES.md: the licences of the bundled packages and of what
 // is compiled into the addon.
 
@@ -36,7 +36,7 @@ const unusedHashes = {
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: ['lib/cli/commander.ts', 'lib/hub/huggingface-hub.ts'],
+  entryPoints: ['lib/cli/commander.ts', 'lib/cli/string-width.ts', 'lib/hub/huggingface-hub.ts'],
   outbase: 'lib',
   outdir: 'dist',
   bundle: true,
@@ -51,7 +51,7 @@ const { metafile } = await build({
 const used = Object.values(metafile.outputs)
   .flatMap(({ inputs }) => Object.entries(inputs))
   .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
-  .map(([file]) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  .map(([file]) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
 const inAddon = ['node_modules/node-addon-api', 'node_modules/node-api-headers'];
 const notices = [...new Set([...used, ...inAddon])].filter(Boolean).sort().map(ofPackage);
 const ggml = await vendorGgml();

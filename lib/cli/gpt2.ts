@@ -6,6 +6,7 @@ import { writeError } from '../files.js';
 import { version } from '../native/addon.js';
 import { buildCommand } from './build-command.js';
 import { Command, CommanderError } from './commander.js';
+import { completeCommand } from './complete-command.js';
 import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
 import { generateCommand } from './generate-command.js';
@@ -24,6 +25,7 @@ const program = new Command('gpt2')
   .version(version)
   .addCommand(logitsCommand())
   .addCommand(generateCommand())
+  .addCommand(completeCommand())
   .addCommand(convertCommand())
   .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
