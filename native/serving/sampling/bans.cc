@@ -16,10 +16,6 @@ namespace {
 
 constexpr float kRemoved = -std::numeric_limits<float>::infinity();
 
-void remove(Candidates& candidates, uint32_t token) {
-  if (float* logit = candidates.find(token)) *logit = kRemoved;
-}
-
 // The end of a text, as long as the longest of some sequences of tokens.
 class SequenceEnd {
  public:
@@ -72,7 +68,7 @@ class BadWords final : public CopiedStage<BadWords> {
 
   void apply(Candidates& candidates) override {
     for (const auto& sequence : sequences_) {
-      if (end_.continues(sequence)) remove(candidates, sequence.back());
+      if (end_.continues(sequence)) candidates.remove(sequence.back());
     }
     for (String& string : strings_) {
       auto found = string.completing.find(string.state);
@@ -161,7 +157,7 @@ class MinTokens final : public CopiedStage<MinTokens> {
 
   void apply(Candidates& candidates) override {
     if (newTokens_ >= count_) return;
-    for (const uint32_t token : ends_) remove(candidates, token);
+    for (const uint32_t token : ends_) candidates.remove(token);
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "kernels/row_functions.h"
 
@@ -134,6 +135,20 @@ void Candidates::forEachAtLeast(float logit, const Visit& visit) const {
   }
 }
 
+std::vector<Candidate> Candidates::atLeast(double logit) const {
+  std::vector<Candidate> found;
+  const auto visit = [&](const Candidate& each) {
+    if (static_cast<double>(each.logit) >= logit) found.push_back(each);
+  };
+  if (isList_) {
+    for (const Candidate& each : list_) visit(each);
+  } else {
+    const float lower = std::nextafter(toLogit(logit), kRemoved);
+    forEachAtLeast(std::max(lower, std::numeric_limits<float>::lowest()), visit);
+  }
+  return found;
+}
+
 std::vector<Candidate>& Candidates::list() {
   hasProbabilities_ = false;
   if (isList_) return list_;
@@ -184,6 +199,52 @@ void Candidates::keepLikeliest(size_t count) {
   list_.resize(kept);
 }
 
+// Sums the probabilities by the ranks, which are divided into intervals. Only the candidates of the
+// interval in which the total is reached are sorted.
+template <typename RankOf>
+void Candidates::keepLowest(double total, const RankOf& rankOf) {
+  if (total >= 1) return;
+  constexpr double kPerRank = 64;
+  constexpr size_t kIntervals = 2048;  // the last has all ranks from 32 on
+  const std::vector<float>& all = probabilities();
+  intervals_.resize(all.size());
+  std::vector<double> sums(kIntervals, 0);
+  const auto candidateAt = [this](size_t i) {
+    return isList_ ? list_[i] : Candidate{logits_[i], static_cast<uint32_t>(i)};
+  };
+  for (size_t i = 0; i < all.size(); ++i) {
+    const double rank = all[i] == 0 ? kIntervals : rankOf(candidateAt(i).logit);
+    const double interval = std::min(rank * kPerRank, static_cast<double>(kIntervals - 1));
+    intervals_[i] = static_cast<uint16_t>(interval);
+    sums[intervals_[i]] += all[i];
+  }
+  double missing = total * sumInDouble(all.data(), countOf(all));
+  size_t last = 0;
+  while (last < kIntervals - 1 && sums[last] < missing) missing -= sums[last++];
+
+  std::vector<Candidate> kept;
+  std::vector<std::pair<double, Candidate>> ranked;  // those of the last interval
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (intervals_[i] < last) kept.push_back(candidateAt(i));
+    if (intervals_[i] == last && all[i] > 0) {
+      ranked.emplace_back(rankOf(candidateAt(i).logit), candidateAt(i));
+    }
+  }
+  std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : isLikelier(a.second, b.second);
+  });
+  const double top = largestLogit();
+  const double topProbability = largest(all.data(), countOf(all));
+  for (const auto& [rank, candidate] : ranked) {
+    if (missing <= 0 && !kept.empty()) break;
+    kept.push_back(candidate);
+    missing -= topProbability * std::exp(static_cast<double>(candidate.logit) - top);
+  }
+  list_ = std::move(kept);
+  isList_ = true;
+  hasProbabilities_ = false;
+}
+
 // Most often, a few of the 50,257 tokens have nearly all of the total.
 void Candidates::keepTotal(double total) {
   constexpr size_t kFew = 256;
@@ -200,47 +261,15 @@ void Candidates::keepTotal(double total) {
     }
     isList_ = false;
   }
-  keepSmallestSet(total, [](float logit) { return -logit; });
+  const double top = largestLogit();
+  keepLowest(total, [top](float logit) { return top - static_cast<double>(logit); });
 }
 
-// Selects by halves, as quickselect does (Hoare 1961), which takes linear time.
-void Candidates::keepSmallestSet(double total, const std::function<double(float)>& rankOf) {
+void Candidates::keepTypical(double total) {
   if (total >= 1) return;
-  struct Weighted {
-    Candidate candidate;
-    float probability;
-    double rank;
-  };
-  const std::vector<float>& all = probabilities();
-  std::vector<Weighted> weighted;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i] == 0) continue;
-    const Candidate candidate =
-        isList_ ? list_[i] : Candidate{logits_[i], static_cast<uint32_t>(i)};
-    weighted.push_back({candidate, all[i], rankOf(candidate.logit)});
-  }
-  double missing = total * sumInDouble(all.data(), countOf(all));
-  auto first = weighted.begin();
-  auto last = weighted.end();
-  while (last - first > 1) {
-    const auto middle = first + (last - first) / 2;
-    std::nth_element(first, middle, last, [](const Weighted& a, const Weighted& b) {
-      return a.rank != b.rank ? a.rank < b.rank : isLikelier(a.candidate, b.candidate);
-    });
-    double sum = 0;
-    for (auto each = first; each != middle; ++each) sum += each->probability;
-    if (sum >= missing) {
-      last = middle;
-    } else {
-      missing -= sum;
-      first = middle;
-    }
-  }
-  list_.clear();
-  for (auto each = weighted.begin(); each != last; ++each) list_.push_back(each->candidate);
-  std::sort(list_.begin(), list_.end(), isLikelier);
-  isList_ = true;
-  hasProbabilities_ = false;
+  const double typical = logSumExp() - entropy();
+  keepLowest(total,
+             [typical](float logit) { return std::abs(typical - static_cast<double>(logit)); });
 }
 
 void Candidates::keepAtLeast(double logit) {

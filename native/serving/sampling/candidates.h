@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -41,6 +40,9 @@ class Candidates {
   // Changes the logits of those tokens that are keys of a map, by change(logit, value).
   template <typename Map, typename Change>
   void change(const Map& values, const Change& change);
+  void remove(uint32_t token) noexcept {
+    if (float* logit = find(token)) *logit = -std::numeric_limits<float>::infinity();
+  }
   // Multiplies all logits; they stay finite, or become −∞.
   void scale(float factor);
 
@@ -52,9 +54,8 @@ class Candidates {
   void keepLikeliest(size_t count);
   // The smallest set of the likeliest whose probabilities sum to `total`; at least one.
   void keepTotal(double total);
-  // The same in another order: of candidates with the lowest ranks, which are functions of the
-  // logits. The likelier of equal ranks come first.
-  void keepSmallestSet(double total, const std::function<double(float logit)>& rankOf);
+  // The same of those whose surprisals are closest to the entropy.
+  void keepTypical(double total);
   // Those whose logit is at least this; at least the likeliest.
   void keepAtLeast(double logit);
 
@@ -76,6 +77,8 @@ class Candidates {
   // −Σ p ln p, in nats.
   double entropy();
 
+  // The candidates whose logit is at least this.
+  std::vector<Candidate> atLeast(double logit) const;
   // The candidates as a list, to be changed and reordered. When it is made, no logit is −∞.
   std::vector<Candidate>& list();
   // The logits of all tokens, −∞ for those that were removed. out: [vocabSize]
@@ -86,6 +89,10 @@ class Candidates {
  private:
   // The probabilities in the order of the logits or of the list, until either changes.
   const std::vector<float>& probabilities();
+  // Keeps the smallest set, with this total probability, of candidates with the lowest ranks. These
+  // are functions of the logits, at least 0. The likelier of equal ranks come first.
+  template <typename RankOf>
+  void keepLowest(double total, const RankOf& rankOf);
   template <typename Visit>
   void forEachAtLeast(float logit, const Visit& visit) const;
   // A logit that at least `count` candidates reach; −∞ if that is not known.
@@ -98,7 +105,8 @@ class Candidates {
   bool areChanged_ = false;
   std::vector<float> probabilities_;
   bool hasProbabilities_ = false;
-  std::vector<float> maxima_;  // of blocks of logits
+  std::vector<uint16_t> intervals_;  // of the candidates' ranks
+  std::vector<float> maxima_;        // of blocks of logits
   std::vector<double> blockSums_;
 };
 

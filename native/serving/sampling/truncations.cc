@@ -63,13 +63,7 @@ class TypicalP final : public CopiedStage<TypicalP> {
  public:
   explicit TypicalP(const StageOptions& options) : p_(options.number("p")) {}
 
-  void apply(Candidates& candidates) override {
-    if (p_ >= 1) return;
-    const double total = candidates.logSumExp();
-    const double entropy = candidates.entropy();
-    candidates.keepSmallestSet(
-        p_, [=](float logit) { return std::abs(total - static_cast<double>(logit) - entropy); });
-  }
+  void apply(Candidates& candidates) override { candidates.keepTypical(p_); }
 
  private:
   double p_;
@@ -114,21 +108,12 @@ class Xtc final : public CopiedStage<Xtc> {
   void apply(Candidates& candidates) override {
     state_ += kSplitMixStep;
     if (static_cast<double>(splitMix(state_) >> 11U) * 0x1p-53 >= probability_) return;
-    const double bound = candidates.logitOf(threshold_);
-    std::vector<Candidate>& list = candidates.list();
-    const auto isTopChoice = [bound](const Candidate& each) {
-      return static_cast<double>(each.logit) >= bound;
-    };
-    const Candidate* last = nullptr;
-    for (const Candidate& each : list) {
-      if (isTopChoice(each) && (last == nullptr || isLikelier(*last, each))) last = &each;
+    const std::vector<Candidate> choices = candidates.atLeast(candidates.logitOf(threshold_));
+    if (choices.size() < 2) return;
+    const auto last = std::max_element(choices.begin(), choices.end(), isLikelier);
+    for (const Candidate& each : choices) {
+      if (each.token != last->token) candidates.remove(each.token);
     }
-    if (last == nullptr) return;
-    const uint32_t kept = last->token;
-    list.erase(std::remove_if(
-                   list.begin(), list.end(),
-                   [&](const Candidate& each) { return each.token != kept && isTopChoice(each); }),
-               list.end());
   }
 
  private:
