@@ -45,6 +45,18 @@ export const rows = [
     options: { sequences, after: 32, count: 64 },
     ...speed,
   })),
+  ...['the usual samplers', 'stop strings', 'a logits processor'].map((sampling) => ({
+    name: `decode with ${sampling}`,
+    task: 'sample',
+    options: { sampling, after: 16, count: 128 },
+    ...speed,
+  })),
+  {
+    name: '64 samples of a prompt',
+    task: 'samples',
+    options: { samples: 64, after: 200, count: 32 },
+    ...speed,
+  },
   {
     name: '128 texts of 12 tokens',
     task: 'texts',

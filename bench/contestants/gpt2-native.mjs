@@ -12,9 +12,12 @@ compete(async ({ file, threads, contextLength }) => {
       return {
         evaluate: (tokens) => session.evaluate(tokens),
         generate: (count) => session.generate([], { maxTokens: count, temperature: 0 }),
+        sample: (count, sampling) =>
+          session.generate([], { maxTokens: count, seed: 1, ...samplingOptions[sampling] }),
         dispose: () => session.dispose(),
       };
     },
+    samples: (prompt, n, count) => model.generate(prompt, { n, maxTokens: count, seed: 1 }),
     async score(sequences) {
       for (const tokens of sequences) {
         const { data, shape } = await model.logits(tokens, { positions: 'all' });
@@ -43,6 +46,21 @@ compete(async ({ file, threads, contextLength }) => {
     dispose: () => model.dispose(),
   };
 });
+
+const samplingOptions = {
+  'the usual samplers': {
+    ...{
+      temperature: 0.8,
+      topK: 40,
+      topP: 0.95,
+      minP: 0.05,
+      repetitionPenalty: 1.1,
+      penaltyWindow: 64,
+    },
+  },
+  'stop strings': { temperature: 0, stop: ['\n\nThe end', 'User:', '</s>'] },
+  'a logits processor': { temperature: 0, logitsProcessor: () => {} },
+};
 
 function logProbability(logits, token) {
   let largest = logits[0];

@@ -42,8 +42,33 @@ compete(async ({ file, threads, contextLength }) => {
           last = outputs.at(-1).next.token;
         },
         generate: (count) => generate(sequence, [last], count),
+        async sample(count, sampling) {
+          if (sampling !== 'the usual samplers') return null;
+          const tokens = [last];
+          const options = {
+            ...{ temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05, seed: 1 },
+            repeatPenalty: { penalty: 1.1, punishTokens: () => tokens.slice(-64) },
+          };
+          for await (const token of sequence.evaluate([last], options)) {
+            tokens.push(token);
+            if (tokens.length > count) break;
+          }
+        },
         dispose: () => context.dispose(),
       };
+    },
+    async samples(prompt, samples, count) {
+      const context = await newContext(samples);
+      const draw = async (sequence, seed) => {
+        let made = 0;
+        for await (const _ of sequence.evaluate(prompt, { temperature: 1, seed })) {
+          if (++made === count) break;
+        }
+      };
+      await Promise.all(
+        Array.from({ length: samples }, (_, seed) => draw(context.getSequence(), seed)),
+      );
+      await context.dispose();
     },
     async together(prompt, sequences, count) {
       const context = await newContext(sequences);

@@ -4,9 +4,16 @@
 //   model.sequence()                              returns an empty sequence
 //   sequence.evaluate(tokens)                     appends tokens and waits for the logits of the last
 //   sequence.generate(count)                      appends `count` tokens, each the likeliest
+//   sequence.sample(count, sampling)              optional: appends `count` tokens, sampled with temperature 0.8, top-k 40,
+//                                                 top-p 0.95, min-p 0.05 and a repetition penalty ("the usual
+//                                                 samplers"), each the likeliest until three stop strings come ("stop
+//                                                 strings"), or with a function of the host that sees all logits ("a
+//                                                 logits processor"); resolves to null if it cannot
 //   sequence.dispose(), model.dispose()
 //   model.score(sequences)                        optional: computes the log-probabilities of all tokens
 //   model.together(prompt, sequences, count)      optional: generates concurrent continuations of one prompt
+//   model.samples(prompt, samples, count)         optional: samples concurrent continuations of a prompt that is evaluated
+//                                                 once, if the library can
 //   model.texts(texts)                            optional: computes the last logits of texts at the same time
 //   model.request(prompt, count, seed)            optional: samples a continuation; calls run at the same time, and
 //                                                 each resolves to its milliseconds to the first token
@@ -53,6 +60,26 @@ const tasks = {
     const first = 4; // to warm up
     await sequence.generate(first);
     return ((count - first) / (await time(() => sequence.generate(count - first)))) * 1000;
+  },
+
+  async sample(open, { sampling, after, count }) {
+    const model = await open();
+    const sequence = await model.sequence();
+    if (!sequence.sample) return null;
+    await sequence.evaluate(randomTokens(after));
+    const first = 4; // to warm up
+    if ((await sequence.sample(first, sampling)) === null) return null;
+    const milliseconds = await time(() => sequence.sample(count - first, sampling));
+    return ((count - first) / milliseconds) * 1000;
+  },
+
+  async samples(open, { samples, after, count }) {
+    const model = await open();
+    if (!model.samples) return null;
+    const prompt = randomTokens(after);
+    await model.samples(prompt, 1, 2);
+    const milliseconds = await time(() => model.samples(prompt, samples, count));
+    return ((samples * count) / milliseconds) * 1000;
   },
 
   async score(open, { sequences, tokens }) {
