@@ -11,6 +11,7 @@
 #include "model/session_file.h"
 #include "serving/evaluate_request.h"
 #include "serving/generate_request.h"
+#include "serving/score_request.h"
 #include "tagged_object.h"
 
 namespace gpt2::binding {
@@ -118,10 +119,27 @@ Napi::Object toJavaScript(Napi::Env env, const Generation& generation) {
   return object;
 }
 
+Napi::Uint32Array toJavaScript(Napi::Env env, const std::vector<uint32_t>& numbers) {
+  Napi::Uint32Array array = Napi::Uint32Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
 Napi::Float32Array toJavaScript(Napi::Env env, const std::vector<float>& numbers) {
   Napi::Float32Array array = Napi::Float32Array::New(env, numbers.size());
   std::copy(numbers.begin(), numbers.end(), array.Data());
   return array;
+}
+
+Napi::Object toJavaScript(Napi::Env env, const Scores& scores) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("logprobs", toJavaScript(env, scores.logprobs));
+  object.Set("ranks", toJavaScript(env, scores.ranks));
+  object.Set("entropies", toJavaScript(env, scores.entropies));
+  object.Set("variances", toJavaScript(env, scores.variances));
+  object.Set("topTokens", toJavaScript(env, scores.topTokens));
+  object.Set("topLogprobs", toJavaScript(env, scores.topLogprobs));
+  return object;
 }
 
 // Calls onToken. Allocates no native memory, so that tokens arrive when it has run out.
@@ -133,10 +151,8 @@ void notify(const Napi::FunctionReference& onToken, Napi::Env env, const NewToke
     return;
   }
   const LogProbabilities& logprobs = token.logprobs;
-  Napi::Uint32Array tokens = Napi::Uint32Array::New(env, logprobs.topTokens.size());
-  std::copy(logprobs.topTokens.begin(), logprobs.topTokens.end(), tokens.Data());
-  onToken.Call({id, Napi::Number::New(env, static_cast<double>(logprobs.token)), tokens,
-                toJavaScript(env, logprobs.topLogprobs)});
+  onToken.Call({id, Napi::Number::New(env, static_cast<double>(logprobs.token)),
+                toJavaScript(env, logprobs.topTokens), toJavaScript(env, logprobs.topLogprobs)});
 }
 
 }  // namespace
@@ -145,6 +161,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
   return DefineClass(env, "NativeSession",
                      {InstanceMethod<&SessionObject::evaluate>("evaluate"),
                       InstanceMethod<&SessionObject::generate>("generate"),
+                      InstanceMethod<&SessionObject::score>("score"),
                       InstanceMethod<&SessionObject::resume>("resume"),
                       InstanceMethod<&SessionObject::save>("save"),
                       InstanceMethod<&SessionObject::restore>("restore"),
@@ -258,6 +275,33 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value SessionObject::score(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int64_t keep = toInteger(info[0]);
+  std::vector<uint32_t> tokens = toTokens(info[1]);
+  const int64_t first = toInteger(info[2]);
+  std::vector<uint32_t> targets = toTokens(info[3]);
+  const int64_t top = toInteger(info[4]);
+  Scheduler& scheduler = *running(env).scheduler;
+  auto call = std::make_unique<AsyncCall>(env);
+  call->keep(Value());
+  return AddonData::of(env).calls.run(
+      scheduler, std::move(call), toCancelFlag(info[5]),
+      [&](AsyncCall&) {
+        return std::make_shared<ScoreRequest>(scheduler.model(), session_, keep, std::move(tokens),
+                                              first, std::move(targets), top);
+      },
+      [this, &scheduler](Request& request) -> MakeResult {
+        const size_t bytes = scheduler.model().anonymousBytes();
+        auto scores =
+            std::make_shared<Scores>(std::move(static_cast<ScoreRequest&>(request).scores()));
+        return [this, scores, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
+          report(result, bytes);
+          return toJavaScript(result, *scores);
+        };
+      });
+}
+
 void SessionObject::resume(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   HostReply reply;
@@ -298,17 +342,15 @@ Napi::Value SessionObject::restore(const Napi::CallbackInfo& info) {
   const std::string path = toString(info[0]);
   const std::shared_ptr<CancelFlag> cancelled = toCancelFlag(info[1]);
   const RunningModel& running = this->running(env);
-  return AddonData::of(env).calls.run(
-      *running.worker, std::make_unique<AsyncCall>(env), cancelled,
-      [scheduler = running.scheduler, session = session_, path](
-          AsyncCall&, const CancelFlag& flag) -> MakeResult {
-        restoreSession(scheduler->model(), *session, path, &flag);
-        return [tokens = session->tokens()](Napi::Env result, AsyncCall&) -> Napi::Value {
-          Napi::Uint32Array array = Napi::Uint32Array::New(result, tokens.size());
-          std::copy(tokens.begin(), tokens.end(), array.Data());
-          return array;
-        };
-      });
+  return AddonData::of(env).calls.run(*running.worker, std::make_unique<AsyncCall>(env), cancelled,
+                                      [scheduler = running.scheduler, session = session_, path](
+                                          AsyncCall&, const CancelFlag& flag) -> MakeResult {
+                                        restoreSession(scheduler->model(), *session, path, &flag);
+                                        return [tokens = session->tokens()](
+                                                   Napi::Env result, AsyncCall&) -> Napi::Value {
+                                          return toJavaScript(result, tokens);
+                                        };
+                                      });
 }
 
 Napi::Value SessionObject::fork(const Napi::CallbackInfo& info) {

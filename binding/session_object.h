@@ -30,6 +30,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   // generate(keep, tokens, options, onToken, onStep, cancellation) → Promise<Generation>
   Napi::Value generate(const Napi::CallbackInfo& info);
+  // score(keep, tokens, first, targets, top, cancellation) → Promise<Scores>
+  Napi::Value score(const Napi::CallbackInfo& info);
   // resume(stops, logits) answers onStep
   void resume(const Napi::CallbackInfo& info);
   // save(keep, tokens, path, cancellation) → Promise<undefined>

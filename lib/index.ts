@@ -27,6 +27,8 @@ export type { AbortSignalLike } from './native/abort.js';
 export { version } from './native/addon.js';
 export type { Logger, LogLevel, TensorType } from './native/types.js';
 export type { LoadProgress } from './progress.js';
+export type { Ranking, RankOptions } from './scoring/rank.js';
+export type { Score, ScoreOptions, ScoreProgress, SpanScores } from './scoring/score.js';
 export type { EvaluateOptions, Session } from './session.js';
 export type { UrlLike } from './source.js';
 export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js';

@@ -32,16 +32,20 @@ export function checkInput(
       `Expected at most ${contextLength} tokens, the context length, but received ${input.length}`,
     );
   }
+  return checkTokenIds(input, tokenizer);
+}
+
+/** @throws TOKEN_OUT_OF_RANGE */
+export function checkTokenIds(
+  input: readonly number[] | Uint32Array | Int32Array,
+  { vocabSize }: Tokenizer,
+): Uint32Array {
   for (let index = 0; index < input.length; index++) {
     const token = input[index];
-    if (
-      !Number.isInteger(token) ||
-      (token as number) < 0 ||
-      (token as number) >= tokenizer.vocabSize
-    ) {
+    if (!Number.isInteger(token) || (token as number) < 0 || (token as number) >= vocabSize) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
-        `Expected token ids to be whole numbers from 0 to ${tokenizer.vocabSize - 1} but received ${show(token)} at index ${index}`,
+        `Expected token ids to be whole numbers from 0 to ${vocabSize - 1} but received ${show(token)} at index ${index}`,
       );
     }
   }

@@ -15,7 +15,10 @@ import type { Logits } from './logits.js';
 import { LinkedSignal } from './native/abort.js';
 import { asyncDispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
-import type { Logger, NativeModel, NativeModelDescription } from './native/types.js';
+import type { Logger, NativeModel, NativeModelDescription, NativeSession } from './native/types.js';
+import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.js';
+import type { Score, ScoreOptions } from './scoring/score.js';
+import { scoreTexts } from './scoring/score-texts.js';
 import { type EvaluateOptions, Session } from './session.js';
 import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
@@ -107,11 +110,7 @@ export class Model implements AsyncDisposable {
    */
   createSession(options?: Record<string, never>): Session {
     checkOptions('createSession', options, []);
-    this.checkAlive();
-    return new Session(
-      this,
-      callNativeSync(() => this.#native.createSession()),
-    );
+    return new Session(this, this.createNativeSession());
   }
 
   /**
@@ -225,6 +224,39 @@ export class Model implements AsyncDisposable {
   }
 
   /**
+   * Scores a text, or several at the same time: for each token its log-probability and rank, the entropy of the model's
+   * distribution, and sums by word, by line and in all. A text may be longer than the context. A text's scores do not
+   * depend on the others, bit for bit.
+   *
+   * @throws TOKEN_OUT_OF_RANGE, INVALID_ARGUMENT, UNKNOWN_OPTION, OUT_OF_MEMORY, NOT_FINITE,
+   *   FILE_UNREADABLE (the mapped file has changed), TOKENIZER_MISSING (for text), DISPOSED
+   * @example
+   * const { perplexity, words } = await model.score('The cat sat on the mat.');
+   * const [first, second] = await model.score(['The cat sat.', 'Cat the sat.'], { topK: 5 });
+   */
+  score(input: Input, options?: ScoreOptions): Promise<Score>;
+  score(inputs: readonly Input[], options?: ScoreOptions): Promise<Score[]>;
+  async score(input: Input | readonly Input[], options?: ScoreOptions): Promise<Score | Score[]> {
+    this.checkAlive();
+    if (isList(input)) return await scoreTexts(this, input, options);
+    const [score] = await scoreTexts(this, [input], options);
+    return score as Score;
+  }
+
+  /**
+   * Ranks continuations of a prompt by their log-likelihoods. The prompt is evaluated once. Prompt and candidates are
+   * tokenized apart, so a candidate usually begins with a space.
+   *
+   * @throws as {@link score}, and CONTEXT_OVERFLOW
+   * @example
+   * const { order, probabilities } = await model.rank('The capital of France is', [' Paris', ' London', ' a']);
+   */
+  async rank(prompt: Input, candidates: readonly Input[], options?: RankOptions): Promise<Ranking> {
+    this.checkAlive();
+    return await rankCandidates(this, prompt, candidates, options);
+  }
+
+  /**
    * Stops the calls in flight, which reject with DISPOSED, and frees the memory. Later calls fail with DISPOSED.
    *
    * @example await model.dispose();
@@ -244,6 +276,12 @@ export class Model implements AsyncDisposable {
   /** @internal */
   checkAlive(): void {
     if (this.#disposing) throw new Gpt2Error('DISPOSED', 'The model was disposed.');
+  }
+
+  /** @internal */
+  createNativeSession(): NativeSession {
+    this.checkAlive();
+    return callNativeSync(() => this.#native.createSession());
   }
 
   /** @internal The tokenizer, or undefined for a model without one. */

@@ -11,7 +11,8 @@ const root = join(__dirname, '..');
 const folder = temporaryFolder();
 
 const publicTypes = `AbortSignalLike, ConvertOptions, CreateOptions, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
-  GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, Session, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
+  GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, RankOptions, Ranking,
+  Score, ScoreOptions, Session, SpanScores, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
 
 interface Block {
   language: string;
@@ -79,6 +80,8 @@ function checkedOptions(): string {
     'convert() option': 'ConvertOptions',
     'model.logits() option': 'EvaluateOptions',
     'GenerateOptions option': 'GenerateOptions',
+    'model.score() option': 'ScoreOptions',
+    'model.rank() option': 'RankOptions',
     'session.evaluate() option': 'EvaluateOptions',
     'tokenizer.encode() option': 'EncodeOptions',
   };

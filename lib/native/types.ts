@@ -94,6 +94,16 @@ export interface NativeGenerateOptions {
   hostStep: 'none' | 'confirm' | 'logits';
 }
 
+/** By column: one element for each target, or `top` of them. Natural logarithms. */
+export interface NativeScores {
+  logprobs: Float32Array;
+  ranks: Uint32Array;
+  entropies: Float32Array;
+  variances: Float32Array;
+  topTokens: Uint32Array;
+  topLogprobs: Float32Array;
+}
+
 export type OnToken = (
   token: number,
   logprob?: number,
@@ -149,6 +159,18 @@ export interface NativeSession {
     onStep: (lastToken: number | undefined, logits: Float32Array | undefined) => void,
     cancellation?: NativeCancellation,
   ): Promise<NativeGeneration>;
+  /**
+   * As `evaluate`, and scores the targets: the first follows `tokens` at index `first`, each of the others the next.
+   * `top`: the number of likeliest tokens to return for each.
+   */
+  score(
+    keep: number,
+    tokens: Uint32Array,
+    first: number,
+    targets: Uint32Array,
+    top: number,
+    cancellation?: NativeCancellation,
+  ): Promise<NativeScores>;
   /** Answers onStep: stops the generation, or goes on with these logits. Also ends a call that was cancelled meanwhile. */
   resume(stops: boolean, logits?: Float32Array): void;
   /** Keeps and appends tokens as `evaluate`, and writes the session to a file. */

@@ -231,6 +231,16 @@ bool areFinite(const float* x, int64_t n) { return chosen.areFinite(x, n); }
 
 double sumInDouble(const float* x, int64_t n) { return chosen.sumInDouble(x, n); }
 
+ExpSums expSums(const float* x, float top, int64_t n) { return chosen.expSums(x, top, n); }
+
+int64_t countAbove(const float* x, float limit, int64_t n) {
+  return chosen.countAbove(x, limit, n);
+}
+
+int64_t countAtLeast(const float* x, float limit, int64_t n) {
+  return chosen.countAtLeast(x, limit, n);
+}
+
 void softmax(float* x, float scale, int64_t n) { chosen.softmax(x, scale, n); }
 
 void transpose(const float* from, size_t fromStride, int64_t rows, int64_t columns, float* to,

@@ -45,6 +45,9 @@ struct Kernels {
   decltype(&gpt2::largest) largest;
   decltype(&gpt2::areFinite) areFinite;
   decltype(&gpt2::sumInDouble) sumInDouble;
+  decltype(&gpt2::expSums) expSums;
+  decltype(&gpt2::countAbove) countAbove;
+  decltype(&gpt2::countAtLeast) countAtLeast;
   decltype(&gpt2::softmax) softmax;
 
   decltype(&gpt2::transpose) transpose;

@@ -31,6 +31,19 @@ bool areFinite(const float* x, int64_t n);
 // The sum in double precision, in the same order on every machine.
 double sumInDouble(const float* x, int64_t n);
 
+// Σ e^d, Σ d e^d and Σ d² e^d with d = x − top, where top is the largest element. An element of −∞
+// adds nothing.
+struct ExpSums {
+  double sum;
+  double first;
+  double second;
+};
+ExpSums expSums(const float* x, float top, int64_t n);
+
+// The number of elements above a limit, and of those that are at least the limit.
+int64_t countAbove(const float* x, float limit, int64_t n);
+int64_t countAtLeast(const float* x, float limit, int64_t n);
+
 // softmax(scale · x), in place.
 void softmax(float* x, float scale, int64_t n);
 

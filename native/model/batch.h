@@ -22,17 +22,14 @@ struct BatchEntry {
   OutputKind output = OutputKind::kLogits;
 };
 
-// Outputs of an entry: all of them if they are at most ForwardPass::kMaxHeadRows, else the next so
-// many.
-struct Outputs {
+// An output of an entry.
+struct Output {
   size_t entry;
-  size_t first;  // of the entry's outputRows
-  size_t count;
-  const float* rows;  // [vocabulary or width, count], valid during the call
+  size_t index;      // of the entry's outputRows
+  const float* row;  // [vocabulary or width], valid during the call
 };
 
-// Receives outputs, in order for each entry. Entries are received on the threads of the pool at the
-// same time. Must not throw.
-using OutputSink = std::function<void(const Outputs&)>;
+// Receives outputs on the threads of the pool, several at the same time. Must not throw.
+using OutputSink = std::function<void(const Output&)>;
 
 }  // namespace gpt2

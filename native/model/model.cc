@@ -77,7 +77,7 @@ std::shared_ptr<CacheMemory> makeCacheMemory(const Weights& weights, Device& dev
 // Passes outputs to the sink, on the threads of the pool.
 class SinkStep final : public Step {
  public:
-  SinkStep(const std::vector<Outputs>& outputs, const OutputSink& sink)
+  SinkStep(const std::vector<Output>& outputs, const OutputSink& sink)
       : outputs_(outputs), sink_(sink) {}
 
   std::string name() const override { return "outputs"; }
@@ -87,7 +87,7 @@ class SinkStep final : public Step {
   }
 
  private:
-  const std::vector<Outputs>& outputs_;
+  const std::vector<Output>& outputs_;
   const OutputSink& sink_;
 };
 
@@ -126,9 +126,9 @@ void Model::evaluate(const std::vector<BatchEntry>& batch, const OutputSink& sin
                      const CancelFlag* cancelled) {
   if (batch.size() > 1 && !forwardPass_.sharesPasses()) {
     for (size_t i = 0; i < batch.size(); ++i) {
-      const auto ownSink = [&](Outputs outputs) {
-        outputs.entry = i;
-        sink(outputs);
+      const auto ownSink = [&](Output output) {
+        output.entry = i;
+        sink(output);
       };
       evaluate({batch[i]}, ownSink, cancelled);
     }
@@ -145,29 +145,25 @@ void Model::evaluate(const std::vector<BatchEntry>& batch, const OutputSink& sin
   constexpr auto kMaxRows = static_cast<size_t>(ForwardPass::kMaxHeadRows);
   size_t received = 0;  // entries whose outputs were all passed on
   try {
-    std::vector<Outputs> together;
-    size_t rows = 0;
+    std::vector<Output> together;
     const auto passTogether = [&] {
-      if (rows > 0) passOutputs(together, batch[received].output, hidden, sink, cancelled);
-      hidden += rows * width;
+      if (!together.empty()) {
+        passOutputs(together, batch[received].output, hidden, sink, cancelled);
+      }
+      hidden += together.size() * width;
       together.clear();
-      rows = 0;
     };
     for (size_t i = 0; i < batch.size(); ++i) {
       const size_t count = batch[i].outputRows.size();
       const bool isOfSameKind = batch[i].output == batch[received].output;
-      if (rows + count > kMaxRows || !isOfSameKind) {
+      if (together.size() + count > kMaxRows || !isOfSameKind) {
         passTogether();
         received = i;
       }
-      size_t first = 0;
-      for (; count - first > kMaxRows; first += kMaxRows) {
-        rows = kMaxRows;
-        together = {{i, first, kMaxRows, nullptr}};
-        passTogether();
+      for (size_t index = 0; index < count; ++index) {
+        if (together.size() == kMaxRows) passTogether();
+        together.push_back({i, index, nullptr});
       }
-      if (count > first) together.push_back({i, first, count - first, nullptr});
-      rows += count - first;
     }
     passTogether();
   } catch (...) {
@@ -180,26 +176,19 @@ void Model::evaluate(const std::vector<BatchEntry>& batch, const OutputSink& sin
   for (const BatchEntry& entry : batch) cacheMemory_->publish(*entry.session);
 }
 
-void Model::passOutputs(const std::vector<Outputs>& outputs, OutputKind kind, const float* hidden,
+void Model::passOutputs(std::vector<Output>& outputs, OutputKind kind, const float* hidden,
                         const OutputSink& sink, const CancelFlag* cancelled) {
   const Hyperparameters& h = weights_.hyperparameters();
   const auto length =
       static_cast<size_t>(kind == OutputKind::kLogits ? h.vocabSize : h.embeddingLength);
-  size_t count = 0;
-  for (const Outputs& output : outputs) count += output.count;
-  rows_.resize(count * length);
-  forwardPass_.outputs(hidden, static_cast<int64_t>(count), kind, rows_.data(), cancelled);
-  std::vector<Outputs> computed = outputs;
-  const float* rows = rows_.data();
-  for (Outputs& output : computed) {
-    output.rows = rows;
-    rows += output.count * length;
-  }
+  rows_.resize(outputs.size() * length);
+  forwardPass_.outputs(hidden, static_cast<int64_t>(outputs.size()), kind, rows_.data(), cancelled);
+  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].row = &rows_[i * length];
   if (device_.isCpu()) {
-    const SinkStep step(computed, sink);
+    const SinkStep step(outputs, sink);
     device_.threadPool().run({&step}, nullptr);
   } else {
-    for (const Outputs& output : computed) sink(output);
+    for (const Output& output : outputs) sink(output);
   }
 }
 

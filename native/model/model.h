@@ -63,8 +63,8 @@ class Model {
 
  private:
   // Computes these outputs of hidden states, at most ForwardPass::kMaxHeadRows, and passes them to
-  // the sink. hidden: [width, rows]
-  void passOutputs(const std::vector<Outputs>& outputs, OutputKind kind, const float* hidden,
+  // the sink. hidden: [width, outputs]
+  void passOutputs(std::vector<Output>& outputs, OutputKind kind, const float* hidden,
                    const OutputSink& sink, const CancelFlag* cancelled);
 
   Device device_;

@@ -36,14 +36,12 @@ void EvaluateRequest::begin() {
   }
 }
 
-void EvaluateRequest::onOutputs(size_t first, size_t count, const float* rows) {
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t position = outputPositions_[first + i];
-    auto row = std::lower_bound(rows_.begin(), rows_.end(), position,
-                                [](const Row& a, int64_t sought) { return a.position < sought; });
-    for (; row != rows_.end() && row->position == position; ++row) {
-      std::copy_n(rows + i * vocabSize(), vocabSize(), out_ + row->index * vocabSize());
-    }
+void EvaluateRequest::onOutput(size_t index, const float* row) {
+  const int64_t position = outputPositions_[index];
+  auto wanted = std::lower_bound(rows_.begin(), rows_.end(), position,
+                                 [](const Row& a, int64_t sought) { return a.position < sought; });
+  for (; wanted != rows_.end() && wanted->position == position; ++wanted) {
+    std::copy_n(row, vocabSize(), out_ + wanted->index * vocabSize());
   }
 }
 

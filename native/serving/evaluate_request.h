@@ -21,7 +21,7 @@ class EvaluateRequest final : public Request {
 
  private:
   const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
-  void onOutputs(size_t first, size_t count, const float* rows) override;
+  void onOutput(size_t index, const float* row) override;
 
   struct Row {
     int64_t position;  // in `tokens`; after begin(), in the session

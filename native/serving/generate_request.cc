@@ -66,15 +66,15 @@ int64_t GenerateRequest::lastLength() const noexcept {
                     model().contextLength());
 }
 
-void GenerateRequest::onOutputs(size_t /*first*/, size_t /*count*/, const float* rows) {
+void GenerateRequest::onOutput(size_t /*index*/, const float* row) {
   if (newTokens_ == 0) generation_.promptMilliseconds = millisecondsSince(start_);
-  if (!areFinite(rows, static_cast<int64_t>(vocabSize()))) {
+  if (!areFinite(row, static_cast<int64_t>(vocabSize()))) {
     throw Error(
         code::kNotFinite,
         "the model's logits are not all finite numbers, so no token can be sampled from them");
   }
-  if (options_.hostStep == HostStep::kNone) return sample(rows, rows);
-  logits_ = std::make_shared<const std::vector<float>>(rows, rows + vocabSize());
+  if (options_.hostStep == HostStep::kNone) return sample(row, row);
+  logits_ = std::make_shared<const std::vector<float>>(row, row + vocabSize());
 }
 
 void GenerateRequest::sample(const float* logits, const float* modelLogits) {

@@ -93,7 +93,7 @@ class GenerateRequest final : public Request {
   const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
   int64_t lastLength() const noexcept override;
   // Samples a token, or keeps the logits for the host. Throws NOT_FINITE and INVALID_ARGUMENT.
-  void onOutputs(size_t first, size_t count, const float* rows) override;
+  void onOutput(size_t index, const float* row) override;
   // Appends it. Throws OUT_OF_MEMORY and CONTEXT_OVERFLOW.
   void onPassed() override;
 

@@ -84,10 +84,11 @@ BatchEntry Request::nextEntry(int64_t maxTokens) {
   return entry;
 }
 
-void Request::receive(size_t first, size_t count, const float* rows) noexcept {
+void Request::receive(size_t index, const float* row) noexcept {
   try {
-    onOutputs(first, count, rows);
+    onOutput(index, row);
   } catch (...) {
+    const std::lock_guard<std::mutex> lock(receiving_);
     failure_ = std::current_exception();
   }
 }
@@ -126,9 +127,9 @@ void evaluate(Model& model, const std::vector<Request*>& requests, const CancelF
     room -= batch.back().count;
   }
   if (batch.empty()) return;
-  const auto sink = [&](const Outputs& outputs) {
-    const Part& part = parts[outputs.entry];
-    part.request->receive(part.firstOutput + outputs.first, outputs.count, outputs.rows);
+  const auto sink = [&](const Output& output) {
+    const Part& part = parts[output.entry];
+    part.request->receive(part.firstOutput + output.index, output.row);
   };
   // A pass that fails may have been done for some entries.
   const auto endPass = [&] {

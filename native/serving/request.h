@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -63,9 +64,9 @@ class Request {
   // The first of the output positions that has not been evaluated, as an index.
   size_t nextOutput() const noexcept;
 
-  // Receives outputs, [row length, count], at the positions from outputPositions()[first] on. On a
-  // thread of the pool, beside other requests. An error fails this request and no other.
-  void receive(size_t first, size_t count, const float* rows) noexcept;
+  // Receives the output at outputPositions()[index], on a thread of the pool, beside other outputs
+  // of this request and of others. An error fails this request and no other.
+  void receive(size_t index, const float* row) noexcept;
   // Receives the end of a pass that evaluated `count` tokens of the session. An error fails this
   // request.
   void passed(int64_t count) noexcept;
@@ -75,7 +76,8 @@ class Request {
   virtual const std::vector<int64_t>& outputPositions() const = 0;
   // The number of tokens in the cache at the end, if nothing ends the request early.
   virtual int64_t lastLength() const noexcept { return session_->length(); }
-  virtual void onOutputs(size_t first, size_t count, const float* rows) = 0;
+  // row: [row length]. Several rows are received at the same time.
+  virtual void onOutput(size_t index, const float* row) = 0;
   virtual void onPassed() {}
   // The number of tokens that this request has evaluated.
   int64_t evaluatedTokens() const noexcept { return evaluatedTokens_; }
@@ -95,6 +97,7 @@ class Request {
   int64_t keep_;
   std::vector<uint32_t> tokens_;
   int64_t evaluatedTokens_ = 0;
+  std::mutex receiving_;  // guards failure_ while outputs are received
   std::exception_ptr failure_;
 };
 

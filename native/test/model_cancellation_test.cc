@@ -134,9 +134,9 @@ TEST(aBatchCancelledInTheHeadIsRepeated) {
     std::vector<float> logits;
 
    private:
-    void onOutputs(size_t first, size_t count, const float* rows) override {
-      if (first == 0) cancelled = !cancelled;
-      std::copy_n(rows, count * kVocabulary, logits.data() + first * kVocabulary);
+    void onOutput(size_t index, const float* row) override {
+      if (index == 0) cancelled = !cancelled;
+      std::copy_n(row, kVocabulary, logits.data() + index * kVocabulary);
     }
     std::vector<int64_t> positions_;
   };

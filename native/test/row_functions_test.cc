@@ -117,6 +117,52 @@ TEST(sumsHaveDoublePrecision) {
   }
 }
 
+TEST(sumsOfPowersHaveTheirPrecision) {
+  for (const size_t n : kLengths) {
+    for (const double size : {0.01, 1.0, 30.0, 1e4}) {
+      std::vector<float> x = randomFloats(n, size, 5, n);
+      if (n > 2) x[n / 2] = -kInfinity;
+      const float top = *std::max_element(x.begin(), x.end());
+      double sum = 0;
+      double first = 0;
+      double second = 0;
+      for (const float number : x) {
+        if (number == -kInfinity) continue;
+        const double difference = static_cast<double>(number) - static_cast<double>(top);
+        sum += std::exp(difference);
+        first += difference * std::exp(difference);
+        second += difference * difference * std::exp(difference);
+      }
+      const gpt2::ExpSums sums = gpt2::expSums(x.data(), top, static_cast<int64_t>(n));
+      CHECK_NEAR(sums.sum, sum, 1e-6 * sum);
+      CHECK_NEAR(sums.first, first, 2e-6 * std::abs(first) + 1e-30);
+      CHECK_NEAR(sums.second, second, 3e-6 * second + 1e-30);
+    }
+  }
+}
+
+TEST(sumsOfPowersOfManyNumbersHaveTheirPrecision) {
+  constexpr int64_t kCount = 50'257;
+  const std::vector<float> x(kCount, -0.5F);
+  const gpt2::ExpSums sums = gpt2::expSums(x.data(), 0.5F, kCount);
+  CHECK_NEAR(sums.sum, kCount * std::exp(-1), 2e-7 * kCount);
+  CHECK_NEAR(sums.first, -kCount * std::exp(-1), 2e-7 * kCount);
+}
+
+TEST(countsAreThoseOfComparisons) {
+  for (const size_t n : kLengths) {
+    std::vector<float> x = randomFloats(n, 1, 0, n);
+    for (float& number : x) number = std::round(4 * number);
+    for (const float limit : {-9.0F, -1.0F, 0.0F, 3.0F, kInfinity, -kInfinity}) {
+      const auto count = static_cast<int64_t>(n);
+      CHECK_EQUAL(gpt2::countAbove(x.data(), limit, count),
+                  std::count_if(x.begin(), x.end(), [=](float each) { return each > limit; }));
+      CHECK_EQUAL(gpt2::countAtLeast(x.data(), limit, count),
+                  std::count_if(x.begin(), x.end(), [=](float each) { return each >= limit; }));
+    }
+  }
+}
+
 TEST(softmaxSumsToOne) {
   for (const size_t n : kLengths) {
     for (const double size : {1.0, 30.0, 1e4}) {

@@ -25,6 +25,7 @@ const Kernels kKernels{
     integerPanelBytes, packIntegerRows, multiplyRoundedTile,
     normalize,         applyEpilogue,   roundToF16,
     largest,           areFinite,       sumInDouble,
+    expSums,           countAbove,      countAtLeast,
     softmax,           transpose,       widenRow,
 };
 

@@ -9,6 +9,7 @@ namespace gpt2::GPT2_LEVEL {
 namespace {
 
 using simd::Floats;
+using simd::Ints;
 using simd::kLanes;
 
 // Calls `visit` with every vector of the row and the index of its first element; the last vector is
@@ -152,6 +153,49 @@ double sumInDouble(const float* x, int64_t n) {
   double total = 0;
   for (const double each : sums) total += each;
   return total;
+}
+
+// In f32 within blocks of 16 vectors, so that a sum of 50,257 numbers keeps its precision, and in f64
+// beyond.
+ExpSums expSums(const float* x, float top, int64_t n) {
+  constexpr int64_t kBlock = 16 * int64_t{kLanes};
+  constexpr float kLeast = -100;  // whose power is 0; −∞ times that would be NaN
+  ExpSums total{0, 0, 0};
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    Floats sum{};
+    Floats first{};
+    Floats second{};
+    forEachVector(x + begin, count, -__builtin_inff(), [&](Floats value, int64_t) {
+      const Floats difference = simd::max(value - top, simd::broadcast(kLeast));
+      const Floats power = simd::exp(difference);
+      const Floats weighted = power * difference;
+      sum += power;
+      first += weighted;
+      second = simd::fma(weighted, difference, second);
+    });
+    total.sum += static_cast<double>(simd::sum(sum));
+    total.first += static_cast<double>(simd::sum(first));
+    total.second += static_cast<double>(simd::sum(second));
+  }
+  return total;
+}
+
+int64_t countAbove(const float* x, float limit, int64_t n) {
+  Ints counts{};
+  forEachVector(x, n, -__builtin_inff(), [&](Floats value, int64_t) {
+    counts -= value > limit;  // −1 for true
+  });
+  return simd::sum(counts);
+}
+
+int64_t countAtLeast(const float* x, float limit, int64_t n) {
+  Ints counts{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) counts -= simd::load(x + i) >= limit;
+  int64_t count = simd::sum(counts);
+  for (; i < n; ++i) count += x[i] >= limit ? 1 : 0;
+  return count;
 }
 
 void softmax(float* x, float scale, int64_t n) {

@@ -237,6 +237,12 @@ inline float sum(Floats value) {
   return total;
 }
 
+inline int64_t sum(Ints value) {
+  int64_t total = 0;
+  for (int i = 0; i < kLanes; ++i) total += value[i];
+  return total;
+}
+
 inline float largest(Floats value) {
   float maximum = value[0];
   for (int i = 1; i < kLanes; ++i) maximum = value[i] > maximum ? value[i] : maximum;

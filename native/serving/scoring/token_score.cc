@@ -1,0 +1,27 @@
+#include "serving/scoring/token_score.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/row_functions.h"
+
+namespace gpt2 {
+
+// With d = l − max, Z = Σ e^d and the mean m = Σ d e^d / Z under p: ln p = d − ln Z, so its mean is
+// m − ln Z = −H, and its variance Σ d² e^d / Z − m².
+TokenScore scoreOf(const float* logits, size_t vocabSize, uint32_t token) {
+  const auto count = static_cast<int64_t>(vocabSize);
+  const float top = largest(logits, count);
+  const ExpSums sums = expSums(logits, top, count);
+  const double mean = sums.first / sums.sum;
+  const double logSum = std::log(sums.sum);
+  const float own = logits[token];
+  const auto after = static_cast<int64_t>(token) + 1;
+  const int64_t rank =
+      countAtLeast(logits, own, token) + countAbove(logits + after, own, count - after);
+  return {static_cast<float>(static_cast<double>(own) - static_cast<double>(top) - logSum),
+          static_cast<uint32_t>(rank), static_cast<float>(logSum - mean),
+          static_cast<float>(std::max(sums.second / sums.sum - mean * mean, 0.0))};
+}
+
+}  // namespace gpt2
