@@ -48,6 +48,15 @@ std::vector<uint32_t> toTokens(const Napi::Value& value) {
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+std::vector<double> toDoubles(const Napi::Value& value) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+    reject(value, "a Float64Array");
+  }
+  const auto array = value.As<Napi::Float64Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
 Napi::Float32Array toFloats(const Napi::Value& value, size_t length) {
   if (!value.IsTypedArray() ||
       value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array ||

@@ -23,6 +23,7 @@ double toNumber(const Napi::Value& value);
 bool toBoolean(const Napi::Value& value);
 std::string toString(const Napi::Value& value);
 std::vector<uint32_t> toTokens(const Napi::Value& uint32Array);
+std::vector<double> toDoubles(const Napi::Value& float64Array);
 // Exactly `length` numbers.
 Napi::Float32Array toFloats(const Napi::Value& value, size_t length);
 Napi::Uint8Array toBytes(const Napi::Value& value);

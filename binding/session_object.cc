@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,11 +19,45 @@ namespace gpt2::binding {
 
 namespace {
 
+// Lists of unequal lengths come as one array and the lengths: a conversion of each would hold up
+// the event loop.
+struct Packed {
+  Napi::Value values;
+  std::vector<uint32_t> lengths;
+};
+
+Packed toPacked(const Napi::Value& value) {
+  const Napi::Object object = toObject(value);
+  return {object.Get("values"), toTokens(object.Get("lengths"))};
+}
+
+// Cuts `values` into lists of these lengths.
+template <typename List, typename Values>
+std::vector<List> divided(const Values& values, const std::vector<uint32_t>& lengths,
+                          Napi::Env env) {
+  std::vector<List> lists;
+  lists.reserve(lengths.size());
+  auto at = values.begin();
+  for (const uint32_t length : lengths) {
+    if (length == 0 || static_cast<size_t>(values.end() - at) < length) {
+      throw Napi::TypeError::New(env, "Expected lengths that fit the values");
+    }
+    lists.emplace_back(at, at + length);
+    at += length;
+  }
+  return lists;
+}
+
 std::vector<std::string> toStrings(const Napi::Value& value) {
-  const Napi::Array array = toArray(value);
-  std::vector<std::string> strings;
-  for (uint32_t i = 0; i < array.Length(); ++i) strings.push_back(toString(array[i]));
-  return strings;
+  const Packed packed = toPacked(value);
+  const Napi::Uint8Array bytes = toBytes(packed.values);
+  const std::string_view all(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+  return divided<std::string>(all, packed.lengths, value.Env());
+}
+
+std::vector<std::vector<uint32_t>> toSequences(const Napi::Value& value) {
+  const Packed packed = toPacked(value);
+  return divided<std::vector<uint32_t>>(toTokens(packed.values), packed.lengths, value.Env());
 }
 
 // An enumeration by the index of its name.
@@ -46,15 +81,8 @@ StageOptions toStageOptions(const Napi::Object& object) {
     const std::string key = toString(keys[i]);
     options.numbers[key] = toNumber(numbers.Get(key));
   }
-  const Napi::Array sequences = toArray(object.Get("sequences"));
-  for (uint32_t i = 0; i < sequences.Length(); ++i) {
-    options.sequences.push_back(toTokens(sequences[i]));
-    if (options.sequences.back().empty()) {
-      throw Napi::TypeError::New(object.Env(), "Expected sequences of tokens");
-    }
-  }
-  const Napi::Array values = toArray(object.Get("values"));
-  for (uint32_t i = 0; i < values.Length(); ++i) options.values.push_back(toNumber(values[i]));
+  options.sequences = toSequences(object.Get("sequences"));
+  options.values = toDoubles(object.Get("values"));
   options.texts = toStrings(object.Get("texts"));
   return options;
 }
@@ -158,15 +186,16 @@ void notify(const Napi::FunctionReference& onToken, Napi::Env env, const NewToke
 }  // namespace
 
 Napi::Function SessionObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeSession",
-                     {InstanceMethod<&SessionObject::evaluate>("evaluate"),
-                      InstanceMethod<&SessionObject::generate>("generate"),
-                      InstanceMethod<&SessionObject::score>("score"),
-                      InstanceMethod<&SessionObject::resume>("resume"),
-                      InstanceMethod<&SessionObject::save>("save"),
-                      InstanceMethod<&SessionObject::restore>("restore"),
-                      InstanceMethod<&SessionObject::fork>("fork"),
-                      InstanceMethod<&SessionObject::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeSession",
+      {InstanceMethod<&SessionObject::evaluate>("evaluate"),
+       InstanceMethod<&SessionObject::generate>("generate"),
+       InstanceMethod<&SessionObject::score>("score"),
+       InstanceMethod<&SessionObject::resume>("resume"),
+       InstanceMethod<&SessionObject::wake>("wake"), InstanceMethod<&SessionObject::save>("save"),
+       InstanceMethod<&SessionObject::restore>("restore"),
+       InstanceMethod<&SessionObject::fork>("fork"),
+       InstanceMethod<&SessionObject::dispose>("dispose")});
 }
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -318,6 +347,26 @@ void SessionObject::resume(const Napi::CallbackInfo& info) {
   } catch (const Error& error) {
     throw toJavaScript(env, error);
   }
+}
+
+void SessionObject::wake(const Napi::CallbackInfo& info) {
+  try {
+    running(info.Env()).scheduler->wake();
+  } catch (const Error& error) {
+    throw toJavaScript(info.Env(), error);
+  }
+}
+
+// A call that was cancelled just before may wait for an answer of the host.
+void SessionObject::dispose(const Napi::CallbackInfo& /*info*/) {
+  if (!running_) return;
+  if (!running_->worker->isClosed()) {
+    try {
+      running_->scheduler->wake();
+    } catch (const std::exception&) {  // no memory, or the worker stops: it ends the call
+    }
+  }
+  release();
 }
 
 Napi::Value SessionObject::save(const Napi::CallbackInfo& info) {

@@ -34,12 +34,14 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value score(const Napi::CallbackInfo& info);
   // resume(stops, logits) answers onStep
   void resume(const Napi::CallbackInfo& info);
+  // wake() ends a call that was cancelled and may wait for an answer
+  void wake(const Napi::CallbackInfo& info);
   // save(keep, tokens, path, cancellation) → Promise<undefined>
   Napi::Value save(const Napi::CallbackInfo& info);
   // restore(path, cancellation) → Promise<Uint32Array>
   Napi::Value restore(const Napi::CallbackInfo& info);
   Napi::Value fork(const Napi::CallbackInfo& info);
-  void dispose(const Napi::CallbackInfo& /*info*/) { release(); }
+  void dispose(const Napi::CallbackInfo& info);
 
   // Reports the memory of the model and all its sessions, as read on the worker thread.
   void report(Napi::BasicEnv env, size_t bytes);

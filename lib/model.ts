@@ -214,8 +214,8 @@ export class Model implements AsyncDisposable {
    * const reader = model.readableStream('Once upon a time').getReader();
    * for (let part; !(part = await reader.read()).done; ) process.stdout.write(part.value.text);
    */
-  readableStream(prompt: Input, options?: GenerateOptions): PartStream {
-    return readableStreamOf(this.stream(prompt, options));
+  readableStream(prompt: Input | readonly Input[], options?: GenerateOptions): PartStream {
+    return readableStreamOf(this.stream(prompt as Input, options));
   }
 
   #settings(call: string, options: GenerateOptions | undefined): GenerationSettings {

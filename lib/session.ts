@@ -148,10 +148,10 @@ export class Session implements Disposable {
       const run = this.#runOf(tokens, settings, signal, index);
       try {
         if (settings.bestOf > 1) return await this.#generateSamples(run);
-        const { text, native } = await runToEnd(run);
+        const { text, native, isWhole } = await runToEnd(run);
         const generation = text.generation(native, settings.native.seed);
         this.#tokens = [...run.context, ...generation.tokens];
-        this.#endRun(settings, native.droppedTokens);
+        this.#endRun(settings, isWhole ? native.droppedTokens : undefined);
         return generation;
       } catch (error) {
         this.#forgetSlide(settings);
@@ -165,9 +165,9 @@ export class Session implements Disposable {
     const samples = await drawSamples(run);
     const generation = withSamples(samples);
     this.#tokens = [...run.context, ...generation.tokens];
-    this.#endRun(run.settings, samples[0]?.native.droppedTokens);
-    const isWhole = samples[0]?.native.droppedTokens === 0;
-    this.#known = isWhole ? run.context.length - 1 : 0;
+    const [first] = samples;
+    this.#endRun(run.settings, first?.isWhole ? first.native.droppedTokens : undefined);
+    this.#known = first?.native.droppedTokens === 0 ? run.context.length - 1 : 0;
     return generation;
   }
 
@@ -327,6 +327,7 @@ export class Session implements Disposable {
   }
 
   #checkIdle(call: string): void {
+    this.#finishedStream?.finish();
     if (this.#running === 0) return;
     throw new Gpt2Error(
       'SESSION_BUSY',

@@ -1,5 +1,5 @@
 // Checks that no include points up: a folder of native/ includes only from itself and from those before it in
-// `layers`, by paths from native/, and nothing in native/ includes binding/ or Node-API.
+// `layers`, by paths from native/, and nothing in native/ includes binding/ or Node-API. All layers are in the package.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -16,6 +16,14 @@ const files = execFileSync(
   .trim()
   .split('\n')
   .filter((file) => existsSync(join(root, file)));
+
+// The package can be compiled where it is installed.
+const { files: packed } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+for (const layer of layers) {
+  if (packed.includes(`native/${layer}`)) continue;
+  console.error(`package.json: expected "files" to have native/${layer}`);
+  process.exitCode = 1;
+}
 
 for (const file of files) {
   const own = layers.indexOf(file.split('/')[1]);

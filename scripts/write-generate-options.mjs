@@ -27,7 +27,7 @@ function typeOf(name, spec) {
     case 'tokens':
       return 'readonly number[] | Uint32Array';
     case 'words':
-      return 'readonly (string | readonly number[])[]';
+      return 'readonly (string | readonly number[] | Uint32Array)[]';
     case 'biases':
       return 'Readonly<Record<string | number, number>>';
     case 'choice':

@@ -24,9 +24,11 @@ const prelude = `
   const session = model.createSession();
   const file = await addon.openFile(args.weights);
   const vocabSize = model.describe().vocabSize;
-  const stage = { name: 'topK', numbers: { k: 5 }, sequences: [], values: [], texts: [] };
+  const packed = (Values, ...lists) =>
+    ({ values: Values.from(lists.flat()), lengths: Uint32Array.from(lists, (list) => list.length) });
+  const stage = { name: 'topK', numbers: { k: 5 }, sequences: packed(Uint32Array), values: new Float64Array(0), texts: packed(Uint8Array) };
   const sampling = {
-    maxTokens: 1, minTokens: 0, seed: 1, stages: [stage], stopStrings: [], stopTokens: Uint32Array.of(3),
+    maxTokens: 1, minTokens: 0, seed: 1, stages: [stage], stopStrings: packed(Uint8Array), stopTokens: Uint32Array.of(3),
     ignoreEndOfText: false, timeBudgetMs: undefined, overflow: 'stop', topLogprobs: 2, logprobsOfSampler: false,
     hostStep: 'none',
   };
@@ -285,6 +287,10 @@ describe('the arguments of a raw call', () => {
         [session, 'evaluate', [0, Uint32Array.of(1), new Uint32Array(1), new Float32Array(vocabSize), undefined]],
         [session, 'generate', [0, Uint32Array.of(1), sampling, () => {}, () => {}, undefined]],
         [session, 'resume', [false, undefined]],
+        [session, 'wake', []],
+        [session, 'score', [0, Uint32Array.of(1, 2), 0, Uint32Array.of(2, 3), 1, undefined]],
+        [session, 'save', [0, Uint32Array.of(1), target + '.session', undefined]],
+        [session, 'restore', [target + '.session', undefined]],
       ];
       const nested = [
         ...Object.keys(options).map((key) => ['openModel', (value) => [args.file, { ...options, [key]: value }]]),
@@ -329,7 +335,9 @@ describe('the arguments of a raw call', () => {
       }
       for (const key of Object.keys(stage)) {
         for (const value of garbage) {
-          for (const stages of [[{ ...stage, [key]: value }], [{ ...stage, [key]: [value] }], [value]]) {
+          for (const stages of [[{ ...stage, [key]: value }], [{ ...stage, [key]: [value] }], [value],
+            [{ ...stage, [key]: { values: value, lengths: Uint32Array.of(1) } }], [{ ...stage, [key]: { values: Uint32Array.of(1), lengths: value } }],
+            [{ ...stage, [key]: { values: Uint32Array.of(1), lengths: Uint32Array.of(2 ** 32 - 1) } }]]) {
             await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, stages }, () => {}, () => {}]);
           }
         }
@@ -340,9 +348,9 @@ describe('the arguments of a raw call', () => {
           const keys = ['k', 'p', 'n', 'penalty', 'window', 'size', 'count', 'temperature', 'multiplier', 'base',
             'allowedLength', 'probability', 'threshold', 'tau', 'eta'];
           const numbers = Object.fromEntries(keys.map((key) => [key, value]));
-          for (const sequences of [[], [Uint32Array.of(1)], [Uint32Array.of(2 ** 32 - 1)], [Uint32Array.of(1, 2, 3)]]) {
-            for (const texts of [[], [''], ['a']]) {
-              const stages = [{ name, numbers, sequences, values: [value], texts }];
+          for (const sequences of [[], [[1]], [[2 ** 32 - 1]], [[1, 2, 3]]].map((lists) => packed(Uint32Array, ...lists))) {
+            for (const texts of [[], [[97]], [[200, 0]]].map((lists) => packed(Uint8Array, ...lists))) {
+              const stages = [{ name, numbers, sequences, values: Float64Array.of(value), texts }];
               await attempt(session, 'generate', [0, Uint32Array.of(1), { ...sampling, stages }, () => {}, () => {}]);
             }
           }

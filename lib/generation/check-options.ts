@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import {
   checkBoolean,
   checkFunction,
@@ -22,7 +23,7 @@ import {
   type StageObjectSpec,
   stageNames,
 } from './option-table.js';
-import { isTokenId, samplerStages } from './sampler-stages.js';
+import { isTokenId, packTexts, samplerStages } from './sampler-stages.js';
 
 /** The options of a call, checked. */
 export interface GenerationSettings {
@@ -59,6 +60,12 @@ function settingsOf(options: GenerateOptions, tokenizer: Tokenizer): GenerationS
   const { seed = randomSeed(), n = 1, bestOf = n, stop = [] } = options;
   if (bestOf < n) throw invalidArgument(`bestOf to be at least n, which is ${n},`, bestOf);
   checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER - bestOf);
+  if (bestOf > 1 && options.onPart) {
+    throw invalidArgument(
+      'n and bestOf to be 1 with onPart, which gets parts of one text,',
+      bestOf,
+    );
+  }
   const { logprobs = false, topLogprobs } = options;
   const stopStrings = typeof stop === 'string' ? [stop] : [...stop];
   if (stopStrings.length > 0) void tokenizer.endOfText; // throws TOKENIZER_MISSING
@@ -68,7 +75,7 @@ function settingsOf(options: GenerateOptions, tokenizer: Tokenizer): GenerationS
       minTokens: options.minTokens ?? 0,
       seed,
       stages: samplerStages(options, tokenizer),
-      stopStrings,
+      stopStrings: packTexts(stopStrings),
       stopTokens: Uint32Array.from(options.stopTokens ?? []),
       ignoreEndOfText: options.ignoreEndOfText ?? false,
       timeBudgetMs: options.timeBudgetMs,
@@ -147,7 +154,14 @@ function rangeOf({ min, max, above }: NumberSpec): string {
 }
 
 function isList(value: unknown): value is ArrayLike<unknown> {
-  return Array.isArray(value) || ArrayBuffer.isView(value);
+  return Array.isArray(value) || types.isTypedArray(value);
+}
+
+/** Whether a value is an object without a class, of any realm. */
+function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || isList(value)) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function checkText(name: string, value: unknown): string {
@@ -196,7 +210,7 @@ function checkWords(name: string, value: unknown, tokenizer: Tokenizer): (string
 }
 
 function checkBiases(name: string, value: unknown, tokenizer: Tokenizer): Record<string, number> {
-  if (typeof value !== 'object' || value === null || isList(value)) {
+  if (!isRecord(value)) {
     throw invalidArgument(`${name} to be an object with numbers by token id or text`, value);
   }
   return Object.fromEntries(

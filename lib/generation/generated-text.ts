@@ -29,10 +29,6 @@ export class GeneratedText {
     this.#decoder = tokenizer && new TextStreamDecoder(tokenizer);
   }
 
-  get length(): number {
-    return this.#tokens.length;
-  }
-
   /** Appends a token. Returns the part that it completes, if any. */
   push(token: NewToken): GenerationPart | undefined {
     this.#tokens.push(token);

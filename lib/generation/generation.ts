@@ -14,14 +14,14 @@ export interface Generation {
   stopMatched?: string | number;
   /**
    * With `logprobs`: the log-probabilities of the tokens, in nats. NaN for tokens that spell the part of a token which
-   * a stop string left over.
+   * a stop string left over, and which were not drawn.
    */
   logprobs?: Float32Array;
-  /** With `topLogprobs`: the likeliest tokens at each position, in order. */
+  /** With `topLogprobs`: the likeliest tokens at each position, in order. NaN where `logprobs` are. */
   topLogprobs?: TopLogprobs;
   /** Where each token begins in the text, in UTF-16 code units. A token within a character begins where that does. */
   offsets: Uint32Array;
-  /** With `n` or `bestOf`: all samples. The result itself is the first of them. */
+  /** With `n` or `bestOf`: the n samples. The result itself is the first of them. */
   samples?: Generation[];
   seed: number;
   usage: Usage;
@@ -45,10 +45,11 @@ export interface Usage {
   cachedTokens: number;
 }
 
+/** Milliseconds from the start. */
 export interface Timings {
-  /** The evaluation of the prompt. */
+  /** To the end of the prompt's evaluation. */
   promptMs: number;
-  /** From the start to the first new token. */
+  /** To the first new token. */
   firstTokenMs: number;
   totalMs: number;
   /** New tokens per second, without the first; 0 for fewer than two. */

@@ -86,12 +86,14 @@ export const optionTable = {
   n: {
     kind: 'integer',
     min: 1,
+    max: 65_536,
     default: 1,
     help: 'The number of samples. They share the evaluation of the prompt; the seed of each is one more than that of the sample before.',
   },
   bestOf: {
     kind: 'integer',
     min: 1,
+    max: 65_536,
     help: 'Draws so many samples and returns the n with the highest log-probability per token, the best first. Default: n, in the order of the seeds.',
   },
 
@@ -163,7 +165,7 @@ export const optionTable = {
   logitBias: {
     kind: 'biases',
     stage: true,
-    help: 'Is added to logits, by token id or text; −Infinity removes a token. A text of several tokens changes its last token where the others precede.',
+    help: 'Is added to logits, by token id or text; −Infinity removes a token. A key of digits is an id. A text of several tokens changes its last token where the others precede.',
   },
   suppressTokens: {
     kind: 'tokens',
@@ -175,7 +177,7 @@ export const optionTable = {
     min: 0,
     default: 0,
     stage: 'count',
-    help: 'The minimum number of new tokens. Before, no end-of-text or stop token is sampled, and no stop string is looked for.',
+    help: 'The minimum number of new tokens. Before, no end-of-text or stop token is sampled, and no stop string counts that ends there.',
   },
   forcedTokens: {
     kind: 'tokens',
@@ -192,6 +194,7 @@ export const optionTable = {
   topNSigma: {
     kind: 'number',
     min: 0,
+    above: true,
     stage: 'n',
     help: 'Keeps the tokens whose logits are within n standard deviations of the largest. Default: all.',
   },
@@ -261,13 +264,13 @@ export const optionTable = {
     kind: 'function',
     isCode: true,
     signature: '(logits: Float32Array, context: LogitsContext) => void | Promise<void>',
-    help: 'Changes the logits in place, before all stages; −Infinity removes a token. What it throws rejects the call.',
+    help: 'Changes the logits in place, before all stages; −Infinity removes a token. What it throws rejects the call. It must not await a call on the same session, which waits for it.',
   },
 
   // ---- stopping
   stop: {
     kind: 'texts',
-    help: 'Strings that end the text before them. They are found across the borders of tokens.',
+    help: 'Strings that end the text before them. They are found across the borders of tokens, by their bytes in UTF-8, of which each has fewer than the context has tokens.',
   },
   stopTokens: {
     kind: 'tokens',
@@ -292,7 +295,7 @@ export const optionTable = {
     kind: 'choice',
     choices: ['error', 'stop', 'slide'],
     default: 'stop',
-    help: 'What to do when the context is full: fail, end the text, or drop the first half of the context and evaluate the rest again.',
+    help: 'What to do when the context is full: fail, end the text, or drop the first half of the context and evaluate the rest again. A prompt longer than the context is an error in any case.',
   },
   signal: {
     kind: 'signal',
@@ -303,7 +306,7 @@ export const optionTable = {
   // ---- results
   logprobs: {
     kind: 'boolean',
-    help: 'Returns the log-probability of each new token.',
+    help: 'Returns the log-probability of each new token, in nats.',
   },
   topLogprobs: {
     kind: 'integer',
@@ -320,7 +323,7 @@ export const optionTable = {
     kind: 'function',
     isCode: true,
     signature: '(index: number, part: GenerationPart) => void',
-    help: 'Receives the parts of the text as they are generated, with the index of their prompt. What it throws rejects the call.',
+    help: 'Receives the parts of the text as they are generated, with the index of their prompt. What it throws rejects the call. Not with several samples.',
   },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 

@@ -1,6 +1,7 @@
+import { clearTimeout, setTimeout } from 'node:timers';
 import { invalidArgument } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import { LinkedSignal, onAbort } from '../native/abort.js';
+import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeGeneration, NativeSession } from '../native/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -29,6 +30,8 @@ export interface Run {
 export interface Outcome {
   text: GeneratedText;
   native: NativeGeneration;
+  /** Whether the native session has no tokens that were not handed out. */
+  isWhole: boolean;
 }
 
 /**
@@ -47,13 +50,16 @@ export async function runToEnd(
   const text = new GeneratedText(settings, tokenizer);
   const stop = new LinkedSignal(run.signal); // aborted too if a function of the options throws
   const steps = new HostSteps(run, stop);
-  const stopListening = onAbort(stop.signal, () => steps.end());
+  let ignored = 0;
 
   const handOut = (part: GenerationPart | undefined) => {
     if (!part) return;
     onPart(part);
-    options.onPart?.(run.index, part);
-    if (options.stopWhen && !steps.isStopped) steps.isStopped = isTrue(options.stopWhen(part));
+    const { onPart: listener, stopWhen } = options;
+    const answer: unknown = listener?.(run.index, part);
+    // A listener may be asynchronous; its rejection is that of the call.
+    if (isThenable(answer)) answer.then(undefined, (error) => stop.abort(error));
+    if (stopWhen && !steps.isStopped) steps.isStopped = isTrue(stopWhen(part));
   };
   const guarded = (work: () => void) => {
     if (stop.signal.aborted) return;
@@ -70,7 +76,10 @@ export async function runToEnd(
         run.tokens,
         settings.native,
         (token, logprob, topTokens, topLogprobs) => {
-          if (steps.isStopped) return; // it came together with the part that ends the text
+          if (steps.isStopped) {
+            ignored++; // it came together with the part that ends the text
+            return;
+          }
           onToken(token);
           guarded(() => handOut(text.push({ token, logprob, topTokens, topLogprobs })));
         },
@@ -80,21 +89,41 @@ export async function runToEnd(
     );
     guarded(() => handOut(text.end()));
     stop.signal.throwIfAborted();
-    const isPredicate = steps.isStopped;
-    return { text, native: isPredicate ? { ...ended, finishReason: 'predicate' } : ended };
+    const { stopMatched, ...rest } = ended;
+    const early = steps.reason;
+    return {
+      text,
+      native: early === undefined ? ended : { ...rest, finishReason: early },
+      isWhole: ignored === 0,
+    };
   } finally {
     steps.end();
-    stopListening();
+    if (stop.signal.aborted) wake(native);
     stop.unlink();
   }
 }
 
-function isTrue(answer: unknown): boolean {
-  if (typeof answer !== 'boolean') {
-    throw invalidArgument('stopWhen to return true or false', answer);
+/** Lets the engine notice that the call was cancelled, while it waits for an answer. */
+function wake(native: NativeSession): void {
+  try {
+    native.wake();
+  } catch {
+    // The session or the model was disposed, which ends the call.
   }
-  return answer;
 }
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function';
+}
+
+function isTrue(answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer;
+  if (isThenable(answer)) answer.then(undefined, () => {}); // this error is thrown instead
+  throw invalidArgument('stopWhen to return true or false', answer);
+}
+
+/** The longest time of a timer, in milliseconds. */
+const maxTimeout = 2 ** 31 - 1;
 
 /** The answers of the options' functions before each token. The engine waits for them. */
 class HostSteps {
@@ -103,12 +132,30 @@ class HostSteps {
   readonly #run: Run;
   readonly #stop: LinkedSignal;
   readonly #sampled: number[] = [];
+  readonly #timer: NodeJS.Timeout | undefined;
+  #isLate = false;
   #isWaited = false;
   #isOver = false;
 
   constructor(run: Run, stop: LinkedSignal) {
     this.#run = run;
     this.#stop = stop;
+    const { timeBudgetMs, logitsProcessor } = run.settings.options;
+    if (logitsProcessor && timeBudgetMs !== undefined) {
+      // The engine looks at its clock between tokens, not while it waits.
+      this.#timer = setTimeout(() => this.#timeOut(), Math.min(timeBudgetMs, maxTimeout));
+    }
+  }
+
+  /** Why the text ends early; undefined if it does not. */
+  get reason(): 'predicate' | 'time' | undefined {
+    return this.isStopped ? 'predicate' : this.#isLate ? 'time' : undefined;
+  }
+
+  #timeOut(): void {
+    if (!this.#isWaited) return; // the engine ends the text after this token
+    this.#isLate = true;
+    this.#resume(true, undefined);
   }
 
   /** Answers the engine. Aborts the run if the processor throws. */
@@ -130,7 +177,8 @@ class HostSteps {
   async #process(logits: Float32Array): Promise<void> {
     const { context, settings } = this.#run;
     const { length } = logits;
-    await settings.options.logitsProcessor?.(logits, {
+    const { logitsProcessor } = settings.options;
+    await logitsProcessor?.(logits, {
       tokens: Uint32Array.from([...context, ...this.#sampled]),
       promptLength: context.length,
       step: this.#sampled.length,
@@ -143,9 +191,9 @@ class HostSteps {
     }
   }
 
-  /** Answers no more. A call that waits ends. */
+  /** Answers no more. */
   end(): void {
-    this.#resume(true, undefined);
+    clearTimeout(this.#timer);
     this.#isOver = true;
   }
 

@@ -1,5 +1,5 @@
 import { Gpt2Error } from '../errors.js';
-import type { NativeStage } from '../native/types.js';
+import type { NativeStage, Packed } from '../native/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { GenerateOptions, SamplerName } from './generate-options.js';
 import { type NumberSpec, optionTable, stageNames } from './option-table.js';
@@ -33,47 +33,68 @@ function hasEffect(name: SamplerName, options: GenerateOptions): boolean {
 }
 
 function stageOf(name: SamplerName, options: GenerateOptions, tokenizer: Tokenizer): NativeStage {
-  const stage: NativeStage = { name, numbers: {}, sequences: [], values: [], texts: [] };
+  const numbers: Record<string, number> = {};
+  let sequences: ArrayLike<number>[] = [];
+  let values: number[] = [];
+  let texts: string[] = [];
   const spec = optionTable[name];
   switch (spec.kind) {
     case 'number':
     case 'integer':
-      stage.numbers[spec.stage] = options[name] as number;
-      if ('hasWindow' in spec) stage.numbers.window = options.penaltyWindow ?? 0;
-      if (name === 'minTokens') stage.sequences = asSequences([options.stopTokens ?? []]);
+      numbers[spec.stage] = options[name] as number;
+      if ('hasWindow' in spec) numbers.window = options.penaltyWindow ?? 0;
+      if (name === 'minTokens') sequences = [options.stopTokens ?? []];
       break;
     case 'object':
       for (const [field, one] of Object.entries(spec.fields) as [string, NumberSpec][]) {
         const value = (options[name] as Record<string, unknown>)[field] ?? one.default ?? 0;
-        if (typeof value === 'number') stage.numbers[field] = value;
-        else stage.texts = value as string[];
+        if (typeof value === 'number') numbers[field] = value;
+        else texts = value as string[];
       }
       break;
     case 'tokens':
-      stage.sequences = asSequences([options[name] as number[]]);
+      sequences = [options[name] as number[]];
       break;
     case 'words': {
       const words = options[name] as (string | number[])[];
-      stage.texts = words.filter((word) => typeof word === 'string');
-      stage.sequences = asSequences(words.filter((word) => typeof word !== 'string'));
+      texts = words.filter((word) => typeof word === 'string');
+      sequences = words.filter((word) => typeof word !== 'string');
       break;
     }
-    case 'biases':
-      for (const [key, bias] of Object.entries(options[name] as Record<string, number>)) {
-        const sequence = isTokenId(key) ? [Number(key)] : tokenizer.encode(key);
-        stage.sequences.push(Uint32Array.from(sequence));
-        stage.values.push(bias);
-      }
+    case 'biases': {
+      const biases = Object.entries(options[name] as Record<string, number>);
+      sequences = biases.map(([key]) => (isTokenId(key) ? [Number(key)] : tokenizer.encode(key)));
+      values = biases.map(([, bias]) => bias);
       break;
+    }
   }
-  return stage;
+  return {
+    ...{ name, numbers },
+    sequences: packSequences(sequences),
+    values: Float64Array.from(values),
+    texts: packTexts(texts),
+  };
+}
+
+function packSequences(sequences: readonly ArrayLike<number>[]): Packed<Uint32Array> {
+  const lists = sequences.filter(({ length }) => length > 0);
+  const lengths = Uint32Array.from(lists, ({ length }) => length);
+  const values = new Uint32Array(lengths.reduce((sum, length) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    values.set(list, at);
+    at += list.length;
+  }
+  return { values, lengths };
+}
+
+/** Texts in UTF-8, in which lone surrogates become U+FFFD. */
+export function packTexts(texts: readonly string[]): Packed<Uint8Array> {
+  const lengths = Uint32Array.from(texts, (text) => Buffer.byteLength(text));
+  return { values: Uint8Array.from(Buffer.from(texts.join(''))), lengths };
 }
 
 /** Whether a key of logitBias is a token id. Other keys are text. */
 export function isTokenId(key: string): boolean {
   return /^\d+$/.test(key);
-}
-
-function asSequences(sequences: readonly ArrayLike<number>[]): Uint32Array[] {
-  return sequences.filter(({ length }) => length > 0).map((tokens) => Uint32Array.from(tokens));
 }

@@ -1,7 +1,11 @@
+import { InFlight } from '../in-flight.js';
 import { LinkedSignal } from '../native/abort.js';
-import { callNative } from '../native/native-call.js';
+import { callNative, callNativeSync } from '../native/native-call.js';
 import type { Generation } from './generation.js';
 import { type Outcome, type Run, runToEnd } from './run.js';
+
+// Enough for full passes.
+const samplesInFlight = 256;
 
 /** A sample with its seed. */
 export interface Sample extends Outcome {
@@ -23,24 +27,30 @@ export async function drawSamples(run: Run): Promise<Sample[]> {
     );
   }
   const stop = new LinkedSignal(run.signal);
+  const inFlight = new InFlight(samplesInFlight);
   const running = Array.from({ length: bestOf }, async (_, index): Promise<Sample> => {
     const seed = settings.native.seed + index;
-    const fork = native.fork();
     try {
-      const outcome = await runToEnd({
-        ...run,
-        native: fork,
-        keep: last,
-        tokens: Uint32Array.from(run.context.slice(last)),
-        settings: { ...settings, native: { ...settings.native, seed } },
-        signal: stop.signal,
+      return await inFlight.run(1, async () => {
+        stop.signal.throwIfAborted();
+        const fork = callNativeSync(() => native.fork());
+        try {
+          const outcome = await runToEnd({
+            ...run,
+            native: fork,
+            keep: last,
+            tokens: Uint32Array.from(run.context.slice(last)),
+            settings: { ...settings, native: { ...settings.native, seed } },
+            signal: stop.signal,
+          });
+          return { ...outcome, seed };
+        } finally {
+          fork.dispose();
+        }
       });
-      return { ...outcome, seed };
     } catch (error) {
       stop.abort(error);
       throw error;
-    } finally {
-      fork.dispose();
     }
   });
   await Promise.allSettled(running);

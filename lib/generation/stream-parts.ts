@@ -28,8 +28,8 @@ export async function* streamParts(
       wake();
     },
   )
-    .then(({ text, native }) => {
-      turn.complete(native.droppedTokens);
+    .then(({ text, native, isWhole }) => {
+      turn.complete(isWhole ? native.droppedTokens : undefined);
       onEnd();
       arrived.push(text.lastPart(native, run.settings.native.seed));
     })

@@ -24,8 +24,8 @@ export class StreamTurn {
     this.#generated.push(token);
   }
 
-  /** Receives the end of the engine's work. */
-  complete(droppedTokens: number): void {
+  /** Receives the end of the engine's work. `droppedTokens`: undefined if the session has other tokens. */
+  complete(droppedTokens: number | undefined): void {
     this.append(0);
     this.#dropped = droppedTokens;
   }

@@ -65,15 +65,22 @@ export interface NativeAddedTokens {
   texts: string[];
 }
 
+/** Lists that are not empty, one after the other, and their lengths. */
+export interface Packed<Values> {
+  values: Values;
+  lengths: Uint32Array;
+}
+
 /** A stage of the sampler (native/serving/sampling/stage.h). */
 export interface NativeStage {
   name: string;
   numbers: Record<string, number>;
-  /** of tokens, not empty */
-  sequences: Uint32Array[];
+  /** of tokens */
+  sequences: Packed<Uint32Array>;
   /** one for each of the sequences, if the stage has values */
-  values: number[];
-  texts: string[];
+  values: Float64Array;
+  /** in UTF-8 */
+  texts: Packed<Uint8Array>;
 }
 
 export interface NativeGenerateOptions {
@@ -81,7 +88,8 @@ export interface NativeGenerateOptions {
   minTokens: number;
   seed: number;
   stages: NativeStage[];
-  stopStrings: string[];
+  /** in UTF-8 */
+  stopStrings: Packed<Uint8Array>;
   stopTokens: Uint32Array;
   ignoreEndOfText: boolean;
   timeBudgetMs: number | undefined;
@@ -171,8 +179,10 @@ export interface NativeSession {
     top: number,
     cancellation?: NativeCancellation,
   ): Promise<NativeScores>;
-  /** Answers onStep: stops the generation, or goes on with these logits. Also ends a call that was cancelled meanwhile. */
+  /** Answers onStep: stops the generation, or goes on with these logits. */
   resume(stops: boolean, logits?: Float32Array): void;
+  /** Ends a call that was cancelled and may wait for an answer. */
+  wake(): void;
   /** Keeps and appends tokens as `evaluate`, and writes the session to a file. */
   save(
     keep: number,

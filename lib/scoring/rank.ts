@@ -1,9 +1,9 @@
 import { checkBoolean, checkOptions, checkSignal, invalidArgument } from '../arguments.js';
+import { InFlight } from '../in-flight.js';
 import { checkInput, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeSession } from '../native/types.js';
-import { InFlight } from './in-flight.js';
 import type { ScoringModel } from './score-texts.js';
 
 export interface RankOptions {

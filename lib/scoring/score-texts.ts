@@ -7,12 +7,12 @@ import {
   checkSignal,
   invalidArgument,
 } from '../arguments.js';
+import { InFlight } from '../in-flight.js';
 import { checkTokenIds, type Input } from '../input.js';
 import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeScores, NativeSession } from '../native/types.js';
 import type { Gpt2Tokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
-import { InFlight } from './in-flight.js';
 import type { Score, ScoreOptions, ScoreProgress } from './score.js';
 import { checkSpans, linesOf, type Span, spansOf, sumSpans, wordsOf } from './spans.js';
 import { type Window, windowsOf } from './windows.js';

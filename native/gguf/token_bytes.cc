@@ -76,6 +76,12 @@ TokenBytes::TokenBytes(const std::vector<std::string>& tokens) {
   }
 }
 
+TokenBytes::Place TokenBytes::at(size_t position) const noexcept {
+  const auto end = std::upper_bound(ends_.begin(), ends_.end(), position);
+  const auto token = static_cast<size_t>(end - ends_.begin());
+  return {static_cast<uint32_t>(token), token == 0 ? 0 : ends_[token - 1]};
+}
+
 // As in llama.cpp, the text of a normal token spells bytes, and the text of all other tokens is
 // plain. Some programs do not distinguish the two: if the text of a normal token is not a spelling
 // of bytes, it is plain as well.

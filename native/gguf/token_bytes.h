@@ -21,6 +21,15 @@ class TokenBytes {
   explicit TokenBytes(const std::vector<std::string>& tokens);
 
   size_t size() const noexcept { return ends_.size(); }
+  // Those of all tokens, one after the other.
+  std::string_view bytes() const noexcept { return bytes_; }
+  // The token that these bytes belong to, and where it begins there.
+  struct Place {
+    uint32_t token;
+    size_t begin;
+  };
+  Place at(size_t position) const noexcept;
+
   // Empty for padding.
   std::string_view of(uint32_t token) const noexcept {
     const size_t begin = token == 0 ? 0 : ends_[token - 1];

@@ -12,6 +12,10 @@ void Session::append(const std::vector<uint32_t>& tokens) {
 }
 
 void Session::rewind(int64_t length) {
+  if (length < 0 || length > this->length()) {
+    throw Error(code::kInternal, "Expected to keep up to " + std::to_string(this->length()) +
+                                     " tokens of a session but received " + std::to_string(length));
+  }
   tokens_.resize(static_cast<size_t>(length));
   cache_.truncate(length);
 }

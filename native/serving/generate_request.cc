@@ -36,6 +36,14 @@ void GenerateRequest::checkOptions() const {
                                             ", the number of tokens, but received " +
                                             std::to_string(*options_.topLogprobs));
   }
+  for (const std::string& string : options_.stopStrings) {
+    // The session has all tokens that may belong to one, also when it slides.
+    if (static_cast<int64_t>(string.size()) < model().contextLength()) continue;
+    throw Error(code::kInvalidArgument,
+                "Expected stop strings of fewer bytes than the context has tokens, " +
+                    std::to_string(model().contextLength()) + ", but received one of " +
+                    std::to_string(string.size()));
+  }
   for (const StageOptions& stage : options_.stages) {
     for (const auto& sequence : stage.sequences) checkTokenIds(sequence);
   }
@@ -47,7 +55,8 @@ void GenerateRequest::begin() {
   checkOptions();
   const bool hasTexts = std::any_of(options_.stages.begin(), options_.stages.end(),
                                     [](const StageOptions& stage) { return !stage.texts.empty(); });
-  StageContext context{options_.seed, model().endOfText(), nullptr};
+  StageContext context{options_.seed, {}, nullptr};
+  if (!options_.ignoresEndOfText) context.endOfText = model().endOfText();
   if (hasTexts || !options_.stopStrings.empty()) context.trie = model().tokenTrie();
   sampler_.emplace(options_.stages, context);
   sampler_->acceptPrompt(session().tokens());
@@ -143,8 +152,8 @@ void GenerateRequest::append(NewToken&& drawn) {
   session().append(token);
   held_.push_back(std::move(drawn));
   ++newTokens_;
-  if (stopStrings_ && newTokens_ > options_.minTokens) {
-    if (stopStrings_->push(token)) return cutAtStopString();
+  if (stopStrings_) {
+    if (stopStrings_->push(token, newTokens_ > options_.minTokens)) return cutAtStopString();
     release(stopStrings_->held());
   } else {
     release(0);
@@ -162,9 +171,9 @@ void GenerateRequest::release(size_t kept) {
 }
 
 // The tokens from the one in which the string begins are replaced by tokens that spell the text
-// before it.
+// before it, which may be more. The session makes room for them as it does when it slides.
 void GenerateRequest::cutAtStopString() {
-  const size_t cut = stopStrings_->foundTokens();
+  const size_t cut = std::min(stopStrings_->foundTokens(), held_.size());
   release(cut);
   held_.clear();
   session().rewind(session().length() - static_cast<int64_t>(cut));
@@ -178,6 +187,7 @@ void GenerateRequest::cutAtStopString() {
     }
     held_.push_back(std::move(spelled));
   }
+  if (session().length() > model().contextLength()) slide();
   generation_.stopString = stopStrings_->found();
   finish(FinishReason::kStopString);
 }
@@ -196,10 +206,14 @@ void GenerateRequest::requestNext() {
   outputPositions_.assign(1, session().length() - 1);
 }
 
-// Positions are learned, so the keys of the remaining tokens are those of other positions.
+// Positions are learned, so the keys of the remaining tokens are those of other positions. Tokens
+// that are held back remain, since a stop string may cut them.
 void GenerateRequest::slide() {
   const std::vector<uint32_t>& tokens = session().tokens();
-  const int64_t kept = std::max<int64_t>(model().contextLength() / 2, 1);
+  const int64_t half = std::max<int64_t>(model().contextLength() / 2, 1);
+  const auto held = static_cast<int64_t>(held_.size());
+  const int64_t kept = std::min(std::max(half, held), std::max<int64_t>(session().length() - 1, 1));
+  if (held > kept) release(static_cast<size_t>(kept));  // tokens without bytes are no part of one
   generation_.droppedTokens += session().length() - kept;
   const std::vector<uint32_t> window(tokens.end() - static_cast<std::ptrdiff_t>(kept),
                                      tokens.end());

@@ -32,6 +32,16 @@ void Scheduler::resume(std::shared_ptr<const Session> session, HostReply reply) 
           const CancelFlag&) { resumeNow(*session, *reply); });
 }
 
+void Scheduler::wake() {
+  worker_.post(std::make_shared<CancelFlag>(false), [this](const CancelFlag&) { endCancelled(); });
+}
+
+void Scheduler::endCancelled() {
+  failCancelled();
+  // Those that waited for memory may have it now.
+  if (endDone() && !entries_.empty()) postPassOrFail();
+}
+
 void Scheduler::resumeNow(const Session& session, HostReply& reply) {
   failCancelled();
   for (const Entry& entry : entries_) {

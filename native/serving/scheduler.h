@@ -37,9 +37,13 @@ class Scheduler {
   // From any thread; at most one request at a time for a session. Throws DISPOSED when the worker
   // accepts no more jobs, and std::bad_alloc. The scheduler must outlive the worker's last job.
   void submit(std::shared_ptr<CancelFlag> cancelled, std::shared_ptr<Request> request, OnEnd onEnd);
-  // From any thread: passes the host's reply to the request on a session. A request that was
-  // cancelled ends instead; one that has ended or does not wait ignores it. Throws as submit().
+  // From any thread: passes the host's reply to the request on a session, which waits for it. A
+  // request that was cancelled ends instead. Throws as submit().
   void resume(std::shared_ptr<const Session> session, HostReply reply);
+
+  // From any thread: ends the requests that were cancelled. Otherwise they end with the next pass,
+  // and while all requests wait for the host there is none. Throws as submit().
+  void wake();
 
   // Fails the requests that still wait for the host.
   ~Scheduler();
@@ -64,6 +68,7 @@ class Scheduler {
   void postPass();
   // The same; without memory for it, fails all requests.
   void postPassOrFail();
+  void endCancelled();
   void pass(const CancelFlag& cancelled);
   // Fills next_.
   void planPass();

@@ -12,7 +12,7 @@ StopStrings::StopStrings(const std::vector<std::string>& strings,
       states_(strings.size(), 0),
       trie_(std::move(trie)) {}
 
-bool StopStrings::push(uint32_t token) {
+bool StopStrings::push(uint32_t token, bool mayEnd) {
   if (matchers_.empty()) return false;
   const std::string_view bytes = trie_->tokens().of(token);
   tokenLengths_.push_back(bytes.size());
@@ -26,7 +26,7 @@ bool StopStrings::push(uint32_t token) {
         found_ = i;
       }
     }
-    if (longest == 0) continue;
+    if (longest == 0 || !mayEnd) continue;
     foundAt_ = text_.size() - longest;
     releaseBefore(foundAt_);
     return true;

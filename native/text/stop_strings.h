@@ -17,9 +17,10 @@ class StopStrings {
  public:
   StopStrings(const std::vector<std::string>& strings, std::shared_ptr<const TokenTrie> trie);
 
-  // Appends a token. Returns whether the text now contains one of the strings: the one that ends
-  // first, or the longest of those. Without strings, nothing is found and nothing held back.
-  bool push(uint32_t token);
+  // Appends a token. Returns whether one of the strings ends in it: the one that ends first, or the
+  // longest of those. Without strings, nothing is found and nothing held back. Unless the token may
+  // end the text, strings that end in it do not count.
+  bool push(uint32_t token, bool mayEnd = true);
 
   // The number of the last tokens, appended and not yet released, that may belong to a string.
   size_t held() const noexcept { return held_; }

@@ -17,6 +17,8 @@ class StringMatcher {
   const std::string& string() const noexcept { return string_; }
   bool isFound(size_t state) const noexcept { return state == string_.size(); }
   size_t next(size_t state, char byte) const noexcept;
+  // The length of the longest beginning that is also an end of so many bytes, but shorter.
+  size_t shorter(size_t state) const noexcept { return back_[state]; }
 
  private:
   std::string string_;

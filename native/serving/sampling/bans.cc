@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
-#include <map>
 #include <unordered_map>
 #include <utility>
 
@@ -49,7 +48,10 @@ class BadWords final : public CopiedStage<BadWords> {
   BadWords(const StageOptions& options, const StageContext& context)
       : sequences_(options.sequences), end_(options.sequences), trie_(context.trie) {
     if (!trie_) return;
-    for (const std::string& text : options.texts) strings_.push_back({StringMatcher(text), 0, {}});
+    for (const std::string& text : options.texts) {
+      strings_.push_back({StringMatcher(text), 0});
+      for (const uint32_t token : trie_->containing(text)) containing_.emplace(token, true);
+    }
   }
 
   void accept(uint32_t token) override {
@@ -70,31 +72,25 @@ class BadWords final : public CopiedStage<BadWords> {
     for (const auto& sequence : sequences_) {
       if (end_.continues(sequence)) candidates.remove(sequence.back());
     }
-    for (String& string : strings_) {
-      auto found = string.completing.find(string.state);
-      if (found == string.completing.end()) {
-        found = string.completing.emplace(string.state, Tokens()).first;
-        for (const uint32_t token : trie_->completing(string.matcher, string.state)) {
-          found->second.emplace(token, true);
-        }
+    candidates.change(containing_, [](float& logit, bool) { logit = kRemoved; });
+    for (const String& string : strings_) {
+      for (const uint32_t token : trie_->completing(string.matcher, string.state)) {
+        candidates.remove(token);
       }
-      candidates.change(found->second, [](float& logit, bool) { logit = kRemoved; });
     }
   }
 
  private:
-  using Tokens = std::unordered_map<uint32_t, bool>;
   struct String {
     StringMatcher matcher;
     size_t state;
-    // By state: the tokens that complete the string. Each is found once, in a walk over the trie.
-    std::map<size_t, Tokens> completing;
   };
 
   std::vector<std::vector<uint32_t>> sequences_;
   SequenceEnd end_;
   std::shared_ptr<const TokenTrie> trie_;
   std::vector<String> strings_;
+  std::unordered_map<uint32_t, bool> containing_;  // the tokens that contain one of the strings
 };
 
 // Adds to the logit of the last token of a sequence, where the text ends with the others (Hugging

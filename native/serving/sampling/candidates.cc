@@ -41,10 +41,15 @@ void Candidates::scale(float factor) {
   const float top = largestLogit();
   const float shift = std::isfinite(top * factor) ? 0 : top;
   hasProbabilities_ = false;
+  // Written so that the product of −∞ and a factor of 0 does not count.
+  const auto scaled = [=](float logit) {
+    const float product = (logit - shift) * factor;
+    return logit == kRemoved ? kRemoved : product;
+  };
   if (isList_) {
-    for (Candidate& candidate : list_) candidate.logit = (candidate.logit - shift) * factor;
+    for (Candidate& candidate : list_) candidate.logit = scaled(candidate.logit);
   } else {
-    for (float& logit : logits_) logit = (logit - shift) * factor;
+    for (float& logit : logits_) logit = scaled(logit);
   }
 }
 

@@ -18,10 +18,10 @@ inline bool isLikelier(const Candidate& a, const Candidate& b) {
 }
 
 // The nearest float that is a logit: numbers too large for a float become the largest, numbers too
-// small −∞.
+// small and NaN −∞.
 inline float toLogit(double value) {
   constexpr double kMax = std::numeric_limits<float>::max();
-  if (value < -kMax) return -std::numeric_limits<float>::infinity();
+  if (!(value >= -kMax)) return -std::numeric_limits<float>::infinity();
   return static_cast<float>(value > kMax ? kMax : value);
 }
 
@@ -37,7 +37,8 @@ class Candidates {
 
   // The logit of a token; null if it is not in the list any more.
   float* find(uint32_t token) noexcept;
-  // Changes the logits of those tokens that are keys of a map, by change(logit, value).
+  // Changes the logits of those tokens that are keys of a map, by change(logit, value). A removed
+  // token stays removed.
   template <typename Map, typename Change>
   void change(const Map& values, const Change& change);
   void remove(uint32_t token) noexcept {
@@ -87,6 +88,9 @@ class Candidates {
   uint32_t draw(double uniform);
 
  private:
+  static bool isRemoved(float logit) noexcept {
+    return logit == -std::numeric_limits<float>::infinity();
+  }
   // The probabilities in the order of the logits or of the list, until either changes.
   const std::vector<float>& probabilities();
   // Keeps the smallest set, with this total probability, of candidates with the lowest ranks. These
@@ -116,13 +120,14 @@ void Candidates::change(const Map& values, const Change& change) {
   areChanged_ = true;
   if (!isList_) {
     for (const auto& [token, value] : values) {
-      if (token < logits_.size()) change(logits_[token], value);
+      if (token < logits_.size() && !isRemoved(logits_[token])) change(logits_[token], value);
     }
     return;
   }
   for (Candidate& candidate : list_) {
     const auto found = values.find(candidate.token);
-    if (found != values.end()) change(candidate.logit, found->second);
+    if (found != values.end() && !isRemoved(candidate.logit))
+      change(candidate.logit, found->second);
   }
 }
 

@@ -74,7 +74,7 @@ class Dry final : public CopiedStage<Dry> {
                       });
     candidates.change(lengths, [this](float& logit, size_t length) {
       const double excess = static_cast<double>(length) - allowedLength_;
-      if (length == 0 || excess < 0) return;
+      if (length == 0 || excess < 0 || multiplier_ == 0) return;
       logit = toLogit(logit - multiplier_ * std::pow(base_, excess));
     });
   }
