@@ -12,7 +12,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { Command } from '../dist/cli/commander.js';
+import { addGenerateOptions, generateOptionsOf } from '../dist/cli/generate-flags.js';
 import { withProgressBar } from '../dist/cli/terminal.js';
+import { type NumberSpec, type OptionSpec, optionTable } from '../dist/generation/option-table.js';
 import { loadModel, version } from '../dist/index.js';
 import { writeTextCheckpoint } from './checkpoint-folder.js';
 import { argmax, fixtureFolder, readGolden } from './golden.js';
@@ -212,6 +215,137 @@ describe('gpt2 generate', () => {
     child.stdout?.destroy();
     const exitCode = await new Promise((resolve) => child.on('close', resolve));
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+});
+
+describe('the options of gpt2 generate', () => {
+  const options = Object.entries(optionTable as Record<string, OptionSpec>).filter(
+    ([, { isCode }]) => !isCode,
+  );
+  const flagOf = (name: string) =>
+    `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+  /** Arguments for an option, or a field of one, and its value in the API. */
+  function example(name: string, spec: OptionSpec | NumberSpec): [args: string[], value: unknown] {
+    const flag = flagOf(name);
+    switch (spec.kind) {
+      case 'integer':
+        return [[flag, '3'], 3];
+      case 'number': {
+        const value = spec.min === Number.NEGATIVE_INFINITY ? -0.5 : (spec.max ?? 3) / 2;
+        return [[flag, String(value)], value];
+      }
+      case 'boolean':
+        return [[flag], true];
+      case 'choice':
+        return [[flag, spec.choices[0] ?? ''], spec.choices[0]];
+      case 'tokens':
+        return [
+          [flag, '15,16 17'],
+          [15, 16, 17],
+        ];
+      case 'samplers':
+        return [
+          [flag, 'topK, temperature'],
+          ['topK', 'temperature'],
+        ];
+      case 'texts':
+      case 'words':
+        return [
+          [flag, '\n', flag, '\\n', flag, '-x'],
+          ['\n', '\\n', '-x'],
+        ];
+      case 'biases':
+        return [
+          [flag, ' the=-5', flag, '15=-Infinity', flag, 'a=b=0.5'],
+          { ' the': -5, '15': Number.NEGATIVE_INFINITY, 'a=b': 0.5 },
+        ];
+      default: {
+        const fields = Object.entries('fields' in spec ? spec.fields : {}).map(([field, one]) => {
+          const [args, value] = example(`${name}${field[0]?.toUpperCase()}${field.slice(1)}`, one);
+          return { args, entry: [field, value] };
+        });
+        return [
+          fields.flatMap(({ args }) => args),
+          Object.fromEntries(fields.map(({ entry }) => entry)),
+        ];
+      }
+    }
+  }
+
+  const parse = async (args: string[]) => {
+    const command = addGenerateOptions(new Command()).exitOverride();
+    await command.parseAsync(args, { from: 'user' });
+    return JSON.parse(
+      JSON.stringify(generateOptionsOf(command.opts()), (_, value) =>
+        value === Number.NEGATIVE_INFINITY ? '-∞' : value,
+      ).replaceAll('"-∞"', '-1e999'),
+    );
+  };
+
+  test.each(options)('%s is that of the API', async (name, spec) => {
+    await using model = await loadModel(checkpoint, { cacheDir: cache, threads: 1 });
+    const [args, value] = example(name, spec);
+    expect(await parse(args)).toEqual({ [name]: value });
+    const needed = name === 'bestOf' || name === 'n' ? { bestOf: 3 } : {};
+    await model.generate('Hello', { maxTokens: 4, ...needed, [name]: value });
+  });
+
+  test('are all in the help, which fits 80 columns', async () => {
+    const { stdout } = await gpt2(['generate', '--help']);
+    for (const [name, spec] of options) {
+      for (const flag of example(name, spec)[0].filter((arg) => arg.startsWith('--'))) {
+        expect(stdout).toMatch(new RegExp(`^ .*${flag}( <[^>]+>)?(  |$)`, 'm'));
+      }
+    }
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    for (const heading of ['Stopping:', 'Model:']) {
+      expect(stdout).toContain(`\n\n${heading}\n`);
+    }
+  });
+
+  test('-n is maxTokens, and --n is n', async () => {
+    expect(await parse(['-n', '5', '--n', '2'])).toEqual({ maxTokens: 5, n: 2 });
+    expect(await parse(['--n=2', '-n5'])).toEqual({ maxTokens: 5, n: 2 });
+  });
+
+  test('work together, and --n prints each sample', async () => {
+    const args = [
+      '-n',
+      '4',
+      '--seed',
+      '5',
+      '--n',
+      '2',
+      '--best-of',
+      '3',
+      '--presence-penalty',
+      '-0.5',
+    ];
+    const more = [
+      '--logit-bias',
+      '11=-Infinity',
+      '--stop',
+      '\n',
+      '--samplers',
+      'presencePenalty,logitBias',
+    ];
+    await using model = await loadModel(checkpoint, { cacheDir: cache, threads: 1 });
+    const { samples = [] } = await model.generate('Hello', {
+      ...{ maxTokens: 4, seed: 5, n: 2, bestOf: 3, presencePenalty: -0.5, stop: '\n' },
+      logitBias: { 11: Number.NEGATIVE_INFINITY },
+      samplers: ['presencePenalty', 'logitBias'],
+    });
+    const { stdout, stderr, exitCode } = await gpt2([
+      ...['generate', 'Hello', '-m', checkpoint],
+      ...args,
+      ...more,
+    ]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toBe(samples.map(({ text }) => `Hello${text}\n`).join(''));
+    expect(stderr).toBe(
+      samples.map(({ seed }, index) => `---- sample ${index + 1} of 2, seed ${seed}\n`).join('\n'),
+    );
   });
 });
 

@@ -1,3 +1,6 @@
+import type { GenerateOptions } from '../generation/generate-options.js';
+import type { Input } from '../input.js';
+import type { Model } from '../model.js';
 import { Command } from './commander.js';
 import { addGenerateOptions, generateOptionsOf } from './generate-flags.js';
 import {
@@ -20,8 +23,19 @@ export function generateCommand(): Command {
     )
     .argument('[prompt]', 'the text; "-" reads it from stdin (default: start from <|endoftext|>)')
     .option('--tokens <ids>', 'token ids instead of a text, for example "464,3290"', parseNumbers)
-    .option('--json', 'print the result as JSON on stdout when it is complete');
-  return addModelOptions(addGenerateOptions(command)).action(run);
+    .option('--json', 'print the result as JSON on stdout when it is complete')
+    .helpOption('-h, --help', 'print this help');
+  addGenerateOptions(command);
+  addModelOptions(command.optionsGroup('Model:'));
+  return command
+    .addHelpText(
+      'after',
+      `
+Examples:
+  gpt2 generate "Once upon a time" --top-k 40 --stop "The end"
+  gpt2 generate "Once upon a time" --n 3 -n 50`,
+    )
+    .action(run);
 }
 
 async function run(text: string | undefined, flags: Flags): Promise<void> {
@@ -31,17 +45,44 @@ async function run(text: string | undefined, flags: Flags): Promise<void> {
   if (flags.json) {
     const generation = await model.generate(prompt, options);
     process.stdout.write(`${JSON.stringify(generation, withArrays)}\n`);
-    return;
+  } else if ((options.bestOf ?? options.n ?? 1) > 1) {
+    await printSamples(model, prompt, options);
+  } else {
+    await printParts(model, prompt, options);
   }
+}
+
+/** Prints the text as it is generated. */
+async function printParts(model: Model, prompt: Input, options: GenerateOptions): Promise<void> {
   // Printed with the first new token, so that an invalid prompt leaves stdout empty.
-  let shown = typeof prompt === 'string' ? prompt : '';
+  let shown = beginningOf(prompt);
   for await (const part of model.stream(prompt, options)) {
-    // Without a tokenizer there are only ids to print.
-    const ids = part.tokens.map((token) => `${token} `).join('');
-    process.stdout.write(shown + (model.textTokenizer ? part.text : ids));
+    process.stdout.write(shown + newText(model, part));
     shown = '';
   }
   process.stdout.write(`${shown}\n`);
+}
+
+/** Prints all samples, with a heading for each on stderr. */
+async function printSamples(model: Model, prompt: Input, options: GenerateOptions): Promise<void> {
+  const { samples = [] } = await model.generate(prompt, options);
+  for (const [index, sample] of samples.entries()) {
+    const heading = `---- sample ${index + 1} of ${samples.length}, seed ${sample.seed}`;
+    if (samples.length > 1) process.stderr.write(`${index > 0 ? '\n' : ''}${heading}\n`);
+    process.stdout.write(`${beginningOf(prompt)}${newText(model, sample)}\n`);
+  }
+}
+
+function beginningOf(prompt: Input): string {
+  return typeof prompt === 'string' ? prompt : '';
+}
+
+/** The new text; for a model without a tokenizer, the ids of the new tokens. */
+function newText(
+  model: Model,
+  { text, tokens }: { text: string; tokens: Iterable<number> },
+): string {
+  return model.textTokenizer ? text : Array.from(tokens, (token) => `${token} `).join('');
 }
 
 /** Writes typed arrays as arrays. */

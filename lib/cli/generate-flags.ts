@@ -1,5 +1,11 @@
 import type { GenerateOptions } from '../generation/generate-options.js';
-import { type NumberSpec, type OptionSpec, optionTable } from '../generation/option-table.js';
+import {
+  type NumberSpec,
+  type OptionName,
+  type OptionSpec,
+  optionTable,
+  type TextsSpec,
+} from '../generation/option-table.js';
 import { type Command, InvalidArgumentError, Option } from './commander.js';
 import { parseNumber, parseNumbers } from './model-options.js';
 
@@ -8,15 +14,27 @@ type Entry = [name: string, spec: OptionSpec];
 // What commander calls an option is derived from its flag, which is the option's name in kebab case.
 const entries = (Object.entries(optionTable) as Entry[]).filter(([, spec]) => !spec.isCode);
 
+/** The headings of the help, by the first option under each. */
+const headings: Partial<Record<OptionName, string>> = {
+  maxTokens: 'Length and samples:',
+  repetitionPenalty: 'Penalties and constraints, in the order in which they are applied:',
+  temperature: 'Sampling, in the order in which the stages are applied:',
+  stop: 'Stopping:',
+  logprobs: 'Details of the results in JSON:',
+};
+
 /** Adds an option to the command for each of those of generate, from their table. */
 export function addGenerateOptions(command: Command): Command {
   for (const [name, spec] of entries) {
+    const heading = headings[name as OptionName];
+    if (heading) command.optionsGroup(heading);
     if (spec.kind !== 'object') {
       command.addOption(optionOf(name, spec));
       continue;
     }
-    for (const [field, one] of Object.entries(spec.fields)) {
-      command.addOption(optionOf(nameOfField(name, field), one, `${name}: ${one.help}`));
+    for (const [index, [field, one]] of Object.entries(spec.fields).entries()) {
+      const object = index === 0 ? `${phrase(spec.help)}; ${field}` : name;
+      command.addOption(optionOf(nameOfField(name, field), one, `${object}: ${phrase(one.help)}`));
     }
   }
   return command;
@@ -42,9 +60,19 @@ function nameOfField(name: string, field: string): string {
   return `${name}${field[0]?.toUpperCase()}${field.slice(1)}`;
 }
 
-function optionOf(name: string, spec: OptionSpec | NumberSpec, help = spec.help): Option {
+function optionOf(name: string, spec: OptionSpec | NumberSpec | TextsSpec, help?: string): Option {
+  const option = newOption(name, spec, help);
+  option.negate = false; // --no-repeat-ngram-size does not negate --repeat-ngram-size
+  return option;
+}
+
+function newOption(
+  name: string,
+  spec: OptionSpec | NumberSpec | TextsSpec,
+  help = phrase(spec.help),
+): Option {
   const flag = `${name === 'maxTokens' ? '-n, ' : ''}--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const text = descriptionOf(spec, help);
+  const text = help + defaultOf(spec);
   switch (spec.kind) {
     case 'integer':
     case 'number':
@@ -54,14 +82,16 @@ function optionOf(name: string, spec: OptionSpec | NumberSpec, help = spec.help)
     case 'tokens':
       return new Option(`${flag} <ids>`, text).argParser(parseNumbers);
     case 'samplers':
-      return new Option(`${flag} <names>`, text).argParser((names) => names.split(','));
+      return new Option(`${flag} <names>`, text).argParser((names) =>
+        names.split(/[\s,]+/).filter((one) => one !== ''),
+      );
     case 'texts':
     case 'words':
-      return new Option(`${flag} <text>`, `${text} Repeatable.`).argParser(
+      return new Option(`${flag} <text>`, `${text}; repeatable`).argParser(
         (one, before: string[] = []) => [...before, one],
       );
     case 'biases':
-      return new Option(`${flag} <key=number>`, `${text} Repeatable.`).argParser(
+      return new Option(`${flag} <key=number>`, `${text}; repeatable`).argParser(
         (one, before: Record<string, number> = {}) => ({ ...before, ...parseBias(one) }),
       );
     default:
@@ -69,11 +99,20 @@ function optionOf(name: string, spec: OptionSpec | NumberSpec, help = spec.help)
   }
 }
 
-/** The first sentence of the help, and the default. */
-function descriptionOf(spec: OptionSpec | NumberSpec, help: string): string {
-  const [sentence = help] = help.match(/^.*?[.](?= |$)/) ?? [];
-  const hasDefault = 'default' in spec && spec.default !== undefined;
-  return hasDefault ? `${sentence} Default: ${JSON.stringify(spec.default)}.` : sentence;
+/** The first sentence of a help text, as part of a longer one. */
+function phrase(help: string): string {
+  const [sentence = help] = help.match(/^.*?(?=[.]( |$))/) ?? [];
+  const isWord = /^[A-Z][a-z]/.test(sentence);
+  return isWord ? `${sentence[0]?.toLowerCase()}${sentence.slice(1)}` : sentence;
+}
+
+/** The default of an option, or what its help says about it. */
+function defaultOf(spec: OptionSpec | NumberSpec | TextsSpec): string {
+  const isGiven = 'default' in spec && spec.default !== undefined;
+  const text = isGiven
+    ? JSON.stringify(spec.default)
+    : /Default: (.*?)[.]( |$)/.exec(spec.help)?.[1];
+  return text === undefined ? '' : ` (default: ${text})`;
 }
 
 /** Parses a token id or text with a number, as in `15=-5` or ` the=-Infinity`. */
