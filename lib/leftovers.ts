@@ -145,7 +145,7 @@ async function ifUnused(path: string, work: () => Promise<number>): Promise<numb
   }
 }
 
-async function removeLock(path: string, release: () => void): Promise<void> {
+export async function removeLock(path: string, release: () => void): Promise<void> {
   const remove = async () => await rm(path, { force: true }).catch(() => {});
   await remove(); // before the release, so that no other process locks a file that is about to be removed
   release();

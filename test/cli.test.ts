@@ -299,7 +299,7 @@ describe('the options of gpt2 generate', () => {
       }
     }
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
-    for (const heading of ['Stopping:', 'Model:']) {
+    for (const heading of ['Many prompts:', 'Stopping:', 'Model:']) {
       expect(stdout).toContain(`\n\n${heading}\n`);
     }
   });

@@ -60,7 +60,7 @@ async function main(): Promise<number> {
   process.on('uncaughtException', (error) => process.exit(report(error)));
   try {
     await program.parseAsync();
-    return exitCodes.success;
+    return Number(process.exitCode ?? exitCodes.success); // set by a command of which a part failed
   } catch (error) {
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;

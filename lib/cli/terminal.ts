@@ -2,16 +2,12 @@ import type { LoadProgress } from '../progress.js';
 
 const progressWidth = 30;
 
-/** A progress bar: one line on stderr that is overwritten. Writes nothing if stderr is not a terminal. */
-class ProgressBar {
+/** A line on stderr that is overwritten. Writes nothing if stderr is not a terminal. */
+export class StatusLine {
   #shown = '';
 
-  show({ stage, done, total }: LoadProgress): void {
-    if (!process.stderr.isTTY || stage === 'load') return;
-    const share = total === 0 ? 1 : done / total;
-    const filled = Math.round(share * progressWidth);
-    const line = `${stage} ${'█'.repeat(filled)}${'░'.repeat(progressWidth - filled)} ${Math.floor(share * 100)} %`;
-    if (line === this.#shown) return;
+  show(line: string): void {
+    if (!process.stderr.isTTY || line === this.#shown) return;
     // The spaces overwrite the end of a longer line.
     process.stderr.write(`\r${line.padEnd(this.#shown.length)}`);
     this.#shown = line;
@@ -23,15 +19,24 @@ class ProgressBar {
   }
 }
 
+/** The progress of loading as a bar. */
+function progressBar({ done, total, stage }: LoadProgress): string {
+  const share = total === 0 ? 1 : done / total;
+  const filled = Math.round(share * progressWidth);
+  return `${stage} ${'█'.repeat(filled)}${'░'.repeat(progressWidth - filled)} ${Math.floor(share * 100)} %`;
+}
+
 /** Calls `work` with an `onProgress` callback that draws a progress bar. Clears the bar when the work has ended. */
 export async function withProgressBar<T>(
   work: (onProgress: (progress: LoadProgress) => void) => Promise<T>,
 ): Promise<T> {
-  const bar = new ProgressBar();
+  const line = new StatusLine();
   try {
-    return await work((progress) => bar.show(progress));
+    return await work((progress) => {
+      if (progress.stage !== 'load') line.show(progressBar(progress));
+    });
   } finally {
-    bar.clear();
+    line.clear();
   }
 }
 

@@ -91,7 +91,7 @@ function settingsOf(options: GenerateOptions, tokenizer: Tokenizer): GenerationS
   };
 }
 
-function randomSeed(): number {
+export function randomSeed(): number {
   return Math.floor(Math.random() * 2 ** 32);
 }
 
