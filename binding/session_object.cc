@@ -10,6 +10,7 @@
 #include "addon_data.h"
 #include "arguments.h"
 #include "model/session_file.h"
+#include "serving/embed_request.h"
 #include "serving/evaluate_request.h"
 #include "serving/generate_request.h"
 #include "serving/score_request.h"
@@ -191,6 +192,7 @@ Napi::Function SessionObject::define(Napi::Env env) {
       {InstanceMethod<&SessionObject::evaluate>("evaluate"),
        InstanceMethod<&SessionObject::generate>("generate"),
        InstanceMethod<&SessionObject::score>("score"),
+       InstanceMethod<&SessionObject::embed>("embed"),
        InstanceMethod<&SessionObject::resume>("resume"),
        InstanceMethod<&SessionObject::wake>("wake"), InstanceMethod<&SessionObject::save>("save"),
        InstanceMethod<&SessionObject::restore>("restore"),
@@ -327,6 +329,30 @@ Napi::Value SessionObject::score(const Napi::CallbackInfo& info) {
         return [this, scores, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);
           return toJavaScript(result, *scores);
+        };
+      });
+}
+
+Napi::Value SessionObject::embed(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::vector<uint32_t> tokens = toTokens(info[0]);
+  const int64_t layers = toInteger(info[1]);
+  const auto pooling = toEnumeration<Pooling>(info[2], {"mean", "last", "max"});
+  Scheduler& scheduler = *running(env).scheduler;
+  auto call = std::make_unique<AsyncCall>(env);
+  call->keep(Value());
+  return AddonData::of(env).calls.run(
+      scheduler, std::move(call), toCancelFlag(info[3]),
+      [&](AsyncCall&) {
+        return std::make_shared<EmbedRequest>(scheduler.model(), session_, std::move(tokens),
+                                              layers, pooling);
+      },
+      [this, &scheduler](Request& request) -> MakeResult {
+        const size_t bytes = scheduler.model().anonymousBytes();
+        return [this, embedding = static_cast<EmbedRequest&>(request).embedding(), bytes](
+                   Napi::Env result, AsyncCall&) -> Napi::Value {
+          report(result, bytes);
+          return toJavaScript(result, embedding);
         };
       });
 }

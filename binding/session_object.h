@@ -32,6 +32,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value generate(const Napi::CallbackInfo& info);
   // score(keep, tokens, first, targets, top, cancellation) → Promise<Scores>
   Napi::Value score(const Napi::CallbackInfo& info);
+  // embed(tokens, layer, pooling, cancellation) → Promise<Float32Array>
+  Napi::Value embed(const Napi::CallbackInfo& info);
   // resume(stops, logits) answers onStep
   void resume(const Napi::CallbackInfo& info);
   // wake() ends a call that was cancelled and may wait for an answer

@@ -16,6 +16,7 @@ import { LinkedSignal } from './native/abort.js';
 import { asyncDispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription, NativeSession } from './native/types.js';
+import { type Embeddings, type EmbedOptions, embedTexts } from './scoring/embed.js';
 import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.js';
 import type { Score, ScoreOptions } from './scoring/score.js';
 import { scoreTexts } from './scoring/score-texts.js';
@@ -254,6 +255,19 @@ export class Model implements AsyncDisposable {
   async rank(prompt: Input, candidates: readonly Input[], options?: RankOptions): Promise<Ranking> {
     this.checkAlive();
     return await rankCandidates(this, prompt, candidates, options);
+  }
+
+  /**
+   * Computes vectors of texts, shape [texts, embeddingLength]: the pooled hidden states of their tokens. GPT-2 was not
+   * trained for embeddings; they are useful as features.
+   *
+   * @throws as {@link logits}
+   * @example
+   * const { data, shape } = await model.embed(['a cat', 'a dog'], { normalize: true }); // [2, 768] for the 124M
+   */
+  async embed(input: Input | readonly Input[], options?: EmbedOptions): Promise<Embeddings> {
+    this.checkAlive();
+    return await embedTexts(this, isList(input) ? input : [input], options);
   }
 
   /**

@@ -179,6 +179,16 @@ export interface NativeSession {
     top: number,
     cancellation?: NativeCancellation,
   ): Promise<NativeScores>;
+  /**
+   * Evaluates tokens in an empty session and pools their hidden states, [embeddingLength]: after `layer` layers, or after
+   * the final norm if these are all.
+   */
+  embed(
+    tokens: Uint32Array,
+    layer: number,
+    pooling: 'mean' | 'last' | 'max',
+    cancellation?: NativeCancellation,
+  ): Promise<Float32Array>;
   /** Answers onStep: stops the generation, or goes on with these logits. */
   resume(stops: boolean, logits?: Float32Array): void;
   /** Ends a call that was cancelled and may wait for an answer. */

@@ -9,9 +9,9 @@
 
 namespace gpt2 {
 
-// What a pass returns for a token: the logits of the token that follows it, [vocabulary], or its
-// hidden state after the final norm, [width].
-enum class OutputKind { kLogits, kHidden };
+// What a pass returns for a token: the logits of the token that follows it, [vocabulary], its
+// hidden state after the final norm, or the residual stream after some of the layers, [width].
+enum class OutputKind { kLogits, kHidden, kResidual };
 
 // The tokens of one session in a batch, that is, in one forward pass.
 struct BatchEntry {
@@ -20,6 +20,7 @@ struct BatchEntry {
   // The tokens that have an output, counted from the entry's first; ascending.
   std::vector<int64_t> outputRows;
   OutputKind output = OutputKind::kLogits;
+  int64_t layers = 0;  // of the residual stream: after so many, fewer than the model has
 };
 
 // An output of an entry.

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "kernels/quantized_product.h"
-#include "model/transformer.h"
 #include "ops/fused_ops.h"
 #include "ops/stock_ops.h"
 
@@ -45,6 +44,29 @@ bool anyIsOfIntegers(const Weights& weights) {
            return isOfIntegers(layer.attentionQkv) || isOfIntegers(layer.attentionOutput) ||
                   isOfIntegers(layer.feedForwardUp) || isOfIntegers(layer.feedForwardDown);
          });
+}
+
+ResidualCopies copiesFor(const std::vector<BatchEntry>& batch) {
+  ResidualCopies copies;
+  for (const BatchEntry& entry : batch) {
+    if (entry.output == OutputKind::kResidual) copies[entry.layers] = nullptr;
+  }
+  return copies;
+}
+
+// Replaces the rows of entries whose output is the residual stream. out: [width, output rows]
+void readCopies(const std::vector<BatchEntry>& batch, const ResidualCopies& copies, float* out) {
+  size_t row = 0;
+  for (const BatchEntry& entry : batch) {
+    const size_t rows = entry.outputRows.size();
+    if (entry.output == OutputKind::kResidual && rows > 0) {
+      const ggml_tensor* copy = copies.at(entry.layers);
+      const size_t begin = row * copy->nb[1];
+      ggml_backend_tensor_get(copy, out + row * static_cast<size_t>(copy->ne[0]), begin,
+                              rows * copy->nb[1]);
+    }
+    row += rows;
+  }
 }
 
 // A graph needs an output: the last token if there are no output rows.
@@ -118,8 +140,10 @@ void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, tokens);
   FusedOps ops(context, h.attention(), std::move(spans), rowsOrLast(outputRows, tokens),
                packsActivations_);
-  ggml_tensor* output = transformer(ops, weights_, input);
-  compute(allocatorFor(tokens), graph, {{input, embeddings}}, output, out, cancelled);
+  ResidualCopies copies = copiesFor(batch);
+  ggml_tensor* output = transformer(ops, weights_, input, copies);
+  compute(allocatorFor(tokens), graph, {{input, embeddings}}, output, copies, out, cancelled);
+  readCopies(batch, copies, out);
 }
 
 void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag* cancelled) {
@@ -143,21 +167,27 @@ void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag
       ggml_new_tensor_1d(context, GGML_TYPE_I32, static_cast<int64_t>(indices.size()));
   inputs.push_back({outputRows, indices.data()});
   StockOps ops(context, graph, h.attention(), &entry.session->cache(), start, mask, outputRows);
-  ggml_tensor* output = transformer(ops, weights_, input);
-  compute(allocatorFor(count), graph, inputs, output, out, cancelled);
+  ResidualCopies copies = copiesFor({entry});
+  ggml_tensor* output = transformer(ops, weights_, input, copies);
+  compute(allocatorFor(count), graph, inputs, output, copies, out, cancelled);
+  readCopies({entry}, copies, out);
 }
 
 void ForwardPass::outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
                           const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
   const Hyperparameters& h = weights_.hyperparameters();
+  if (kind == OutputKind::kResidual) {
+    std::copy_n(hidden, count * h.embeddingLength, out);
+    return;
+  }
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
   const auto computeWith = [&](Ops& ops) {
     ggml_tensor* output =
         kind == OutputKind::kLogits ? head(ops, weights_, input) : finalNorm(ops, weights_, input);
-    compute(headAllocator_, graph, {{input, hidden}}, output, out, cancelled);
+    compute(headAllocator_, graph, {{input, hidden}}, output, {}, out, cancelled);
   };
   if (operators_ == OperatorSet::kFused) {
     const bool packs = packsActivations_ && kind == OutputKind::kLogits;
@@ -179,9 +209,13 @@ ggml_cgraph* ForwardPass::newGraph() {
 }
 
 void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
-                          const std::vector<Input>& inputs, ggml_tensor* output, float* out,
-                          const CancelFlag* cancelled) {
+                          const std::vector<Input>& inputs, ggml_tensor* output,
+                          const ResidualCopies& copies, float* out, const CancelFlag* cancelled) {
   for (const Input& input : inputs) ggml_set_input(input.tensor);
+  for (const auto& [layers, copy] : copies) {
+    ggml_set_output(copy);
+    ggml_build_forward_expand(graph, copy);
+  }
   ggml_set_output(output);
   ggml_build_forward_expand(graph, output);
   device_.allocate(allocator, graph);

@@ -5,6 +5,7 @@
 
 #include "base/tensor_context.h"
 #include "model/batch.h"
+#include "model/transformer.h"
 #include "model/weights.h"
 #include "ops/device.h"
 
@@ -36,8 +37,8 @@ class ForwardPass {
   // valid until the next call.
   const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
-  // Computes outputs of `count` ≤ kMaxHeadRows hidden states. hidden: [width, count]; out:
-  // [vocabulary, count] or [width, count].
+  // Computes outputs of `count` ≤ kMaxHeadRows hidden states, or copies them if they are of the
+  // residual stream. hidden: [width, count]; out: [vocabulary, count] or [width, count].
   void outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
                const CancelFlag* cancelled);
 
@@ -58,9 +59,10 @@ class ForwardPass {
   const float* embed(const std::vector<BatchEntry>& batch);
   AllocatorPtr& allocatorFor(int64_t tokens);
   ggml_cgraph* newGraph();
-  // Fills the inputs, computes the graph and copies `output` to `out`.
+  // Fills the inputs, computes the graph with the copies and copies `output` to `out`.
   void compute(AllocatorPtr& allocator, ggml_cgraph* graph, const std::vector<Input>& inputs,
-               ggml_tensor* output, float* out, const CancelFlag* cancelled);
+               ggml_tensor* output, const ResidualCopies& copies, float* out,
+               const CancelFlag* cancelled);
 
   const Weights& weights_;
   Device& device_;

@@ -4,10 +4,13 @@ namespace gpt2 {
 
 // GPT-2 (Radford et al. 2019) is pre-norm: a norm precedes attention and feed-forward, whose
 // outputs are added to the residual stream, and a final norm precedes the head.
-ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings) {
+ggml_tensor* transformer(Ops& ops, const Weights& weights, ggml_tensor* embeddings,
+                         ResidualCopies& copies) {
   ggml_tensor* hidden = embeddings;
   for (size_t i = 0; i < weights.layers().size(); ++i) {
     const Layer& layer = weights.layers()[i];
+    const auto copy = copies.find(static_cast<int64_t>(i));
+    if (copy != copies.end()) copy->second = ops.copyOutputRows(hidden);
 
     ggml_tensor* x = ops.norm(hidden, layer.attentionNorm);
     x = ops.linear(x, layer.attentionQkv, Activation::kNone, nullptr);

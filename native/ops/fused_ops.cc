@@ -87,7 +87,11 @@ ggml_tensor* FusedOps::attention(ggml_tensor* qkv, size_t layer, Rows rows) {
 
 ggml_tensor* FusedOps::selectOutputRows(ggml_tensor* x) {
   tokens_ = static_cast<int64_t>(outputRows_.size());
-  ggml_tensor* y = makeNode(x->ne[0], tokens_, false, {x});
+  return copyOutputRows(x);
+}
+
+ggml_tensor* FusedOps::copyOutputRows(ggml_tensor* x) {
+  ggml_tensor* y = makeNode(x->ne[0], static_cast<int64_t>(outputRows_.size()), false, {x});
   setStep(y, makeSelectRowsStep(x, outputRows_, y));
   return y;
 }

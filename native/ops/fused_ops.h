@@ -31,6 +31,7 @@ class FusedOps final : public Ops {
                       ggml_tensor* residual) override;
   ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
   ggml_tensor* selectOutputRows(ggml_tensor* x) override;
+  ggml_tensor* copyOutputRows(ggml_tensor* x) override;
 
   // The steps of a graph made of these operators, in its order.
   static std::vector<const Step*> stepsOf(ggml_cgraph* graph);

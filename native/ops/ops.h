@@ -62,6 +62,8 @@ class Ops {
   // Keeps the output rows only. x: [width, tokens] → [width, output rows]. Operators that follow
   // work on these rows: `tokens` is their number.
   virtual ggml_tensor* selectOutputRows(ggml_tensor* x) = 0;
+  // A copy of the output rows. Operators that follow still work on all tokens.
+  virtual ggml_tensor* copyOutputRows(ggml_tensor* x) = 0;
 };
 
 }  // namespace gpt2

@@ -28,6 +28,7 @@ class StockOps final : public Ops {
                       ggml_tensor* residual) override;
   ggml_tensor* attention(ggml_tensor* qkv, size_t layer, Rows rows) override;
   ggml_tensor* selectOutputRows(ggml_tensor* x) override;
+  ggml_tensor* copyOutputRows(ggml_tensor* x) override { return selectOutputRows(x); }
 
  private:
   // Add nodes. gather() makes keys_ and values_ and copies the cached positions into them;

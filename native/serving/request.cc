@@ -75,7 +75,7 @@ bool Request::sharesNextBlockWith(const Request& other) const noexcept {
 
 BatchEntry Request::nextEntry(int64_t maxTokens) {
   const int64_t start = session_->evaluated();
-  BatchEntry entry{session_.get(), std::min(pending(), maxTokens), {}};
+  BatchEntry entry{session_.get(), std::min(pending(), maxTokens), {}, output(), layers()};
   const std::vector<int64_t>& positions = outputPositions();
   for (size_t i = nextOutput(); i < positions.size() && positions[i] < start + entry.count; ++i) {
     entry.outputRows.push_back(positions[i] - start);

@@ -74,6 +74,9 @@ class Request {
  protected:
   // Positions in the session whose outputs are wanted, in rising order.
   virtual const std::vector<int64_t>& outputPositions() const = 0;
+  // What is wanted; `layers` of the residual stream.
+  virtual OutputKind output() const noexcept { return OutputKind::kLogits; }
+  virtual int64_t layers() const noexcept { return 0; }
   // The number of tokens in the cache at the end, if nothing ends the request early.
   virtual int64_t lastLength() const noexcept { return session_->length(); }
   // row: [row length]. Several rows are received at the same time.

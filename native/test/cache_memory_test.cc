@@ -277,6 +277,36 @@ TEST(aRequestThatExceedsTheBudgetFailsAlone) {
 }
 
 // A linear layer without bias over the final hidden states gives the logits.
+// By both sets of operators, of which one belongs to GPUs; test/embed.test.ts compares with
+// PyTorch.
+TEST(residualsAreTheSameForBothOperatorSets) {
+  const std::vector<uint32_t> tokens = randomTokens(90, kVocabulary, 11);
+  std::vector<std::vector<float>> residuals;
+  for (const auto operators : {gpt2::OperatorSet::kFused, gpt2::OperatorSet::kStock}) {
+    gpt2::ModelOptions options = cpuOptions();
+    options.operators = operators;
+    LoadedModel loaded(reference().file(), options);
+    for (const int64_t layers : {0, 1}) {
+      const auto session = loaded->createSession();
+      session->append(tokens);
+      BatchEntry entry{session.get(), 90, {0, 50, 89}, OutputKind::kResidual, layers};
+      loaded->cacheMemory().prepare(*session, 90);
+      std::vector<float> rows(size_t{3} * 32);
+      loaded->evaluate(
+          {entry},
+          [&](const Output& output) { std::copy_n(output.row, 32, &rows[output.index * 32]); },
+          nullptr);
+      residuals.push_back(rows);
+    }
+  }
+  for (const size_t layers : {0U, 1U}) {
+    const std::vector<float>& fused = residuals[layers];
+    const std::vector<float>& stock = residuals[2 + layers];
+    CHECK(fused != residuals[1 - layers]);
+    for (size_t i = 0; i < fused.size(); ++i) CHECK_NEAR(fused[i], stock[i], 1e-5);
+  }
+}
+
 TEST(hiddenStatesAreThoseOfTheHead) {
   const ReferenceModel& model = reference();
   LoadedModel loaded(model.file());

@@ -69,6 +69,14 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
 def logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> torch.Tensor:
     """Returns the logits after each token, float64 [positions, vocabulary]."""
     weights = checkpoint.weights
+    head = weights.get("lm_head.weight", weights["wte.weight"])
+    return hidden_states(checkpoint, tokens)[-1] @ head.T
+
+
+def hidden_states(checkpoint: Checkpoint, tokens: Sequence[int]) -> list[torch.Tensor]:
+    """Returns the hidden states, float64 [positions, D] each: the embeddings, the output of each block but the last,
+    and that of the final norm."""
+    weights = checkpoint.weights
     positions = len(tokens)
     context = weights["wpe.weight"].shape[0]
     if not 1 <= positions <= context:
@@ -76,7 +84,9 @@ def logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> torch.Tensor:
 
     # Vaswani et al. section 3.4 and Radford et al.: token plus learned position embedding.
     hidden = weights["wte.weight"][list(tokens)] + weights["wpe.weight"][:positions]
+    states = []
     for layer in range(checkpoint.layers):
+        states.append(hidden)
         block = f"h.{layer}"
         hidden = hidden + attention(
             checkpoint, layer, layer_norm(checkpoint, f"{block}.ln_1", hidden)
@@ -84,9 +94,7 @@ def logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> torch.Tensor:
         hidden = hidden + mlp(
             checkpoint, f"{block}.mlp", layer_norm(checkpoint, f"{block}.ln_2", hidden)
         )
-    hidden = layer_norm(checkpoint, "ln_f", hidden)
-    head = weights.get("lm_head.weight", weights["wte.weight"])
-    return hidden @ head.T
+    return [*states, layer_norm(checkpoint, "ln_f", hidden)]
 
 
 def layer_norm(checkpoint: Checkpoint, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ Each folder gets a checkpoint and golden.safetensors, which contains
 test/fixtures/activations.safetensors contains `<folder>.<activation>`, the logits of the same tokens
 with another activation than GPT-2's. test/fixtures/score-scales.safetensors contains `by-layer`, `unscaled`
 and `both`, those of head-size-5 with other scales of the attention scores.
+test/fixtures/hidden-states.safetensors contains `layer-0` to `layer-3`, the hidden states of head-size-5.
 """
 
 import dataclasses
@@ -86,6 +87,15 @@ def main() -> None:
     make_checkpoints()
     make_activations()
     make_score_scales()
+    make_hidden_states()
+
+
+def make_hidden_states() -> None:
+    folder = FOLDER / "head-size-5"
+    tokens = safetensors_file.read(folder / "golden.safetensors")["tokens"].tolist()
+    states = gpt2.hidden_states(gpt2.load_checkpoint(folder), tokens)
+    rows = {f"layer-{index}": state.float() for index, state in enumerate(states)}
+    safetensors_file.write(FIXTURE_FOLDER / "hidden-states.safetensors", rows)
 
 
 def make_activations() -> None:
