@@ -33,11 +33,22 @@ export const rows = [
     busy: true,
     ...speed,
   },
-  {
-    name: 'scoring 64 × 100 tokens',
+  ...[
+    ['64 × 100 tokens', 64, 100],
+    ['10,000 tokens, stride 512', 1, 10_000],
+    ['1,000 × 20 tokens', 1000, 20],
+  ].map(([name, sequences, tokens]) => ({
+    name: `scoring ${name}`,
     task: 'score',
-    options: { sequences: 64, tokens: 100 },
+    options: { sequences, tokens },
     ...speed,
+  })),
+  {
+    name: 'ranking 100 candidates',
+    task: 'rank',
+    options: { candidates: 100, after: 200, tokens: 5 },
+    unit: 'ms',
+    moreIsBetter: false,
   },
   ...[1, 32].map((sequences) => ({
     name: `${sequences} ${sequences === 1 ? 'continuation' : 'continuations'} of a prompt`,

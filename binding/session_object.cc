@@ -174,7 +174,7 @@ Napi::Object toJavaScript(Napi::Env env, const Scores& scores) {
 // Calls onToken. Allocates no native memory, so that tokens arrive when it has run out.
 void notify(const Napi::FunctionReference& onToken, Napi::Env env, const NewToken& token,
             bool hasLogprobs) {
-  const napi_value id = Napi::Number::New(env, token.token);
+  napi_value id = Napi::Number::New(env, token.token);
   if (!hasLogprobs) {
     onToken.Call({id});
     return;
@@ -288,7 +288,7 @@ Napi::Value SessionObject::generate(const Napi::CallbackInfo& info) {
             },
             [&calls, &started](std::optional<uint32_t> last, GenerateRequest::Logits logits) {
               calls.post([&started, last, logits = std::move(logits)](Napi::Env messageEnv) {
-                const napi_value undefined = messageEnv.Undefined();
+                napi_value undefined = messageEnv.Undefined();
                 started.onStep.Call(
                     {last ? Napi::Number::New(messageEnv, *last) : undefined,
                      logits ? static_cast<napi_value>(toJavaScript(messageEnv, *logits))

@@ -18,14 +18,8 @@ compete(async ({ file, threads, contextLength }) => {
       };
     },
     samples: (prompt, n, count) => model.generate(prompt, { n, maxTokens: count, seed: 1 }),
-    async score(sequences) {
-      for (const tokens of sequences) {
-        const { data, shape } = await model.logits(tokens, { positions: 'all' });
-        for (let row = 0; row + 1 < tokens.length; row++) {
-          logProbability(data.subarray(row * shape[1], (row + 1) * shape[1]), tokens[row + 1]);
-        }
-      }
-    },
+    score: (sequences) => model.score(sequences, { startFromEndOfText: false }),
+    rank: (prompt, candidates) => model.rank(prompt, candidates),
     async together(prompt, sequences, count) {
       const first = model.createSession();
       await first.evaluate(prompt);
@@ -61,11 +55,3 @@ const samplingOptions = {
   'stop strings': { temperature: 0, stop: ['\n\nThe end', 'User:', '</s>'] },
   'a logits processor': { temperature: 0, logitsProcessor: () => {} },
 };
-
-function logProbability(logits, token) {
-  let largest = logits[0];
-  for (let i = 1; i < logits.length; i++) largest = Math.max(largest, logits[i]);
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - largest);
-  return logits[token] - largest - Math.log(sum);
-}

@@ -11,6 +11,7 @@
 //                                                 logits processor"); resolves to null if it cannot
 //   sequence.dispose(), model.dispose()
 //   model.score(sequences)                        optional: computes the log-probabilities of all tokens
+//   model.rank(prompt, candidates)                optional: computes the log-likelihoods of continuations of a prompt
 //   model.together(prompt, sequences, count)      optional: generates concurrent continuations of one prompt
 //   model.samples(prompt, samples, count)         optional: samples concurrent continuations of a prompt that is evaluated
 //                                                 once, if the library can
@@ -84,10 +85,22 @@ const tasks = {
 
   async score(open, { sequences, tokens }) {
     const model = await open();
-    if (!model.score) return null;
+    if (!model.score || (tokens > 1024 && !model.rank)) return null; // longer than the context
     const all = Array.from({ length: sequences }, (_, i) => randomTokens(tokens, i + 1));
     await model.score(all.slice(0, 1));
     return ((sequences * tokens) / (await time(() => model.score(all)))) * 1000;
+  },
+
+  async rank(open, { candidates, after, tokens }) {
+    const model = await open();
+    if (!model.rank) return null;
+    const all = Array.from({ length: candidates }, (_, i) => randomTokens(tokens, i + 1));
+    await model.rank(randomTokens(after, 7), all.slice(0, 1));
+    const times = [];
+    for (let i = 0; i < repeats; i++) {
+      times.push(await time(() => model.rank(randomTokens(after, i + 8), all)));
+    }
+    return median(times);
   },
 
   async together(open, { sequences, after, count }) {

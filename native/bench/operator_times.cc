@@ -80,8 +80,9 @@ void continueTogether(gpt2::Model& model, Times& times, const std::vector<uint32
     options.seed = static_cast<uint64_t>(i);
     const std::shared_ptr<gpt2::Session> session = model.createSession();
     evaluate(model, session, prompt);
-    owners.push_back(std::make_shared<gpt2::GenerateRequest>(
-        model, session, session->length(), std::vector<uint32_t>{}, options, [](gpt2::NewToken&&) {}));
+    owners.push_back(std::make_shared<gpt2::GenerateRequest>(model, session, session->length(),
+                                                             std::vector<uint32_t>{}, options,
+                                                             [](gpt2::NewToken&&) {}));
     owners.back()->begin();
     requests.push_back(owners.back().get());
   }

@@ -117,7 +117,7 @@ void GenerateRequest::onPassed() {
   }
 }
 
-void GenerateRequest::resume(HostReply reply) {
+void GenerateRequest::resume(HostReply&& reply) {
   if (!isWaiting_) return;
   isWaiting_ = false;
   const Logits own = std::exchange(logits_, nullptr);

@@ -86,7 +86,7 @@ class GenerateRequest final : public Request {
   bool isFinished() const override { return isFinished_; }
   bool isWaiting() const override { return isWaiting_; }
   // Stops, without the tokens held back, or samples from the host's logits.
-  void resume(HostReply reply) override;
+  void resume(HostReply&& reply) override;
   const Generation& generation() const noexcept { return generation_; }
 
  private:

@@ -43,7 +43,7 @@ class Request {
   // Whether a reply of the host is awaited. Other requests go on meanwhile.
   virtual bool isWaiting() const { return false; }
   // Receives the reply. An error fails the request.
-  virtual void resume(HostReply /*reply*/) {}
+  virtual void resume(HostReply&& /*reply*/) {}
   // The error that ended the request early, or null.
   const std::exception_ptr& failure() const noexcept { return failure_; }
   void fail(std::exception_ptr failure) noexcept { failure_ = std::move(failure); }

@@ -155,8 +155,8 @@ double sumInDouble(const float* x, int64_t n) {
   return total;
 }
 
-// In f32 within blocks of 16 vectors, so that a sum of 50,257 numbers keeps its precision, and in f64
-// beyond.
+// In f32 within blocks of 16 vectors, so that a sum of 50,257 numbers keeps its precision, and in
+// f64 beyond.
 ExpSums expSums(const float* x, float top, int64_t n) {
   constexpr int64_t kBlock = 16 * int64_t{kLanes};
   constexpr float kLeast = -100;  // whose power is 0; −∞ times that would be NaN
