@@ -1,4 +1,4 @@
-import { MergeTable, maxShort, mergeLong, mergeShort } from './byte-pair-merge.js';
+import { type Merges, MergeTable, maxShort, mergeLong, mergeShort } from './byte-pair-merge.js';
 import { GrowingArray } from './typed-memory.js';
 import { longWordParts, wordEnd } from './word-splitter.js';
 
@@ -12,18 +12,21 @@ const maxBytesOfUnit = 3; // in UTF-8, for each UTF-16 code unit
  */
 export class BytePairEncoder {
   readonly #table: MergeTable;
-  readonly #tokenOfByte: Uint8Array;
+  readonly #symbolOfByte: Int32Array;
+  readonly #leavesOutBytes: boolean;
+  readonly #tokenOfSymbol: Int32Array | undefined;
   // Between two pauses only, since several texts may be encoded in turns.
-  readonly #scratch = new Uint16Array(maxWordLength * maxBytesOfUnit);
+  readonly #scratch = new Int32Array(maxWordLength * maxBytesOfUnit);
 
   /**
-   * @param pairs the left and the right token of each merge
-   * @param byteOrder the byte of each of the tokens 0 to 255
+   * @param symbolOfByte below 256; -1 for bytes that are left out of every text
+   * @param tokenOfSymbol the token id of each byte and of each merge's symbol. Default: the symbol
    */
-  constructor(pairs: Uint16Array, byteOrder: Uint8Array) {
-    this.#table = new MergeTable(pairs);
-    this.#tokenOfByte = new Uint8Array(256);
-    for (const [token, byte] of byteOrder.entries()) this.#tokenOfByte[byte] = token;
+  constructor(merges: Merges, symbolOfByte: Int32Array, tokenOfSymbol?: Int32Array) {
+    this.#table = new MergeTable(merges);
+    this.#symbolOfByte = symbolOfByte;
+    this.#leavesOutBytes = symbolOfByte.includes(-1);
+    this.#tokenOfSymbol = tokenOfSymbol;
   }
 
   /** Appends the tokens of a text. Yields after about a millisecond each, so that the caller can pause. */
@@ -59,10 +62,9 @@ export class BytePairEncoder {
         const merging = mergeLong(bytes.subarray(start, end), this.#table);
         let step = merging.next();
         while (!step.done) step = merging.next();
-        for (let at = 0; at < step.value; at++) tokens.push(bytes[start + at] as number);
+        this.#pushTokens(bytes, start, start + step.value, tokens);
       } else {
-        const left = mergeShort(bytes, start, end, this.#table);
-        for (let at = start; at < left; at++) tokens.push(bytes[at] as number);
+        this.#pushTokens(bytes, start, mergeShort(bytes, start, end, this.#table), tokens);
       }
       start = end;
     }
@@ -73,8 +75,8 @@ export class BytePairEncoder {
     at: number,
     tokens: GrowingArray<Uint32Array>,
   ): Generator<void, number, undefined> {
-    const bytes = new Uint16Array((blockLength + 2) * maxBytesOfUnit);
-    let piece = new GrowingArray((length) => new Uint16Array(length));
+    const bytes = new Int32Array((blockLength + 2) * maxBytesOfUnit);
+    let piece = new GrowingArray((length) => new Int32Array(length));
     let from = at;
     let last = -1;
     for (const to of longWordParts(text, at, blockLength)) {
@@ -84,11 +86,11 @@ export class BytePairEncoder {
         if (last !== -1 && !this.#table.areAdjacent(last, byte)) {
           if (piece.length > maxShort) {
             yield* this.#encodePiece(piece.view(), tokens);
-            piece = new GrowingArray((length) => new Uint16Array(length));
+            piece = new GrowingArray((length) => new Int32Array(length));
           } else {
             const merged = piece.view();
             const left = mergeShort(merged, 0, merged.length, this.#table);
-            for (let j = 0; j < left; j++) tokens.push(merged[j] as number);
+            this.#pushTokens(merged, 0, left, tokens);
             piece.length = 0;
           }
         }
@@ -102,24 +104,47 @@ export class BytePairEncoder {
     return from;
   }
 
-  *#encodePiece(piece: Uint16Array, tokens: GrowingArray<Uint32Array>): Generator<void> {
+  *#encodePiece(piece: Int32Array, tokens: GrowingArray<Uint32Array>): Generator<void> {
     const left = yield* mergeLong(piece, this.#table);
-    for (let at = 0; at < left; at++) tokens.push(piece[at] as number);
+    this.#pushTokens(piece, 0, left, tokens);
   }
 
-  /** Writes the bytes of characters in UTF-8 as tokens. Lone surrogates become U+FFFD. Returns their number. */
-  #writeBytes(text: string, from: number, to: number, bytes: Uint16Array): number {
-    const tokenOf = this.#tokenOfByte;
+  #pushTokens(
+    symbols: Int32Array,
+    from: number,
+    to: number,
+    tokens: GrowingArray<Uint32Array>,
+  ): void {
+    const tokenOf = this.#tokenOfSymbol;
+    for (let at = from; at < to; at++) {
+      const symbol = symbols[at] as number;
+      tokens.push(tokenOf === undefined ? symbol : (tokenOf[symbol] as number));
+    }
+  }
+
+  /** Writes the bytes of characters in UTF-8 as symbols. Lone surrogates become U+FFFD. Returns their number. */
+  #writeBytes(text: string, from: number, to: number, bytes: Int32Array): number {
+    const count = this.#writeAllBytes(text, from, to, bytes);
+    if (!this.#leavesOutBytes) return count;
+    let kept = 0;
+    for (let at = 0; at < count; at++) {
+      if (bytes[at] !== -1) bytes[kept++] = bytes[at] as number;
+    }
+    return kept;
+  }
+
+  #writeAllBytes(text: string, from: number, to: number, bytes: Int32Array): number {
+    const symbolOf = this.#symbolOfByte;
     let count = 0;
     for (let at = from; at < to; at++) {
       let code = text.charCodeAt(at);
       if (code < 0x80) {
-        bytes[count++] = tokenOf[code] as number;
+        bytes[count++] = symbolOf[code] as number;
         continue;
       }
       if (code < 0x800) {
-        bytes[count++] = tokenOf[0xc0 | (code >> 6)] as number;
-        bytes[count++] = tokenOf[0x80 | (code & 0x3f)] as number;
+        bytes[count++] = symbolOf[0xc0 | (code >> 6)] as number;
+        bytes[count++] = symbolOf[0x80 | (code & 0x3f)] as number;
         continue;
       }
       if (code >= 0xd800 && code < 0xe000) {
@@ -128,13 +153,13 @@ export class BytePairEncoder {
         else code = 0xfffd;
       }
       if (code < 0x1_0000) {
-        bytes[count++] = tokenOf[0xe0 | (code >> 12)] as number;
+        bytes[count++] = symbolOf[0xe0 | (code >> 12)] as number;
       } else {
-        bytes[count++] = tokenOf[0xf0 | (code >> 18)] as number;
-        bytes[count++] = tokenOf[0x80 | ((code >> 12) & 0x3f)] as number;
+        bytes[count++] = symbolOf[0xf0 | (code >> 18)] as number;
+        bytes[count++] = symbolOf[0x80 | ((code >> 12) & 0x3f)] as number;
       }
-      bytes[count++] = tokenOf[0x80 | ((code >> 6) & 0x3f)] as number;
-      bytes[count++] = tokenOf[0x80 | (code & 0x3f)] as number;
+      bytes[count++] = symbolOf[0x80 | ((code >> 6) & 0x3f)] as number;
+      bytes[count++] = symbolOf[0x80 | (code & 0x3f)] as number;
     }
     return count;
   }

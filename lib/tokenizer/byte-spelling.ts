@@ -8,7 +8,9 @@ let shifted = 0x100;
 const characterOf = Array.from({ length: 256 }, (_, byte) =>
   String.fromCodePoint(isPrintable(byte) ? byte : shifted++),
 );
-const byteOf = new Map(characterOf.map((character, byte) => [character, byte]));
+/** By the code of a character: the byte that it spells, or -1. */
+const byteOf = new Int16Array(shifted).fill(-1);
+for (const [byte, character] of characterOf.entries()) byteOf[character.charCodeAt(0)] = byte;
 
 const bytes = Array.from({ length: 256 }, (_, byte) => byte);
 
@@ -18,6 +20,10 @@ export const byteOrder = Uint8Array.from([
   ...bytes.filter((byte) => !isPrintable(byte)),
 ]);
 
+/** By byte: its place in that order, which is GPT-2's id. */
+export const placeOfByte = new Int32Array(256);
+for (const [place, byte] of byteOrder.entries()) placeOfByte[byte] = place;
+
 /** Spells bytes as printable characters. */
 export function spellBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => characterOf[byte]).join('');
@@ -25,6 +31,11 @@ export function spellBytes(bytes: Uint8Array): string {
 
 /** The bytes that a text spells; undefined if one of its characters spells no byte. */
 export function spelledBytes(text: string): Uint8Array | undefined {
-  const bytes = Array.from(text, (character) => byteOf.get(character));
-  return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[]);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) {
+    const byte = byteOf[text.charCodeAt(at)] ?? -1;
+    if (byte === -1) return undefined;
+    bytes[at] = byte;
+  }
+  return bytes;
 }

@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import { eventLoopTurn } from '../event-loop.js';
 import { BytePairEncoder } from './byte-pair-encoder.js';
-import { byteOrder, spellBytes } from './byte-spelling.js';
+import { byteOrder, placeOfByte, spellBytes } from './byte-spelling.js';
 
 export const gpt2VocabSize = 50_257;
 export const gpt2MergeCount = 50_000;
@@ -30,12 +30,12 @@ class Gpt2Vocabulary {
   /** Builds the encoder, which takes about 5 ms, and yields to the event loop after it. */
   async prepare(): Promise<void> {
     if (this.#encoder) return;
-    this.#encoder = new BytePairEncoder(this.pairs, byteOrder);
+    this.#encoder = new BytePairEncoder({ pairs: this.pairs }, placeOfByte);
     await eventLoopTurn();
   }
 
   get encoder(): BytePairEncoder {
-    this.#encoder ??= new BytePairEncoder(this.pairs, byteOrder);
+    this.#encoder ??= new BytePairEncoder({ pairs: this.pairs }, placeOfByte);
     return this.#encoder;
   }
 

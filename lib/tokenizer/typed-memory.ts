@@ -9,8 +9,8 @@ export function allocateForText<T>(create: () => T): T {
   return allocate('the tokens of the text', create);
 }
 
-/** A list of unsigned integers that grows. */
-export class GrowingArray<T extends Uint16Array | Uint32Array> {
+/** A list of integers that grows. */
+export class GrowingArray<T extends Int32Array | Uint32Array> {
   length = 0;
   #values: T;
   readonly #create: (length: number) => T;
