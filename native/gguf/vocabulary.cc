@@ -92,4 +92,24 @@ std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file, uint6
   return summary;
 }
 
+std::vector<TokenizerSetting> tokenizerSettings(const GgufFile& file) {
+  std::vector<TokenizerSetting> settings;
+  for (const auto& [key, value] : file.metadata()) {
+    const bool isSetting =
+        key.rfind("tokenizer.ggml.", 0) == 0 || key.rfind("gpt2_native.tokenizer", 0) == 0;
+    if (!isSetting || key.size() > kMaxSettingBytes) continue;
+    if (settings.size() == kMaxTokenizerSettings) break;
+    if (const auto text = value.string()) {
+      if (text->size() <= kMaxSettingBytes) settings.emplace_back(key, std::string(*text));
+    } else if (const auto number = value.number()) {
+      if (value.type == GgufType::kBool) {
+        settings.emplace_back(key, *number != 0);
+      } else {
+        settings.emplace_back(key, *number);
+      }
+    }
+  }
+  return settings;
+}
+
 }  // namespace gpt2

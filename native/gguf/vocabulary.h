@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "gguf/gguf_file.h"
@@ -56,5 +58,16 @@ inline constexpr size_t kMaxAddedBytes = 262'144;
 // nothing if the metadata has no tokens. Throws INVALID_FILE if the kinds of the tokens are
 // malformed.
 std::optional<VocabularySummary> summarizeVocabulary(const GgufFile& file, uint64_t vocabSize);
+
+// A setting of the tokenizer, with its key.
+using TokenizerSetting = std::pair<std::string, std::variant<std::string, bool, double>>;
+
+// Limits of the settings: their number, and the bytes of a text.
+inline constexpr size_t kMaxTokenizerSettings = 64;
+inline constexpr size_t kMaxSettingBytes = 4096;
+
+// The single values in a file's metadata whose keys begin with "tokenizer.ggml." or
+// "gpt2_native.tokenizer", within the limits.
+std::vector<TokenizerSetting> tokenizerSettings(const GgufFile& file);
 
 }  // namespace gpt2

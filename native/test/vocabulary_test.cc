@@ -17,7 +17,11 @@ using gpt2::AddedToken;
 using gpt2::GgufFile;
 using gpt2::kMaxAddedBytes;
 using gpt2::kMaxAddedTokens;
+using gpt2::kMaxSettingBytes;
+using gpt2::kMaxTokenizerSettings;
 using gpt2::summarizeVocabulary;
+using gpt2::TokenizerSetting;
+using gpt2::tokenizerSettings;
 using gpt2::VocabularySummary;
 using gpt2::test::GgufBuilder;
 using gpt2::test::RandomNumbers;
@@ -198,6 +202,41 @@ TEST(rejectsKindsThatAreNotOneInt32PerToken) {
   check([&](GgufBuilder& builder) { builder.array(key, 11, 2, raw(std::vector<int64_t>(2, 3))); });
   check([&](GgufBuilder& builder) { builder.strings(key, tokens); });
   check([&](GgufBuilder& builder) { builder.metadata(key, kInt32, raw<int32_t>(3)); });
+}
+
+namespace {
+
+constexpr uint32_t kUint32 = 4;
+constexpr uint32_t kBool = 7;
+
+std::vector<TokenizerSetting> settingsOf(const GgufBuilder& builder) {
+  const TemporaryFile path(builder.bytes());
+  return tokenizerSettings(GgufFile(path.path(), true));
+}
+
+}  // namespace
+
+TEST(settingsAreTheSingleValuesOfTheTokenizer) {
+  GgufBuilder builder;
+  builder.string("general.name", "x").string("tokenizer.ggml.model", "gpt2");
+  builder.strings("tokenizer.ggml.tokens", {"a"});
+  builder.metadata("tokenizer.ggml.add_bos_token", kBool, "\1");
+  builder.metadata("tokenizer.ggml.bos_token_id", kUint32, raw<uint32_t>(7));
+  builder.string("tokenizer.chat_template", "no").string("gpt2_native.tokenizer_left_out", "why");
+  const std::vector<TokenizerSetting> expected{{"tokenizer.ggml.model", "gpt2"},
+                                               {"tokenizer.ggml.add_bos_token", true},
+                                               {"tokenizer.ggml.bos_token_id", 7.0},
+                                               {"gpt2_native.tokenizer_left_out", "why"}};
+  CHECK(settingsOf(builder) == expected);
+}
+
+TEST(limitsTheSettings) {
+  GgufBuilder builder;
+  builder.string("tokenizer.ggml.a", std::string(kMaxSettingBytes, 'x'));
+  builder.string("tokenizer.ggml.b", std::string(kMaxSettingBytes + 1, 'x'));
+  CHECK_EQUAL(settingsOf(builder).size(), 1U);
+  for (int i = 0; i < 100; ++i) builder.string("tokenizer.ggml." + std::to_string(i), "");
+  CHECK_EQUAL(settingsOf(builder).size(), kMaxTokenizerSettings);
 }
 
 TEST(readsAnyTokensBeyondGpt2s) {
