@@ -1,6 +1,7 @@
 #include "model_object.h"
 
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "addon_data.h"
@@ -79,6 +80,19 @@ Napi::Value toJavaScript(Napi::Env env, const VocabularySummary& summary) {
   return object;
 }
 
+// As a list of keys and values.
+Napi::Value toJavaScript(Napi::Env env, const std::vector<TokenizerSetting>& settings) {
+  Napi::Array list = Napi::Array::New(env, settings.size());
+  for (size_t i = 0; i < settings.size(); ++i) {
+    const auto& [key, value] = settings[i];
+    Napi::Array entry = Napi::Array::New(env, 2);
+    entry.Set(0U, key);
+    std::visit([&](const auto& scalar) { entry.Set(1U, scalar); }, value);
+    list.Set(static_cast<uint32_t>(i), entry);
+  }
+  return list;
+}
+
 // A logger that passes lines to a JavaScript function while the model exists.
 Logger toLogger(AsyncCalls& calls, const Napi::Value& function,
                 const std::shared_ptr<RunningModel>& running) {
@@ -141,14 +155,17 @@ Napi::Value ModelObject::open(const Napi::CallbackInfo& info) {
                                                   const CancelFlag& flag) -> MakeResult {
         auto model = std::make_shared<Model>(path, options, &flag);
         const Weights& weights = model->weights();
-        auto vocabulary = summarizeVocabulary(
-            weights.files().first(), static_cast<uint64_t>(weights.hyperparameters().vocabSize));
+        const GgufFile& file = weights.files().first();
+        auto vocabulary =
+            summarizeVocabulary(file, static_cast<uint64_t>(weights.hyperparameters().vocabSize));
         auto scheduler = std::make_shared<Scheduler>(std::move(model), worker);
-        MakeResult makeResult = [scheduler = scheduler.get(), vocabulary = std::move(vocabulary)](
+        MakeResult makeResult = [scheduler = scheduler.get(), vocabulary = std::move(vocabulary),
+                                 settings = tokenizerSettings(file)](
                                     Napi::Env result, AsyncCall& opened) mutable -> Napi::Value {
           ModelInit init{std::static_pointer_cast<RunningModel>(opened.owned)};
           init.running->scheduler = scheduler;
           init.running->vocabulary = std::move(vocabulary);
+          init.running->tokenizerSettings = std::move(settings);
           return AddonData::of(result).modelConstructor.New({toExternal(result, init)});
         };
         worker.keep(std::move(scheduler));
@@ -188,6 +205,7 @@ Napi::Value ModelObject::describe(const Napi::CallbackInfo& info) {
   object.Set("headIsTied", weights.headIsTied());
   object.Set("device", model.device().name());
   if (running.vocabulary) object.Set("vocabulary", toJavaScript(env, *running.vocabulary));
+  object.Set("tokenizerSettings", toJavaScript(env, running.tokenizerSettings));
   return object;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_set>
+#include <vector>
 
 #include "external_bytes.h"
 #include "gguf/vocabulary.h"
@@ -31,6 +32,7 @@ struct RunningModel {
   Scheduler* scheduler = nullptr;
   // Summarised on the worker, since reading the vocabulary pages in the file.
   std::optional<VocabularySummary> vocabulary;
+  std::vector<TokenizerSetting> tokenizerSettings;
   std::unordered_set<SessionObject*> sessions;
   Napi::FunctionReference logger;
   ExternalBytes bytes;

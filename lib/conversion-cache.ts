@@ -18,7 +18,7 @@ import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
 
 // Incremented with every change to the file that a conversion writes, so that older conversions are not reused.
-const formatVersion = 5;
+const formatVersion = 6;
 
 /**
  * The path of a checkpoint's GGUF file. The checkpoint is converted if the cache does not hold its conversion yet.

@@ -7,18 +7,13 @@ import { type CheckpointTensor, nativePart, ownType } from './checkpoint/tensor-
 import { paddedGpt2Vocabulary, readVocabulary } from './checkpoint/vocabulary.js';
 import { type ConversionSettings, refuseAdapters } from './conversion-options.js';
 import { Gpt2Error } from './errors.js';
-import {
-  equalNumbers,
-  matrixType,
-  type PlannedTensor,
-  type Vocabulary,
-  writeModelFile,
-} from './gguf/model-file.js';
+import { equalNumbers, matrixType, type PlannedTensor, writeModelFile } from './gguf/model-file.js';
 import { weightName } from './gguf/model-tensors.js';
 import { requantize } from './gguf/requantize.js';
 import type { WeightType } from './gguf/tensor-types.js';
 import type { LocalModel } from './local-model.js';
 import { unlessAborted } from './native/abort.js';
+import type { Vocabulary } from './tokenizer/vocabulary.js';
 
 /** Converts a model on this machine, as `convert` does. The options have been checked. */
 export async function convertLocal(
@@ -70,20 +65,20 @@ function rowsOfEmbedding(tensors: readonly PlannedTensor[]): number {
   return tensors.find((tensor) => tensor.name === name)?.shape[1] ?? 0;
 }
 
-/** Reads the vocabulary and pads it to `vocabSize`. An adapter that adds tokens may have brought it. */
+/**
+ * Reads the vocabulary and pads it to `vocabSize`. An adapter that adds tokens may have brought it. Returns the reason in
+ * words, if it is left out.
+ */
 async function vocabularyOf(
   { folder, config, adapters, hasNoVocabulary, notes }: Checkpoint,
   vocabSize: number,
-): Promise<Vocabulary | undefined> {
+): Promise<Vocabulary | string | undefined> {
   const ofAdapters =
     vocabSize === config.vocabSize ? [] : adapters.map((adapter) => adapter.folder);
   for (const place of [...ofAdapters, folder]) {
     const vocabulary = await readVocabulary(place, vocabSize);
-    if (vocabulary === 'unsupported') {
-      notes.push(
-        `left out: the tokenizer, which is not byte-level BPE or does not fit ${vocabSize} tokens; the model takes token ids`,
-      );
-      return undefined;
+    if (typeof vocabulary === 'string') {
+      notes.push(`left out: the tokenizer, since ${vocabulary}; the model takes token ids`);
     }
     if (vocabulary !== undefined) return vocabulary;
   }

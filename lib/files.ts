@@ -107,9 +107,15 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
   );
 }
 
+/** Reads a text file. Resolves to undefined if the file does not exist. */
+export type ReadText = (path: string) => Promise<string | undefined>;
+
 /** Reads a small JSON file that must hold an object. Returns undefined if the file does not exist. */
-export async function readJsonObject(path: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readText(path);
+export async function readJsonObject(
+  path: string,
+  read: ReadText = readText,
+): Promise<Record<string, unknown> | undefined> {
+  const text = await read(path);
   if (text === undefined) return undefined;
   await eventLoopTurn(); // parsing a tokenizer.json takes 50 ms
   return parseJsonObject(path, text);
@@ -153,7 +159,7 @@ function parsePythonJson(text: string): unknown {
 }
 
 // The longest string of V8, in UTF-16 code units.
-const maxTextBytes = 2 ** 29 - 24;
+export const maxTextBytes = 2 ** 29 - 24;
 
 /** Reads a text file in UTF-8. Returns undefined if the file does not exist. */
 export async function readText(path: string): Promise<string | undefined> {

@@ -1,9 +1,9 @@
 import { types } from 'node:util';
 import { invalidArgument, show } from './arguments.js';
 import { Gpt2Error } from './errors.js';
-import type { Tokenizer } from './tokenizer/tokenizer.js';
+import { checkHasTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
-/** Text or token ids. Empty text stands for `<|endoftext|>`, the start of a text. */
+/** Text or token ids. Empty text stands for the token that starts a text, `<|endoftext|>` in GPT-2's vocabulary. */
 export type Input = string | readonly number[] | Uint32Array | Int32Array;
 
 /**
@@ -19,8 +19,8 @@ export function checkInput(
   if (typeof input === 'string') {
     // Checked first, since tokenizing such a text takes long.
     if (input.length > contextLength * tokenizer.longestToken) throw tooLong(input, contextLength);
-    const { endOfText } = tokenizer; // throws TOKENIZER_MISSING for a model without one
-    return input === '' ? Uint32Array.of(endOfText) : input;
+    checkHasTokenizer(tokenizer);
+    return input === '' ? Uint32Array.of(tokenizer.startOfText) : input;
   }
   // These checks hold for arrays of any realm, which instanceof does not.
   if (!Array.isArray(input) && !types.isUint32Array(input) && !types.isInt32Array(input)) {

@@ -15,6 +15,7 @@ import { sizeWithParts } from './gguf/gguf-parts.js';
 import type { WeightType } from './gguf/tensor-types.js';
 import { Model } from './model.js';
 import { findModel } from './model-source.js';
+import { modelTokenizer } from './model-tokenizer.js';
 import { type AbortSignalLike, unlessAborted } from './native/abort.js';
 import { addon } from './native/addon.js';
 import { nodeGlobal } from './native/globals.js';
@@ -22,7 +23,6 @@ import { callNative } from './native/native-call.js';
 import type { Logger } from './native/types.js';
 import type { LoadProgress } from './progress.js';
 import { checkSource, type UrlLike } from './source.js';
-import { tokenizerFor } from './tokenizer/tokenizer.js';
 
 export interface LoadOptions {
   /** The device that computes. Default 'auto': a GPU if this build supports one that is present, else the CPU. */
@@ -149,7 +149,7 @@ export async function loadModel(source?: string | UrlLike, options?: LoadOptions
         `${path}: expected headCount to be ${description.headCount}, the model's own, but received ${headCount}`,
       );
     }
-    const tokenizer = tokenizerFor(description.vocabSize, description.vocabulary);
+    const tokenizer = await modelTokenizer(path, description, signal);
     signal?.throwIfAborted();
     onProgress?.({ stage: 'load', done: size, total: size });
     return new Model(native, description, tokenizer, log);

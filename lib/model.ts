@@ -21,7 +21,7 @@ import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.j
 import type { Score, ScoreOptions } from './scoring/score.js';
 import { scoreTexts } from './scoring/score-texts.js';
 import { type EvaluateOptions, Session } from './session.js';
-import { Gpt2Tokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
+import { BytePairTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 /** The sizes and types of a model. */
 export interface ModelConfig {
@@ -72,7 +72,7 @@ export class Model implements AsyncDisposable {
     tokenizer: Tokenizer,
     logger: Logger | undefined,
   ) {
-    const { device, threads, vocabulary: _, ...config } = description;
+    const { device, threads, vocabulary: _, tokenizerSettings: __, ...config } = description;
     this.#native = native;
     this.logger = logger;
     this.tokenizer = tokenizer;
@@ -299,8 +299,8 @@ export class Model implements AsyncDisposable {
   }
 
   /** @internal The tokenizer, or undefined for a model without one. */
-  get textTokenizer(): Gpt2Tokenizer | undefined {
-    return this.tokenizer instanceof Gpt2Tokenizer ? this.tokenizer : undefined;
+  get textTokenizer(): BytePairTokenizer | undefined {
+    return this.tokenizer instanceof BytePairTokenizer ? this.tokenizer : undefined;
   }
 }
 

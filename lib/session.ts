@@ -24,7 +24,7 @@ import { type AbortSignalLike, LinkedSignal, unlessAborted } from './native/abor
 import { dispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
 import type { NativeSession } from './native/types.js';
-import type { Gpt2Tokenizer, Tokenizer } from './tokenizer/tokenizer.js';
+import type { BytePairTokenizer, Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface EvaluateOptions {
   /** The positions whose logits are returned. Indices count from the first token of this call. Default 'last'. */
@@ -38,7 +38,7 @@ export interface SessionModel {
   readonly config: { readonly contextLength: number; readonly vocabSize: number };
   readonly tokenizer: Tokenizer;
   /** The tokenizer, or undefined for a model without one. */
-  readonly textTokenizer: Gpt2Tokenizer | undefined;
+  readonly textTokenizer: BytePairTokenizer | undefined;
   /** @throws DISPOSED */
   checkAlive(): void;
 }
@@ -360,7 +360,7 @@ export class Session implements Disposable {
       return await this.#tokenize(input, signal);
     }
     if (this.length > 0) return new Uint32Array(0);
-    return Uint32Array.of(this.#model.tokenizer.endOfText);
+    return Uint32Array.of(this.#model.tokenizer.startOfText);
   }
 
   /** The tokens that the native session lacks, and these. `before`: the number of those that it lacks. */

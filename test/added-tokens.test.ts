@@ -14,7 +14,8 @@ import {
 } from '../dist/index.js';
 import type { NativeVocabulary } from '../dist/native/types.js';
 import { TokenSearch } from '../dist/tokenizer/token-search.js';
-import { Gpt2Tokenizer, TextStreamDecoder, tokenizerFor } from '../dist/tokenizer/tokenizer.js';
+import { Gpt2Tokenizer, gpt2TokenizerFor, TextStreamDecoder } from '../dist/tokenizer/tokenizer.js';
+import { plainSettings } from '../dist/tokenizer/vocabulary.js';
 import {
   f32Tensor,
   uniformNumbers,
@@ -287,8 +288,8 @@ describe('added tokens of any kind', () => {
       fingerprint: '9afb947b6443b4b9',
       mergeCount: 50_000,
     };
-    const tokenizer = tokenizerFor(150_257, vocabulary);
-    const { message } = await failure('TOKENIZER_MISSING', () => tokenizer.encode('a'));
+    const tokenizer = gpt2TokenizerFor(150_257, vocabulary, plainSettings);
+    const { message } = await failure('TOKENIZER_MISSING', () => tokenizer?.encode('a'));
     expect(message).toContain('the 100000 tokens added');
   });
 });

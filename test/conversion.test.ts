@@ -778,11 +778,11 @@ describe('the vocabulary', () => {
   });
 
   // Such models work with token ids.
-  const expectNoTokenizer = async () => {
+  const expectNoTokenizer = async (reason: string) => {
     await using model = await loadModel(folder, loading);
     expect((await model.logits([1, 2])).shape).toEqual([1, 97]);
     const { message } = await failure('TOKENIZER_MISSING', () => model.logits('a'));
-    expect(message).toContain('byte-level BPE');
+    expect(message).toContain(reason);
     const notes: string[] = [];
     await convert(folder, join(folder, 'noted.gguf'), { logger: (line) => notes.push(line) });
     const { metadata } = readGguf(join(folder, 'noted.gguf'));
@@ -791,9 +791,17 @@ describe('the vocabulary', () => {
     }
   };
 
-  test.each<[string, object]>([
-    ['WordPiece', { model: { type: 'WordPiece', unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } }],
-    ['WordPiece without a type', { model: { unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } }],
+  test.each<[string, object, string]>([
+    [
+      'WordPiece',
+      { model: { type: 'WordPiece', unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } },
+      '"WordPiece", not BPE',
+    ],
+    [
+      'WordPiece without a type',
+      { model: { unk_token: '[UNK]', vocab: { a: 0, '##b': 1 } } },
+      'without merges',
+    ],
     [
       'Unigram',
       {
@@ -806,11 +814,17 @@ describe('the vocabulary', () => {
           ],
         },
       },
+      '"Unigram", not BPE',
     ],
-    ['WordLevel', { model: { type: 'WordLevel', unk_token: '<unk>', vocab: { a: 0, b: 1 } } }],
+    [
+      'WordLevel',
+      { model: { type: 'WordLevel', unk_token: '<unk>', vocab: { a: 0, b: 1 } } },
+      '"WordLevel", not BPE',
+    ],
     [
       'BPE with byte fallback',
       { model: { type: 'BPE', byte_fallback: true, vocab: { a: 0 }, merges: [] } },
+      'byte_fallback',
     ],
     [
       'BPE of characters',
@@ -818,29 +832,32 @@ describe('the vocabulary', () => {
         pre_tokenizer: { type: 'Whitespace' },
         model: { type: 'BPE', vocab: { a: 0 }, merges: [] },
       },
+      'it is not byte-level: its pre_tokenizer is "Whitespace"',
     ],
     // 97 is beyond the embedding, and text can become it.
     [
       'BPE with a byte beyond the model',
       { model: { type: 'BPE', vocab: { a: 0, b: 97 }, merges: [] } },
+      'text can become ids',
     ],
     [
       'BPE with a merge beyond the model',
       { model: { type: 'BPE', vocab: { a: 0, b: 1, ab: 97 }, merges: ['a b'] } },
+      'text can become ids',
     ],
-  ])('is left out if tokenizer.json has %s', async (_, json) => {
+  ])('is left out if tokenizer.json has %s', async (_, json, reason) => {
     writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
-    await expectNoTokenizer();
+    await expectNoTokenizer(reason);
   });
 
   test('is left out if vocab.json has bytes or merges beyond the model, or far too many tokens', async () => {
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, b: 97 }));
-    await expectNoTokenizer();
+    await expectNoTokenizer('text can become ids');
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, b: 1, ab: 200 }));
-    await expectNoTokenizer();
+    await expectNoTokenizer('text can become ids');
     const many = Array.from({ length: 70_000 }, (_, id) => [`a${id}`, id]);
     writeFileSync(join(folder, 'vocab.json'), JSON.stringify(Object.fromEntries(many)));
-    await expectNoTokenizer();
+    await expectNoTokenizer('over 65633 tokens');
   });
 
   const written = async () => {

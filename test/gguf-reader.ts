@@ -48,6 +48,7 @@ export function readGguf(path: string): GgufFile {
       const element = uint32();
       return Array.from({ length: uint64() }, () => value(element));
     }
+    if (type === 7) return file[at++] !== 0;
     throw new Error(`no reader for values of type ${type}`);
   };
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readJsonObject } from '../files.js';
+import { type ReadText, readJsonObject } from '../files.js';
 
 /** Tokens added to a vocabulary, such as the role markers of a chat format. */
 export interface AddedTokenList {
@@ -14,16 +14,16 @@ export interface AddedTokenList {
  * added_tokens_decoder in tokenizer_config.json, which marks the special ones, or from the older added_tokens.json,
  * where the tokens with a role (bos_token, pad_token and so on) are special.
  */
-export async function readAddedTokens(folder: string): Promise<AddedTokenList> {
-  const config = (await readJsonObject(join(folder, 'tokenizer_config.json'))) ?? {};
+export async function readAddedTokens(folder: string, read: ReadText): Promise<AddedTokenList> {
+  const config = (await readJsonObject(join(folder, 'tokenizer_config.json'), read)) ?? {};
   const decoder = config.added_tokens_decoder;
   if (typeof decoder === 'object' && decoder !== null) {
     return addedTokens(
       Object.entries(decoder).map(([id, token]) => ({ ...Object(token), id: Number(id) })),
     );
   }
-  const ids = (await readJsonObject(join(folder, 'added_tokens.json'))) ?? {};
-  const roles = (await readJsonObject(join(folder, 'special_tokens_map.json'))) ?? {};
+  const ids = (await readJsonObject(join(folder, 'added_tokens.json'), read)) ?? {};
+  const roles = (await readJsonObject(join(folder, 'special_tokens_map.json'), read)) ?? {};
   const special = new Set([...tokensWithRoles(config), ...tokensWithRoles(roles)]);
   return { ids: new Map(Object.entries(ids)), special };
 }
@@ -53,8 +53,11 @@ const roles = [
 ];
 
 /** The tokens with a role. Each is written as its text or as an object with the text in `content`. */
-function tokensWithRoles(json: Record<string, unknown>): string[] {
-  return roles
+export function tokensWithRoles(
+  json: Readonly<Record<string, unknown>>,
+  names: readonly string[] = roles,
+): string[] {
+  return names
     .flatMap((role) => json[role])
     .map((token) => (typeof token === 'string' ? token : Object(token).content))
     .filter((token) => typeof token === 'string');

@@ -2,40 +2,100 @@ import { join } from 'node:path';
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { eventLoopTurn, forEachInTurns } from '../event-loop.js';
-import { parseJsonObject, readJsonObject, readText } from '../files.js';
-import type { Vocabulary } from '../gguf/model-file.js';
-import { tokenKinds } from '../tokenizer/added-tokens.js';
+import { parseJsonObject, type ReadText, readText } from '../files.js';
 import {
   endOfTextToken,
   gpt2VocabSize,
   gpt2VocabularyFiles,
 } from '../tokenizer/gpt2-vocabulary.js';
+import {
+  maxTokens,
+  plainSettings,
+  type TokenizerSettings,
+  tokenKinds,
+  type Vocabulary,
+} from '../tokenizer/vocabulary.js';
 import { type AddedTokenList, addedTokens, readAddedTokens } from './added-tokens.js';
+import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 
 // Embeddings are padded to a round number of rows or for future tokens. More padding than this is a mistake.
 const maxPadding = 65_536;
 
-/** A tokenizer that this library cannot represent. Its model works with token ids. */
-export type Unsupported = 'unsupported';
-
 /**
  * Reads the vocabulary in a checkpoint's folder from vocab.json and merges.txt (encoder.json and vocab.bpe in OpenAI's
- * release) or from tokenizer.json, and pads it to the model's size. Returns undefined if the folder has none of them.
- * Returns 'unsupported' for a tokenizer that is not byte-level BPE, that produces ids beyond the model's, or that has
- * far fewer tokens than the model. A vocabulary has 100,000 strings, so the work yields to the event loop between steps.
+ * release) or from tokenizer.json, and pads it to the model's size. A vocabulary has 100,000 strings, so the work yields
+ * to the event loop between steps.
+ *
+ * @param vocabSize the model's. Default: one more than the largest id
+ * @returns undefined if the folder has none of these files; the reason in words, if this library cannot represent the
+ *   tokenizer, or if it does not fit the model
  */
 export async function readVocabulary(
   folder: string,
+  vocabSize: number | undefined,
+  read: ReadText = readText,
+): Promise<Vocabulary | string | undefined> {
+  const limit = (vocabSize ?? maxTokens) + maxPadding;
+  const pair =
+    (await readPair(folder, limit, 'vocab.json', 'merges.txt', read)) ??
+    (await readPair(folder, limit, 'encoder.json', 'vocab.bpe', read));
+  if (typeof pair === 'string') return pair;
+  const files = await readTokenizerFiles(folder, read);
+  if (!pair && typeof files === 'object' && !files.json) return undefined;
+  if (typeof files === 'string') return files;
+  const source = pair ?? sourceIn(join(folder, 'tokenizer.json'), files.json as TokenizerJson);
+  const size = vocabSize ?? sizeOf(source);
+  if (vocabSize === undefined && size > maxTokens) {
+    return `it has ids up to ${size - 1}, and at most ${maxTokens} tokens are supported`;
+  }
+  if (producesIdsBeyond(source, size)) {
+    return `text can become ids that the model, with ${size} tokens, does not have`;
+  }
+  const count = source.ids.size + source.added.ids.size;
+  if (size - count > maxPadding) return `it has ${count} tokens, and the model has ${size}`;
+  const settings = settingsOf(files, source, size);
+  return typeof settings === 'string' ? settings : await padded(source, size, settings);
+}
+
+/** One more than the largest id. */
+function sizeOf({ ids, added }: Source): number {
+  let size = 0;
+  for (const list of [ids, added.ids]) {
+    for (const id of list.values()) {
+      if (Number.isInteger(id)) size = Math.max(size, (id as number) + 1);
+    }
+  }
+  return size;
+}
+
+/** The settings with the ids of the tokens that the files name; the reason in words, if an id is not the model's. */
+function settingsOf(
+  files: TokenizerFiles,
+  { ids, added }: Source,
   vocabSize: number,
-): Promise<Vocabulary | Unsupported | undefined> {
-  const source =
-    (await readPair(folder, vocabSize, 'vocab.json', 'merges.txt')) ??
-    (await readPair(folder, vocabSize, 'encoder.json', 'vocab.bpe')) ??
-    (await readTokenizerJson(folder));
-  if (source === undefined || source === 'unsupported') return source;
-  if (producesIdsBeyond(source, vocabSize)) return 'unsupported';
-  if (vocabSize - source.ids.size - source.added.ids.size > maxPadding) return 'unsupported';
-  return await padded(source, vocabSize);
+): TokenizerSettings | string {
+  const idOf = (token: string | number | undefined) => {
+    const id = typeof token === 'string' ? (added.ids.get(token) ?? ids.get(token)) : token;
+    const isInModel = Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+    return isInModel ? (id as number) : undefined;
+  };
+  const before = files.before.map(idOf);
+  const after = files.after.map(idOf);
+  if (before.includes(undefined) || after.includes(undefined)) {
+    return `it puts special tokens around texts that the model, with ${vocabSize} tokens, does not have`;
+  }
+  const unknown = idOf(files.unknown);
+  if (files.unknown !== undefined && unknown === undefined) {
+    return `its unk_token ${show(files.unknown)} is not in the vocabulary`;
+  }
+  return {
+    addsPrefixSpace: files.addsPrefixSpace,
+    before: before as number[],
+    after: after as number[],
+    startOfText: idOf(files.startOfText),
+    endOfText: idOf(files.endOfText),
+    unknown,
+  };
 }
 
 /** Whether text can become tokens whose ids the model lacks. Added tokens with such ids are dropped and do not count. */
@@ -61,10 +121,15 @@ export async function paddedGpt2Vocabulary(vocabSize: number): Promise<Vocabular
   if (vocabSize < gpt2VocabSize || vocabSize > paddedGpt2VocabSize) return undefined;
   const { tokens, merges } = gpt2VocabularyFiles();
   const ids = new Map([...tokens, endOfTextToken].map((token, id) => [token, id]));
-  return await padded({ path: 'GPT-2', ids, added: addedTokens([]), merges }, vocabSize);
+  const source = { path: 'GPT-2', ids, added: addedTokens([]), merges };
+  return await padded(source, vocabSize, plainSettings);
 }
 
-async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
+async function padded(
+  source: Source,
+  vocabSize: number,
+  settings: TokenizerSettings,
+): Promise<Vocabulary> {
   await eventLoopTurn();
   const { ids, added } = source;
   const tokens: string[] = new Array(vocabSize);
@@ -95,7 +160,7 @@ async function padded(source: Source, vocabSize: number): Promise<Vocabulary> {
   });
   await eventLoopTurn();
   for (let id = 0; id < vocabSize; id++) tokens[id] ??= `[PAD${id}]`;
-  return { tokens, kinds, merges: source.merges };
+  return { tokens, kinds, merges: source.merges, settings };
 }
 
 interface Source {
@@ -110,17 +175,18 @@ interface Source {
 /** Reads ids and merges from two files. Both are needed. */
 async function readPair(
   folder: string,
-  vocabSize: number,
+  maxCount: number,
   idsName: string,
   mergesName: string,
-): Promise<Source | Unsupported | undefined> {
+  read: ReadText,
+): Promise<Source | string | undefined> {
   const path = join(folder, idsName);
-  const json = await readText(path);
-  const text = await readText(join(folder, mergesName));
+  const json = await read(path);
+  const text = await read(join(folder, mergesName));
   if (json === undefined || text === undefined) return undefined;
   await eventLoopTurn();
-  const ids = await readTokenIds(path, json, vocabSize + maxPadding);
-  if (ids === undefined) return 'unsupported';
+  const ids = await readTokenIds(path, json, maxCount);
+  if (ids === undefined) return `it has over ${maxCount} tokens`;
   const merges: string[] = [];
   await forEachInTurns(text.matchAll(/[^\r\n]+/g), ([line]) => {
     // The spelling of bytes has no white space. A token may begin with "#", as a comment does.
@@ -128,7 +194,7 @@ async function readPair(
     const isMerge = parts.length === 2 && ids.has(parts.join(''));
     if (parts[0] !== '' && (isMerge || !line.startsWith('#'))) merges.push(parts.join(' '));
   });
-  return { path, ids, added: await readAddedTokens(folder), merges };
+  return { path, ids, added: await readAddedTokens(folder, read), merges };
 }
 
 /**
@@ -185,12 +251,11 @@ function* tokensWithIds(json: string): Generator<[token: string, id: number]> {
   matchAt(/[ \t\r\n]*$/y, next);
 }
 
-async function readTokenizerJson(folder: string): Promise<Source | Unsupported | undefined> {
-  const path = join(folder, 'tokenizer.json');
-  const json = await readJsonObject(path);
-  if (!json) return undefined;
-  const model = json.model as TokenizerModel | null | undefined;
-  if (model && !isByteLevelBpe(model, json)) return 'unsupported';
+type TokenizerJson = NonNullable<TokenizerFiles['json']>;
+
+/** The vocabulary in a tokenizer.json. */
+function sourceIn(path: string, json: TokenizerJson): Source {
+  const model = json.model as { vocab?: unknown; merges?: unknown } | null | undefined;
   if (typeof model?.vocab !== 'object' || model.vocab === null || !Array.isArray(model.merges)) {
     throw new Gpt2Error(
       'INVALID_FILE',
@@ -203,21 +268,6 @@ async function readTokenizerJson(folder: string): Promise<Source | Unsupported |
     added: addedTokens(Array.isArray(json.added_tokens) ? json.added_tokens : []),
     merges: model.merges.map((merge) => joinMerge(path, merge)),
   };
-}
-
-interface TokenizerModel {
-  type?: unknown;
-  vocab?: unknown;
-  merges?: unknown;
-  byte_fallback?: unknown;
-}
-
-/** Whether a tokenizer.json describes byte-level BPE. Models of old files have no type: those of BPE have merges. */
-function isByteLevelBpe(model: TokenizerModel, json: Record<string, unknown>): boolean {
-  const isBpe = model.type === 'BPE' || (model.type === undefined && model.merges !== undefined);
-  if (!isBpe || model.byte_fallback === true) return false;
-  const steps = [json.pre_tokenizer, json.decoder].filter((step) => step != null);
-  return steps.length === 0 || JSON.stringify(steps).includes('"ByteLevel"');
 }
 
 /** A merge is written as "left right" or, in newer files, as ["left", "right"]. */

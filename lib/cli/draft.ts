@@ -39,12 +39,12 @@ export class Draft {
   }
 
   /**
-   * The tokens before the next one, or `<|endoftext|>` if there are none. A special token may be written by its name.
+   * The tokens before the next one, or the one that starts a text if there are none. A special token may be written by its name.
    */
   tokens(): number[] {
     const text = this.#tokenizer.encode(this.#textBefore, { allowedSpecial: 'all' });
     const tokens = [...text, ...this.#version.unfinished];
-    return tokens.length > 0 ? tokens : [this.#tokenizer.endOfText];
+    return tokens.length > 0 ? tokens : [this.#tokenizer.startOfText];
   }
 
   /** Appends a typed character. A word with the spaces before it is one step of `undo`. */

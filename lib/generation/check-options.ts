@@ -13,7 +13,7 @@ import {
 } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import type { NativeGenerateOptions } from '../native/types.js';
-import { MissingTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { checkHasTokenizer, MissingTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
 import type { GenerateOptions } from './generate-options.js';
 import {
   type NumberSpec,
@@ -68,7 +68,7 @@ function settingsOf(options: GenerateOptions, tokenizer: Tokenizer): GenerationS
   }
   const { logprobs = false, topLogprobs } = options;
   const stopStrings = typeof stop === 'string' ? [stop] : [...stop];
-  if (stopStrings.length > 0) void tokenizer.endOfText; // throws TOKENIZER_MISSING
+  if (stopStrings.length > 0) checkHasTokenizer(tokenizer);
   return {
     native: {
       maxTokens: options.maxTokens ?? optionTable.maxTokens.default,
@@ -200,7 +200,7 @@ function checkWords(name: string, value: unknown, tokenizer: Tokenizer): (string
   return Array.from(value, (word, index) => {
     const at = `${name}[${index}]`;
     if (typeof word === 'string') {
-      void tokenizer.endOfText; // throws TOKENIZER_MISSING
+      checkHasTokenizer(tokenizer);
       return checkText(at, word);
     }
     const tokens = checkTokens(at, word, tokenizer);

@@ -9,15 +9,17 @@ const valueTypes = {
   uint32: 4,
   int32: 5,
   float32: 6,
+  bool: 7,
   string: 8,
   array: 9,
 } as const;
 
 export type GgufValue =
   | { type: 'uint32' | 'float32'; value: number }
+  | { type: 'bool'; value: boolean }
   | { type: 'string'; value: string }
   | { type: 'strings'; value: readonly string[] }
-  | { type: 'int32s'; value: readonly number[] };
+  | { type: 'int32s'; value: ArrayLike<number> };
 
 export interface GgufTensor {
   name: string;
@@ -80,6 +82,10 @@ async function writeValue(bytes: ByteList, { type, value }: GgufValue): Promise<
       bytes.uint32(valueTypes.float32);
       bytes.float32(value);
       break;
+    case 'bool':
+      bytes.uint32(valueTypes.bool);
+      bytes.all(Uint8Array.of(Number(value)));
+      break;
     case 'string':
       bytes.uint32(valueTypes.string);
       bytes.string(value);
@@ -94,7 +100,7 @@ async function writeValue(bytes: ByteList, { type, value }: GgufValue): Promise<
       bytes.uint32(valueTypes.array);
       bytes.uint32(valueTypes.int32);
       bytes.uint64(value.length);
-      await forEachInTurns(value, (number) => bytes.int32(number));
+      await forEachInTurns(Array.from(value), (number) => bytes.int32(number));
   }
 }
 

@@ -5,6 +5,8 @@ import { addon } from '../native/addon.js';
 import { callNativeToCompletion } from '../native/native-call.js';
 import type { GgufDescription, ModuleRole, NativeTensor, TensorType } from '../native/types.js';
 import type { LoadProgress } from '../progress.js';
+import { leftOutKey } from '../tokenizer/tokenizer-metadata.js';
+import { namedEndOfText, type Vocabulary } from '../tokenizer/vocabulary.js';
 import { encodeMetadata, type GgufTensor, type GgufValue, ggufHeader } from './gguf-header.js';
 import { type ModelSizes, tensorRole } from './model-tensors.js';
 import {
@@ -27,21 +29,12 @@ export interface Hyperparameters extends ModelSizes {
   endOfText: readonly number[];
 }
 
-/** A byte-level BPE vocabulary in the spelling of Hugging Face and GGUF: bytes as printable characters. */
-export interface Vocabulary {
-  /** By id. */
-  tokens: string[];
-  /** GGUF's token types (`tokenizer.ggml.token_type`), by id. */
-  kinds: number[];
-  /** Pairs `left right`, by rank. */
-  merges: string[];
-}
-
 /** The metadata of a GGUF file to be written. */
 export interface ModelDescription {
   name: string;
   config: Hyperparameters;
-  vocabulary: Vocabulary | undefined;
+  /** The vocabulary, or the reason in words why it is left out, if the checkpoint has one. */
+  vocabulary: Vocabulary | string | undefined;
   /** The GGUF names of the biases that the model does not have. */
   absentBiases: readonly string[];
   /** Recorded only. Inference drops nothing. */
@@ -208,44 +201,56 @@ function metadataOf(
 
 function describeVocabulary(
   config: Hyperparameters,
-  vocabulary: Vocabulary | undefined,
+  vocabulary: ModelDescription['vocabulary'],
   metadata: Map<string, GgufValue>,
 ): void {
-  if (vocabulary) {
-    metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
-    metadata.set('tokenizer.ggml.pre', { type: 'string', value: 'gpt-2' });
-    metadata.set('tokenizer.ggml.tokens', {
-      type: 'strings',
-      value: vocabulary.tokens,
-    });
-    metadata.set('tokenizer.ggml.token_type', {
-      type: 'int32s',
-      value: vocabulary.kinds,
-    });
-    metadata.set('tokenizer.ggml.merges', {
-      type: 'strings',
-      value: vocabulary.merges,
-    });
-  } else {
-    metadata.set('tokenizer.ggml.model', { type: 'string', value: 'no_vocab' });
-    metadata.set('gpt2.vocab_size', {
-      type: 'uint32',
-      value: config.vocabSize,
-    });
-  }
-  const named = vocabulary?.tokens.indexOf('<|endoftext|>') ?? -1;
+  const id = (name: string, value: number | undefined) => {
+    if (value === undefined) return;
+    metadata.set(`tokenizer.ggml.${name}_token_id`, { type: 'uint32', value });
+  };
+  const flag = (name: string, isSet: boolean) => {
+    if (isSet) metadata.set(`tokenizer.ggml.${name}`, { type: 'bool', value: true });
+  };
   const known = config.endOfText.filter((id) => id < config.vocabSize);
-  const ends = known.length === 0 && named >= 0 ? [named] : known;
-  const [end] = ends;
-  if (end === undefined) return;
-  // Without these keys, llama.cpp uses the id 11, which is a comma.
-  const start = named >= 0 ? named : end;
-  metadata.set('tokenizer.ggml.bos_token_id', { type: 'uint32', value: start });
-  metadata.set('tokenizer.ggml.eos_token_id', { type: 'uint32', value: end });
-  // GGUF's key takes one id.
-  if (ends.length > 1) {
-    metadata.set('gpt2_native.end_of_text_ids', { type: 'int32s', value: ends });
+  if (typeof vocabulary !== 'object') {
+    metadata.set('tokenizer.ggml.model', { type: 'string', value: 'no_vocab' });
+    metadata.set('gpt2.vocab_size', { type: 'uint32', value: config.vocabSize });
+    if (vocabulary !== undefined) metadata.set(leftOutKey, { type: 'string', value: vocabulary });
+    endsOfText(known, known[0], metadata);
+    // Without these keys, llama.cpp uses the id 11, which is a comma.
+    id('bos', known[0]);
+    id('eos', known[0]);
+    return;
   }
+  const { tokens, kinds, merges, settings } = vocabulary;
+  const { before, after, addsPrefixSpace, unknown } = settings;
+  metadata.set('tokenizer.ggml.model', { type: 'string', value: 'gpt2' });
+  metadata.set('tokenizer.ggml.pre', { type: 'string', value: 'gpt-2' });
+  metadata.set('tokenizer.ggml.tokens', { type: 'strings', value: tokens });
+  metadata.set('tokenizer.ggml.token_type', { type: 'int32s', value: kinds });
+  metadata.set('tokenizer.ggml.merges', { type: 'strings', value: merges });
+  const named = namedEndOfText(tokens);
+  const own =
+    after[0] ?? (tokens[named ?? -1] === '<|endoftext|>' ? undefined : settings.endOfText);
+  const end = own ?? known[0] ?? named;
+  const usualStart = tokens[named ?? -1] === '<|endoftext|>' ? named : undefined;
+  id('bos', before[0] ?? settings.startOfText ?? usualStart ?? end);
+  id('eos', end);
+  endsOfText(known, end, metadata);
+  id('unknown', unknown);
+  flag('add_bos_token', before.length > 0);
+  flag('add_eos_token', after.length > 0);
+  flag('add_space_prefix', addsPrefixSpace);
+}
+
+/** Lists the ids that end a text, unless there is only the one in GGUF's own key. */
+function endsOfText(
+  known: readonly number[],
+  end: number | undefined,
+  metadata: Map<string, GgufValue>,
+): void {
+  if (known.every((id) => id === end)) return;
+  metadata.set('gpt2_native.end_of_text_ids', { type: 'int32s', value: known });
 }
 
 /** The value of general.file_type: the requested mixture, or the type of most bytes. */

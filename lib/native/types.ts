@@ -45,6 +45,8 @@ export interface NativeModelDescription {
   threads: number;
   /** The tokens in the file's metadata. Absent if it has none. */
   vocabulary?: NativeVocabulary;
+  /** The single values in the file's metadata that describe its tokenizer. */
+  tokenizerSettings: [key: string, value: string | number | boolean][];
 }
 
 export interface NativeVocabulary {

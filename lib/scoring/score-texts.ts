@@ -12,7 +12,11 @@ import { checkTokenIds, type Input } from '../input.js';
 import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeScores, NativeSession } from '../native/types.js';
-import type { Gpt2Tokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
+import {
+  type BytePairTokenizer,
+  checkHasTokenizer,
+  type Tokenizer,
+} from '../tokenizer/tokenizer.js';
 import type { Score, ScoreOptions, ScoreProgress } from './score.js';
 import { checkSpans, linesOf, type Span, spansOf, sumSpans, wordsOf } from './spans.js';
 import { type Window, windowsOf } from './windows.js';
@@ -22,7 +26,7 @@ export interface ScoringModel {
   readonly config: { readonly contextLength: number; readonly vocabSize: number };
   readonly tokenizer: Tokenizer;
   /** undefined for a model without one */
-  readonly textTokenizer: Gpt2Tokenizer | undefined;
+  readonly textTokenizer: BytePairTokenizer | undefined;
   createNativeSession(): NativeSession;
 }
 
@@ -101,7 +105,7 @@ function checkScoreOptions(options: ScoreOptions | undefined, model: ScoringMode
 /** Texts and token ids may be longer than the context. */
 function checkText(input: Input, tokenizer: Tokenizer): Uint32Array | string {
   if (typeof input === 'string') {
-    void tokenizer.endOfText; // throws TOKENIZER_MISSING
+    checkHasTokenizer(tokenizer);
     return input;
   }
   if (!Array.isArray(input) && !types.isUint32Array(input) && !types.isInt32Array(input)) {

@@ -1,27 +1,25 @@
-import { TextEncoder } from 'node:util';
 import type { NativeAddedTokens } from '../native/types.js';
-import { spelledBytes } from './byte-spelling.js';
-import { endOfTextId, endOfTextToken } from './gpt2-vocabulary.js';
+import { bytesOfToken } from './token-bytes.js';
 import { TokenSearch } from './token-search.js';
-
-/** The kinds of tokens, with their numbers in GGUF's tokenizer.ggml.token_type. */
-export const tokenKinds = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5 } as const;
+import { tokenKinds } from './vocabulary.js';
 
 // A server may alternate between a few lists of allowed tokens. More entries would only use memory.
 const maxSearches = 4;
 
-/** The tokens outside byte-pair encoding: `<|endoftext|>` and those added to GPT-2's vocabulary. */
+/** The tokens outside byte-pair encoding: special ones and those that were added to a vocabulary. */
 export class AddedTokens {
   readonly #added: NativeAddedTokens;
   readonly #indexOf = new Map<number, number>();
   /** Special tokens, recognised only where they are allowed: ids by text. */
-  readonly #special = new Map([[endOfTextToken, endOfTextId]]);
+  readonly #special: Map<string, number>;
   /** Tokens that are always recognised: ids by text. */
   readonly #always = new Map<string, number>();
   readonly #searches = new Map<string, TokenSearch>();
 
-  constructor(added: NativeAddedTokens) {
+  /** @param special special tokens besides, by text */
+  constructor(added: NativeAddedTokens, special?: Iterable<[string, number]>) {
     this.#added = added;
+    this.#special = new Map(special);
     for (const [index, text] of added.texts.entries()) {
       const id = added.ids[index] as number;
       const kind = added.kinds[index];
@@ -37,7 +35,7 @@ export class AddedTokens {
   bytesOf(id: number): Uint8Array | undefined {
     const index = this.#indexOf.get(id);
     if (index === undefined) return undefined;
-    return bytesOf(this.#added.texts[index] as string, this.#added.kinds[index]);
+    return bytesOfToken(this.#added.texts[index] as string, this.#added.kinds[index]);
   }
 
   isSpecial(text: unknown): boolean {
@@ -69,13 +67,4 @@ export class AddedTokens {
     }
     return search;
   }
-}
-
-/**
- * As in llama.cpp, the text of a normal token spells bytes, and the text of all other tokens is plain. Some programs do
- * not distinguish the two: if the text of a normal token is not a spelling of bytes, it is plain as well.
- */
-function bytesOf(text: string, kind: number | undefined): Uint8Array {
-  const spelled = kind === tokenKinds.normal ? spelledBytes(text) : undefined;
-  return spelled ?? new TextEncoder().encode(text);
 }

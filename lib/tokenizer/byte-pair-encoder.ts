@@ -105,6 +105,7 @@ export class BytePairEncoder {
   }
 
   *#encodePiece(piece: Int32Array, tokens: GrowingArray<Uint32Array>): Generator<void> {
+    if (piece.length === 0) return; // all bytes of the word were left out
     const left = yield* mergeLong(piece, this.#table);
     this.#pushTokens(piece, 0, left, tokens);
   }

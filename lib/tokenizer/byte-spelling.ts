@@ -32,10 +32,15 @@ export function spellBytes(bytes: Uint8Array): string {
 /** The bytes that a text spells; undefined if one of its characters spells no byte. */
 export function spelledBytes(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at++) {
-    const byte = byteOf[text.charCodeAt(at)] ?? -1;
-    if (byte === -1) return undefined;
-    bytes[at] = byte;
+  return writeSpelledBytes(text, bytes, 0) ? bytes : undefined;
+}
+
+/** Writes the bytes that a text spells, one for each character. Returns whether all its characters spell bytes. */
+export function writeSpelledBytes(text: string, bytes: Uint8Array, at: number): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const byte = byteOf[text.charCodeAt(index)] ?? -1;
+    if (byte === -1) return false;
+    bytes[at + index] = byte;
   }
-  return bytes;
+  return true;
 }

@@ -1,17 +1,20 @@
 import { TextDecoder } from 'node:util';
-import { checkOptions, invalidArgument, show } from '../arguments.js';
+import { checkBoolean, checkOptions, invalidArgument, show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { runInTurns } from '../event-loop.js';
 import type { NativeAddedTokens, NativeVocabulary } from '../native/types.js';
 import { AddedTokens } from './added-tokens.js';
+import type { BytePairEncoder } from './byte-pair-encoder.js';
 import {
   endOfTextId,
+  endOfTextToken,
   gpt2MergeCount,
   gpt2VocabSize,
   gpt2Vocabulary,
   longestGpt2Token,
 } from './gpt2-vocabulary.js';
 import { allocateForText, GrowingArray } from './typed-memory.js';
+import { plainSettings, type TokenizerSettings } from './vocabulary.js';
 
 export interface EncodeOptions {
   /**
@@ -20,14 +23,29 @@ export interface EncodeOptions {
    * Added tokens that are not special are always recognised.
    */
   allowedSpecial?: 'all' | readonly string[];
+  /**
+   * Whether to add the special tokens that the model's tokenizer puts around a text, such as the start-of-text token in
+   * front of it. GPT-2's own has none. Default false.
+   */
+  addSpecial?: boolean;
 }
 
 /** Converts text to token ids and back. */
 export interface Tokenizer {
   /** The number of tokens. */
   readonly vocabSize: number;
-  /** The id of `<|endoftext|>`, which separates documents and starts generation without a prompt. */
+  /**
+   * The id of the token that separates documents, `<|endoftext|>` in GPT-2's vocabulary.
+   *
+   * @throws TOKENIZER_MISSING if the vocabulary has none
+   */
   readonly endOfText: number;
+  /**
+   * The id of the token that starts generation without a prompt: `endOfText`, unless the vocabulary has another one.
+   *
+   * @throws TOKENIZER_MISSING if the vocabulary has none
+   */
+  readonly startOfText: number;
   /**
    * Returns the token ids of a text. Lone surrogates become U+FFFD.
    * @example model.tokenizer.encode('Hello world'); // Uint32Array [15496, 995]
@@ -45,7 +63,7 @@ export interface Tokenizer {
   decodeToken(token: number): Uint8Array;
   /** Returns the number of tokens in a text. */
   count(text: string): number;
-  /** @internal The length in characters of the longest token that can occur in a text. */
+  /** @internal The largest number of characters of a text that can become one token. */
   readonly longestToken: number;
 }
 
@@ -55,26 +73,26 @@ const noAddedTokens: NativeAddedTokens = {
   texts: [],
 };
 
-/** GPT-2's byte-level BPE of 50,257 tokens, extended by added tokens. */
-export class Gpt2Tokenizer implements Tokenizer {
+/** Byte-level BPE with tokens beside it. */
+export abstract class BytePairTokenizer implements Tokenizer {
   readonly vocabSize: number;
-  readonly longestToken: number;
-  readonly #added: AddedTokens;
+  abstract readonly endOfText: number;
+  abstract readonly startOfText: number;
+  abstract readonly longestToken: number;
+  protected readonly added: AddedTokens;
+  readonly #settings: TokenizerSettings;
 
-  /**
-   * @param vocabSize the model's vocabulary size
-   * @param added tokens with ids from 50,257 on; ids without a token are padding and have no text
-   */
-  constructor(vocabSize = gpt2VocabSize, added: NativeAddedTokens = noAddedTokens) {
+  constructor(vocabSize: number, added: AddedTokens, settings: TokenizerSettings) {
     this.vocabSize = vocabSize;
-    this.#added = new AddedTokens(added);
-    // A character has at least one byte, so that the longest token in bytes limits the characters too.
-    this.longestToken = Math.max(longestGpt2Token, this.#added.longest);
+    this.added = added;
+    this.#settings = settings;
   }
 
-  get endOfText(): number {
-    return endOfTextId;
-  }
+  protected abstract readonly encoder: BytePairEncoder;
+  /** Builds the encoder, and yields to the event loop after it. */
+  protected abstract prepare(): Promise<void>;
+  /** The bytes of an id below `vocabSize`, which the caller does not change. */
+  protected abstract bytesOf(id: number): Uint8Array;
 
   encode(text: string, options?: EncodeOptions): Uint32Array {
     const tokens = this.#encodeNow(text, options).view();
@@ -101,7 +119,7 @@ export class Gpt2Tokenizer implements Tokenizer {
     maxTokens: number,
     signal: { throwIfAborted(): void },
   ): Promise<Uint32Array | undefined> {
-    await gpt2Vocabulary.prepare();
+    await this.prepare();
     const tokens = newTokens();
     await runInTurns(this.#encode(text, undefined, tokens), () => {
       signal.throwIfAborted();
@@ -121,21 +139,13 @@ export class Gpt2Tokenizer implements Tokenizer {
   }
 
   decodeToken(token: number): Uint8Array {
-    return this.#bytesOf(token).slice();
-  }
-
-  #bytesOf(token: number): Uint8Array {
-    if (Number.isInteger(token) && token >= gpt2VocabSize && token < this.vocabSize) {
-      return this.#added.bytesOf(token) ?? new Uint8Array(0);
-    }
-    const bytes = typeof token === 'number' ? gpt2Vocabulary.bytesOf(token) : undefined;
-    if (!bytes) {
+    if (!(Number.isInteger(token) && token >= 0 && token < this.vocabSize)) {
       throw new Gpt2Error(
         'TOKEN_OUT_OF_RANGE',
         `Expected token ids from 0 to ${this.vocabSize - 1} but received ${show(token)}`,
       );
     }
-    return bytes;
+    return this.bytesOf(token).slice();
   }
 
   /** Appends the tokens of a text. Yields after about a millisecond each, so that the caller can pause. */
@@ -145,16 +155,27 @@ export class Gpt2Tokenizer implements Tokenizer {
     tokens: GrowingArray<Uint32Array>,
   ): Generator<void> {
     if (typeof text !== 'string') throw invalidArgument('the text to be a string', text);
-    const search = this.#added.search(this.#allowedSpecial(options));
+    const { allowedSpecial = [], addSpecial = false } = checkOptions('encode', options, [
+      'allowedSpecial',
+      'addSpecial',
+    ]);
+    checkBoolean('addSpecial', addSpecial);
+    const search = this.added.search(this.#checkAllowed(allowedSpecial));
+    const { before, after, addsPrefixSpace } = this.#settings;
+    if (addSpecial) for (const id of before) tokens.push(id);
     for (const part of search ? search.split(text) : [text]) {
-      if (typeof part === 'number') tokens.push(part);
-      else if (part !== undefined) yield* gpt2Vocabulary.encoder.encode(part, tokens);
+      if (typeof part === 'number') {
+        tokens.push(part);
+      } else if (part !== undefined) {
+        const isPrefixed = addsPrefixSpace && part !== '' && !part.startsWith(' ');
+        yield* this.encoder.encode(isPrefixed ? ` ${part}` : part, tokens);
+      }
       yield;
     }
+    if (addSpecial) for (const id of after) tokens.push(id);
   }
 
-  #allowedSpecial(options: EncodeOptions | undefined): 'all' | readonly string[] {
-    const { allowedSpecial = [] } = checkOptions('encode', options, ['allowedSpecial']);
+  #checkAllowed(allowedSpecial: unknown): 'all' | readonly string[] {
     if (allowedSpecial === 'all') return allowedSpecial;
     if (!Array.isArray(allowedSpecial)) {
       throw invalidArgument(
@@ -164,9 +185,9 @@ export class Gpt2Tokenizer implements Tokenizer {
     }
     const allowed = [...allowedSpecial];
     for (const text of allowed) {
-      if (this.#added.isSpecial(text)) continue;
+      if (this.added.isSpecial(text)) continue;
       throw invalidArgument(
-        `the special tokens in allowedSpecial to be the model's (${showSome(this.#added.specialTexts)})`,
+        `the special tokens in allowedSpecial to be the model's (${showSome(this.added.specialTexts)})`,
         text,
       );
     }
@@ -185,6 +206,45 @@ function newTokens(): GrowingArray<Uint32Array> {
   return new GrowingArray((length) => new Uint32Array(length));
 }
 
+/** GPT-2's byte-level BPE of 50,257 tokens, extended by added tokens. */
+export class Gpt2Tokenizer extends BytePairTokenizer {
+  readonly longestToken: number;
+
+  /**
+   * @param vocabSize the model's vocabulary size
+   * @param added tokens with ids from 50,257 on; ids without a token are padding and have no text
+   */
+  constructor(
+    vocabSize = gpt2VocabSize,
+    added: NativeAddedTokens = noAddedTokens,
+    settings: TokenizerSettings = plainSettings,
+  ) {
+    super(vocabSize, new AddedTokens(added, [[endOfTextToken, endOfTextId]]), settings);
+    // A character has at least one byte, so that the longest token in bytes limits the characters too.
+    this.longestToken = Math.max(longestGpt2Token, this.added.longest);
+  }
+
+  get endOfText(): number {
+    return endOfTextId;
+  }
+
+  get startOfText(): number {
+    return endOfTextId;
+  }
+
+  protected get encoder(): BytePairEncoder {
+    return gpt2Vocabulary.encoder;
+  }
+
+  protected async prepare(): Promise<void> {
+    await gpt2Vocabulary.prepare();
+  }
+
+  protected bytesOf(id: number): Uint8Array {
+    return gpt2Vocabulary.bytesOf(id) ?? this.added.bytesOf(id) ?? new Uint8Array(0);
+  }
+}
+
 /** The tokenizer of a model without one. Every call throws TOKENIZER_MISSING with the reason. */
 export class MissingTokenizer implements Tokenizer {
   readonly vocabSize: number;
@@ -197,6 +257,9 @@ export class MissingTokenizer implements Tokenizer {
   }
 
   get endOfText(): never {
+    throw this.#error();
+  }
+  get startOfText(): never {
     throw this.#error();
   }
   encode(): never {
@@ -218,6 +281,11 @@ export class MissingTokenizer implements Tokenizer {
       `This model works with token ids only: ${this.#reason}`,
     );
   }
+}
+
+/** @throws TOKENIZER_MISSING for a model without a tokenizer */
+export function checkHasTokenizer(tokenizer: Tokenizer): void {
+  tokenizer.decode([]);
 }
 
 /** Decodes a stream of tokens. Holds back the bytes of a character until it is complete. */
@@ -246,28 +314,20 @@ export class TextStreamDecoder {
 // FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them. A test recomputes it.
 const gpt2Fingerprint = '9afb947b6443b4b9';
 
-/** Returns the tokenizer for the vocabulary in a model's file. */
-export function tokenizerFor(
+/** Returns GPT-2's tokenizer if a model's file has GPT-2's vocabulary, and undefined if it has another one. */
+export function gpt2TokenizerFor(
   vocabSize: number,
-  vocabulary: NativeVocabulary | undefined,
-): Tokenizer {
-  const missing = (reason: string) => new MissingTokenizer(vocabSize, reason);
-  if (!vocabulary) {
-    return missing(
-      'its file holds no vocabulary (a checkpoint folder needs vocab.json and merges.txt, or tokenizer.json, of byte-level BPE with ids that the model has)',
-    );
-  }
-  if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) {
-    return missing(`its vocabulary of ${vocabulary.count} tokens is not GPT-2's`);
-  }
+  vocabulary: NativeVocabulary,
+  settings: TokenizerSettings,
+): Tokenizer | undefined {
+  if (vocabulary.fingerprint !== gpt2Fingerprint || vocabSize < gpt2VocabSize) return undefined;
   // Additional merges form longer tokens, so text would be tokenized differently than by GPT-2.
-  if (vocabulary.mergeCount > gpt2MergeCount) {
-    return missing(`it has ${vocabulary.mergeCount} merges, and GPT-2 has ${gpt2MergeCount}`);
-  }
+  if (vocabulary.mergeCount > gpt2MergeCount) return undefined;
   if (!vocabulary.added) {
-    return missing(
+    return new MissingTokenizer(
+      vocabSize,
       `the ${vocabulary.count - gpt2VocabSize} tokens added to GPT-2's are too many, or their names are too long`,
     );
   }
-  return new Gpt2Tokenizer(vocabSize, vocabulary.added);
+  return new Gpt2Tokenizer(vocabSize, vocabulary.added, settings);
 }
