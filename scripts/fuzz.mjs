@@ -72,6 +72,7 @@ function tryProperties() {
   const files = [
     'test/damaged-files.test.ts',
     'test/damaged-formats.test.ts',
+    'test/damaged-vocabularies.test.ts',
     'test/random-arguments.test.ts',
   ];
   const seed = randomInt(2 ** 31);

@@ -69,8 +69,8 @@ interface Sizes {
   width: number;
 }
 
-/** Writes a random model with one layer and two heads. */
-function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes): string {
+/** Writes a random model with one layer and two heads, without a vocabulary. */
+export function writeRandomModel(folder: string, { vocabulary, context, width }: Sizes): string {
   const next = uniformNumbers(1);
   const random = (shape: number[], size = 1, mean = 0) => {
     const count = shape.reduce((product, extent) => product * extent, 1);

@@ -23,6 +23,15 @@ const program = `
     throw new Gpt2Error('INTERNAL', 'a', { cause: data });
   }
 `;
+const withTokenizer = `
+  import { type EncodeOptions, gpt2Tokenizer, loadTokenizer, type Tokenizer } from 'gpt2-native/tokenizer';
+  import type { Tokenizer as OfModel } from 'gpt2-native';
+  export async function use(options: EncodeOptions): Promise<Uint32Array> {
+    const tokenizer: OfModel = await loadTokenizer('a');
+    const own: Tokenizer = gpt2Tokenizer;
+    return tokenizer.encode(own.decode([own.startOfText]), options);
+  }
+`;
 const withSignal = `
   import { loadModel } from 'gpt2-native';
   export const model = loadModel(new URL('file:///model.gguf'), { signal: new AbortController().signal });
@@ -63,6 +72,7 @@ const typeRoots = [join(root, 'node_modules', '@types')];
 test.each([
   ['ES2020, no types', program, { ...node, target: 'es2020', lib: ['es2020'] }],
   ['ES2022, no types', program, { ...node, target: 'es2022', lib: ['es2022'] }],
+  ['ES2020, the tokenizer', withTokenizer, { ...node, target: 'es2020', lib: ['es2020'] }],
   ['ESNext, no types', program, { ...node, target: 'esnext', lib: ['esnext'] }],
   ['ES2020, the DOM', withSignal, { ...bundler, target: 'es2020', lib: ['es2020', 'dom'] }],
   ['ES2022, the DOM, a bundler', program, { ...bundler, target: 'es2022', lib: ['es2022', 'dom'] }],

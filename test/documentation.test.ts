@@ -60,7 +60,8 @@ function checkedSignatures(): string {
       const documented = `At${line}`;
       const place = `'docs/api.md:${line}'`;
       if (kind === 'function') {
-        return `declare ${code.replace(name, documented)}; check<Same<typeof ${documented}, typeof api.${name}, ${place}>>();`;
+        const entry = name === 'loadTokenizer' ? 'tokenizers' : 'api';
+        return `declare ${code.replace(name, documented)}; check<Same<typeof ${documented}, typeof ${entry}.${name}, ${place}>>();`;
       }
       if (kind === 'type' || kind === 'interface') {
         return `${code.replace(name, documented)}; check<Same<${documented}, api.${name}, ${place}>>();`;
@@ -111,6 +112,7 @@ beforeAll(async () => {
   writeFileSync(
     join(folder, 'signatures.mts'),
     `import type * as api from 'gpt2-native';
+    import type * as tokenizers from 'gpt2-native/tokenizer';
     import type { ${publicTypes} } from 'gpt2-native';
     type Same<A, B, Place> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? 'same' : Place;
     declare function check<_ extends 'same'>(): void;

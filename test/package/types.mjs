@@ -11,7 +11,11 @@ const resolutions = [
 export function testTypes() {
   const example = programs['readme.mjs'].replace(/^(.*import.*)$/m, '$1\nexport {};');
   const inFunction = example.replace(/^const model/m, 'async function main() {\nconst model');
-  const folder = installation('types', { 'use.ts': `${inFunction}}\nvoid main();\n` });
+  const folder = installation('types', {
+    'use.ts': `import { gpt2Tokenizer, type Tokenizer } from 'gpt2-native/tokenizer';
+      export const tokenizer: Tokenizer = gpt2Tokenizer;
+      ${inFunction}}\nvoid main();\n`,
+  });
   for (const resolution of resolutions) {
     for (const lib of [['es2022'], ['es2022', 'esnext.disposable']]) {
       const flags = { ...resolution, lib: lib.join(), target: 'es2022', types: 'node' };
