@@ -424,6 +424,14 @@ describe('vocabularies of 2^18 tokens', () => {
     write(tokens);
     const tokenizer = await loadTokenizer(folder);
     expect(tokenizer.vocabSize).toBe(2 ** 18);
+    const ids = new Map(tokens.map((token, id) => [token, id]));
+    const ranks = new Map(merges.map((merge, rank) => [merge, rank]));
+    for (const text of texts.slice(0, 100)) {
+      const expected = spelledWords(text).flatMap((word: string[]) =>
+        applyMerges(word, ranks).map((token: string) => ids.get(token)),
+      );
+      expect([...tokenizer.encode(text)]).toEqual(expected);
+    }
     expect(tokenizer.decode(tokenizer.encode('der Weg 道 '.repeat(10_000)))).toBe(
       'der Weg 道 '.repeat(10_000),
     );

@@ -1,4 +1,11 @@
-import { type Merges, MergeTable, maxShort, mergeLong, mergeShort } from './byte-pair-merge.js';
+import {
+  type Merges,
+  type MergeTable,
+  maxShort,
+  mergeLong,
+  mergeShort,
+  mergeTable,
+} from './byte-pair-merge.js';
 import { GrowingArray } from './typed-memory.js';
 import { longWordParts, wordEnd } from './word-splitter.js';
 
@@ -23,7 +30,7 @@ export class BytePairEncoder {
    * @param tokenOfSymbol the token id of each byte and of each merge's symbol. Default: the symbol
    */
   constructor(merges: Merges, symbolOfByte: Int32Array, tokenOfSymbol?: Int32Array) {
-    this.#table = new MergeTable(merges);
+    this.#table = mergeTable(merges);
     this.#symbolOfByte = symbolOfByte;
     this.#leavesOutBytes = symbolOfByte.includes(-1);
     this.#tokenOfSymbol = tokenOfSymbol;
@@ -32,8 +39,10 @@ export class BytePairEncoder {
   /** Appends the tokens of a text. Yields after about a millisecond each, so that the caller can pause. */
   *encode(text: string, tokens: GrowingArray<Uint32Array>): Generator<void> {
     for (let at = 0; at < text.length; ) {
+      const start = tokens.length;
       const end = this.#encodeWords(text, at, tokens);
       at = end > at ? end : yield* this.#encodeLongWord(text, at, tokens);
+      this.#toTokens(tokens, start);
       yield;
     }
   }
@@ -62,9 +71,10 @@ export class BytePairEncoder {
         const merging = mergeLong(bytes.subarray(start, end), this.#table);
         let step = merging.next();
         while (!step.done) step = merging.next();
-        this.#pushTokens(bytes, start, start + step.value, tokens);
+        for (let at = 0; at < step.value; at++) tokens.push(bytes[start + at] as number);
       } else {
-        this.#pushTokens(bytes, start, mergeShort(bytes, start, end, this.#table), tokens);
+        const left = mergeShort(bytes, start, end, this.#table);
+        for (let at = start; at < left; at++) tokens.push(bytes[at] as number);
       }
       start = end;
     }
@@ -90,7 +100,7 @@ export class BytePairEncoder {
           } else {
             const merged = piece.view();
             const left = mergeShort(merged, 0, merged.length, this.#table);
-            this.#pushTokens(merged, 0, left, tokens);
+            for (let j = 0; j < left; j++) tokens.push(merged[j] as number);
             piece.length = 0;
           }
         }
@@ -107,20 +117,15 @@ export class BytePairEncoder {
   *#encodePiece(piece: Int32Array, tokens: GrowingArray<Uint32Array>): Generator<void> {
     if (piece.length === 0) return; // all bytes of the word were left out
     const left = yield* mergeLong(piece, this.#table);
-    this.#pushTokens(piece, 0, left, tokens);
+    for (let at = 0; at < left; at++) tokens.push(piece[at] as number);
   }
 
-  #pushTokens(
-    symbols: Int32Array,
-    from: number,
-    to: number,
-    tokens: GrowingArray<Uint32Array>,
-  ): void {
+  /** Replaces the symbols from `from` on by their tokens. */
+  #toTokens(symbols: GrowingArray<Uint32Array>, from: number): void {
     const tokenOf = this.#tokenOfSymbol;
-    for (let at = from; at < to; at++) {
-      const symbol = symbols[at] as number;
-      tokens.push(tokenOf === undefined ? symbol : (tokenOf[symbol] as number));
-    }
+    if (tokenOf === undefined) return;
+    const all = symbols.view();
+    for (let at = from; at < all.length; at++) all[at] = tokenOf[all[at] as number] as number;
   }
 
   /** Writes the bytes of characters in UTF-8 as symbols. Lone surrogates become U+FFFD. Returns their number. */
