@@ -600,6 +600,7 @@ describe('a run that is stopped', () => {
 describe('the progress', () => {
   const counts: BatchCounts = {
     done: 120,
+    begun: 0,
     kept: 20,
     total: 1000,
     failed: 2,

@@ -2,14 +2,16 @@ import { StatusLine } from './terminal.js';
 import { fitText } from './text-columns.js';
 
 export interface BatchCounts {
-  /** Prompts with a result, including those of an earlier run. */
+  /** Prompts or texts with a result, including those of an earlier run. */
   done: number;
+  /** How much is done of those in flight, added up. */
+  begun: number;
   /** Those of the earlier run. */
   kept: number;
-  /** undefined if the prompts cannot be counted before they are read */
+  /** undefined if they cannot be counted before they are read */
   total: number | undefined;
   failed: number;
-  /** New tokens of this run. */
+  /** Those that this run has generated or scored. */
   tokens: number;
   /** The time since the start of this run. */
   seconds: number;
@@ -17,10 +19,11 @@ export interface BatchCounts {
 
 /** The progress in at most `columns` columns. What matters least is left out first. */
 export function progressText(counts: BatchCounts, columns: number): string {
-  const { done, kept, total, failed, tokens, seconds } = counts;
+  const { done, begun, kept, total, failed, tokens, seconds } = counts;
   const parts = [total === undefined ? `${done} done` : `${done}/${total}`];
-  if (total !== undefined && done > kept && total >= done) {
-    parts.push(`${timeText(((total - done) * seconds) / (done - kept))} left`);
+  const doneNow = done - kept + begun;
+  if (total !== undefined && doneNow > 0 && total >= done + begun) {
+    parts.push(`${timeText(((total - done - begun) * seconds) / doneNow)} left`);
   }
   if (tokens > 0) parts.push(`${Math.round(tokens / seconds)} tokens/s`);
   if (failed > 0) parts.push(`${failed} failed`);
@@ -47,7 +50,14 @@ export class BatchProgress implements Disposable {
   readonly #timer: NodeJS.Timeout | undefined;
 
   constructor(counts: Pick<BatchCounts, 'kept' | 'failed'>) {
-    this.counts = { ...counts, done: counts.kept, total: undefined, tokens: 0, seconds: 0 };
+    this.counts = {
+      ...counts,
+      done: counts.kept,
+      begun: 0,
+      total: undefined,
+      tokens: 0,
+      seconds: 0,
+    };
     if (!process.stderr.isTTY) return;
     this.#timer = setInterval(() => this.#draw(), redrawMs).unref();
     process.on('exit', this.#clear);

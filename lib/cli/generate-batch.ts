@@ -5,9 +5,10 @@ import { generationSettings, randomSeed } from '../generation/check-options.js';
 import type { GenerateOptions } from '../generation/generate-options.js';
 import type { Model } from '../model.js';
 import { BatchProgress } from './batch-progress.js';
-import { keptResults, keptSeed } from './kept-results.js';
+import { keptResults, keptSeed, type ResultKind } from './kept-results.js';
 import { mapInOrder } from './map-in-order.js';
 import { type ModelFlags, openModel } from './model-options.js';
+import { note, noteStop, type OutputFlags } from './output-options.js';
 import {
   checkPromptFiles,
   countPrompts,
@@ -25,15 +26,11 @@ import {
   resultHead,
 } from './result-lines.js';
 import { ResultFile, standardOutput } from './result-output.js';
-import { withoutControls } from './terminal.js';
 import { untilSignal } from './until-signal.js';
 
-export interface BatchFlags {
+export interface BatchFlags extends OutputFlags {
   prompts: string[];
   inputFormat?: InputFormat;
-  output?: string;
-  resume?: boolean;
-  overwrite?: boolean;
   parallel?: number;
 }
 
@@ -51,6 +48,12 @@ const promptErrors: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'TOKENIZER_MISSING',
   'NOT_FINITE',
 ]);
+
+const promptResults = {
+  command: 'gpt2 generate --prompts',
+  inputs: 'prompt',
+  keys: ['index', 'id', 'prompt'],
+} as const;
 
 interface Result {
   line: PromptLine;
@@ -80,7 +83,7 @@ async function openAndRun(
   generationSettings('generate', { ...options, seed }, model.tokenizer); // throws what every prompt would fail with
   const kept = flags.resume ? file : undefined;
   const settings: BatchSettings = {
-    seed: seed ?? (kept && (await keptSeed(kept))) ?? randomSeed(),
+    seed: seed ?? (kept && (await keptSeed(kept, promptResults))) ?? randomSeed(),
     options,
     config: model.config,
   };
@@ -112,12 +115,18 @@ class Batch {
   async run(files: PromptFiles, signal: AbortSignal): Promise<void> {
     const prompts = promptLines(files, signal);
     if (this.#file && this.#flags.resume) {
-      for await (const kept of keptResults(this.#file, prompts, this.#settings)) this.#count(kept);
+      const kind: ResultKind<PromptLine> = {
+        ...promptResults,
+        headOf: (line) => resultHead(line, this.#settings),
+      };
+      for await (const { item, error } of keptResults(this.#file, prompts, kind)) {
+        this.#count({ line: item, error });
+      }
     }
     try {
       await this.#generateAll(prompts, files, signal);
     } catch (error) {
-      this.#noteStop();
+      noteStop(this.#done, this.#flags);
       throw error;
     }
     if (this.#failed === 0) return;
@@ -177,18 +186,4 @@ class Batch {
     this.#failed++;
     this.#firstFailure ||= `${line.place}: ${error.message} [${error.code}]`;
   }
-
-  #noteStop(): void {
-    const { output, overwrite } = this.#flags;
-    const results = `${this.#done} ${this.#done === 1 ? 'result' : 'results'}`;
-    note(
-      output === undefined
-        ? `stopped after ${results}; a run with --output can be resumed`
-        : `stopped after ${results} in ${output}; the same command with --resume${overwrite ? ' instead of --overwrite' : ''} goes on after them`,
-    );
-  }
-}
-
-function note(text: string): void {
-  process.stderr.write(withoutControls(`gpt2: ${text}\n`));
 }

@@ -13,6 +13,7 @@ import {
   parseNumbers,
   readInput,
 } from './model-options.js';
+import { addOutputOptions, checkOutputFlags } from './output-options.js';
 import { inputFormats } from './prompt-lines.js';
 import { withArrays } from './result-lines.js';
 
@@ -64,21 +65,12 @@ function addBatchOptions(command: Command): void {
         '--input-format <format>',
         'jsonl: lines of JSON, each a text, an array of token ids, or an object with "prompt", options of this command (maxTokens, …) and an "id", which the result has too (default: jsonl for .jsonl and .ndjson, otherwise lines)',
       ).choices(inputFormats),
-    )
-    .option(
-      '-o, --output <file>',
-      'write the results to a file, which must be new or empty (default: stdout)',
-    )
-    .option(
-      '--resume',
-      'keep the results that an interrupted run has written to the file, and go on after them',
-    )
-    .addOption(new Option('--overwrite', 'replace the contents of the file').conflicts('resume'))
-    .option(
-      '--parallel <count>',
-      `the number of prompts in flight at the same time (default: ${defaultParallel})`,
-      parseCount,
     );
+  addOutputOptions(command).option(
+    '--parallel <count>',
+    `the number of prompts in flight at the same time (default: ${defaultParallel})`,
+    parseCount,
+  );
 }
 
 async function run(text: string | undefined, flags: Flags): Promise<void> {
@@ -121,10 +113,7 @@ function checkTogether(text: string | undefined, flags: Flags): void {
       throw new Gpt2Error('INVALID_ARGUMENT', `Expected --prompts with ${name}`);
     }
   }
-  if (output === undefined && (resume || overwrite)) {
-    const name = resume ? '--resume' : '--overwrite';
-    throw new Gpt2Error('INVALID_ARGUMENT', `Expected --output with ${name}`);
-  }
+  checkOutputFlags(flags);
 }
 
 /** Prints the text as it is generated. */

@@ -2,60 +2,82 @@
 
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
-import type { PromptLine } from './prompt-lines.js';
-import {
-  type BatchSettings,
-  type ResultHead,
-  type ResultLine,
-  resultHead,
-} from './result-lines.js';
 import type { ResultFile } from './result-output.js';
 
-interface KeptResult {
-  line: PromptLine;
+/** The results of a command, of one input each. */
+export interface ResultKind<Item> {
+  /** For messages. */
+  command: string;
+  /** An input in a word, for messages. */
+  inputs: string;
+  /** The fields of a result that its input determines. */
+  keys: readonly string[];
+  /** The part of a result that is known before the work. */
+  headOf: (item: Item) => ResultHead;
+}
+
+export interface ResultHead {
+  run: {
+    seed?: number;
+    /** A hash of the options and of the model's sizes. */
+    settings: string;
+  };
+}
+
+interface ResultLine extends ResultHead {
+  error?: Pick<Gpt2Error, 'code' | 'message'>;
+}
+
+interface KeptResult<Item> {
+  item: Item;
   error: ResultLine['error'];
 }
 
 /** The seed of the run that wrote the results in a file; undefined for a file without results. */
-export async function keptSeed(file: ResultFile): Promise<number | undefined> {
-  for await (const bytes of file.keptLines()) return parseResult(bytes, `${file.path}:1`).run.seed;
+export async function keptSeed(
+  file: ResultFile,
+  { command }: Pick<ResultKind<unknown>, 'command'>,
+): Promise<number | undefined> {
+  for await (const bytes of file.keptLines()) {
+    return parseResult(bytes, `${file.path}:1`, command).run.seed;
+  }
   return undefined;
 }
 
 /**
- * Yields the results in a file with their prompts, which are read.
+ * Yields the results in a file with their inputs, which are read.
  *
- * @throws INVALID_ARGUMENT (a result is not that of its prompt with these settings), INVALID_FILE
+ * @throws INVALID_ARGUMENT (a result is not that of its input with these settings), INVALID_FILE
  */
-export async function* keptResults(
+export async function* keptResults<Item extends { place: string }>(
   file: ResultFile,
-  prompts: AsyncIterator<PromptLine, void>,
-  settings: BatchSettings,
-): AsyncGenerator<KeptResult, void, void> {
+  items: AsyncIterator<Item, void>,
+  kind: ResultKind<Item>,
+): AsyncGenerator<KeptResult<Item>, void, void> {
   let number = 0;
   for await (const bytes of file.keptLines()) {
     number++;
     const place = `${file.path}:${number}`;
-    const found = parseResult(bytes, place);
-    const { value: line } = await prompts.next();
-    if (!line) {
+    const found = parseResult(bytes, place, kind.command);
+    const { value: item } = await items.next();
+    if (!item) {
       throw new Gpt2Error(
         'INVALID_ARGUMENT',
-        `${place}: expected at most ${number - 1} results, one for each prompt`,
+        `${place}: expected at most ${number - 1} results, one for each ${kind.inputs}`,
       );
     }
-    const difference = differenceOf(resultHead(line, settings), found);
+    const difference = differenceOf(kind.headOf(item), found, kind.keys);
     if (difference !== undefined) {
       throw new Gpt2Error(
         'INVALID_ARGUMENT',
-        `${place}: expected the result of ${line.place}, ${difference}; --overwrite begins anew`,
+        `${place}: expected the result of ${item.place}, ${difference}; --overwrite begins anew`,
       );
     }
-    yield { line, error: found.error };
+    yield { item, error: found.error };
   }
 }
 
-function parseResult(bytes: Buffer, place: string): ResultLine {
+function parseResult(bytes: Buffer, place: string, command: string): ResultLine {
   let value: unknown;
   try {
     value = JSON.parse(bytes.toString());
@@ -63,16 +85,23 @@ function parseResult(bytes: Buffer, place: string): ResultLine {
     throw new Gpt2Error('INVALID_FILE', `${place}: it is not JSON`, { cause });
   }
   const { run } = (value ?? {}) as Partial<ResultLine>;
-  if (typeof run !== 'object' || !Number.isSafeInteger(run?.seed)) {
-    throw new Gpt2Error('INVALID_FILE', `${place}: it is not a result of gpt2 generate --prompts`);
+  if (typeof run !== 'object' || typeof run?.settings !== 'string') {
+    throw new Gpt2Error('INVALID_FILE', `${place}: it is not a result of ${command}`);
   }
   return value as ResultLine;
 }
 
-function differenceOf(expected: ResultHead, found: ResultHead): string | undefined {
-  for (const key of ['index', 'id', 'prompt'] as const) {
-    if (JSON.stringify(expected[key]) !== JSON.stringify(found[key])) {
-      return `whose ${key} is ${shown(expected[key])}, but found ${shown(found[key])}`;
+function differenceOf(
+  expected: ResultHead,
+  found: ResultHead,
+  keys: readonly string[],
+): string | undefined {
+  for (const key of keys) {
+    const [wanted, actual] = [expected, found].map((head) =>
+      new Map(Object.entries(head)).get(key),
+    );
+    if (JSON.stringify(wanted) !== JSON.stringify(actual)) {
+      return `whose ${key} is ${shown(wanted)}, but found ${shown(actual)}`;
     }
   }
   if (expected.run.seed !== found.run.seed) {

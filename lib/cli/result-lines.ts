@@ -6,6 +6,7 @@ import type { Gpt2Error } from '../errors.js';
 import type { GenerateOptions } from '../generation/generate-options.js';
 import type { Generation } from '../generation/generation.js';
 import type { ModelConfig } from '../model.js';
+import type { ResultHead } from './kept-results.js';
 import type { PromptLine } from './prompt-lines.js';
 
 /** What the results of a run depend on beside the prompts. */
@@ -18,20 +19,11 @@ export interface BatchSettings {
 }
 
 /** The part of a result that is known before it is generated. */
-export interface ResultHead {
+export interface PromptResultHead extends ResultHead {
   index: number;
   id?: unknown;
   /** Lines that are malformed have none. */
   prompt?: unknown;
-  run: {
-    seed: number;
-    /** A hash of the prompt's options and the model's sizes. */
-    settings: string;
-  };
-}
-
-export interface ResultLine extends ResultHead {
-  error?: Pick<Gpt2Error, 'code' | 'message'>;
 }
 
 /** The options of a prompt: those of its line, then those of all prompts. */
@@ -44,7 +36,7 @@ export function seedOf(index: number, runSeed: number): number {
   return createHash('sha256').update(`${runSeed} ${index}`).digest().readUIntBE(0, 6);
 }
 
-export function resultHead(line: PromptLine, settings: BatchSettings): ResultHead {
+export function resultHead(line: PromptLine, settings: BatchSettings): PromptResultHead {
   const { index, request } = line;
   const { options, config, seed } = settings;
   return {
@@ -55,7 +47,8 @@ export function resultHead(line: PromptLine, settings: BatchSettings): ResultHea
   };
 }
 
-function hashOf(value: unknown): string {
+/** A short hash of options and sizes. */
+export function hashOf(value: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(value, withInfinity))
     .digest('hex')
@@ -67,12 +60,12 @@ function withInfinity(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
 
-export function generationLine(head: ResultHead, generation: Generation): string {
+export function generationLine(head: PromptResultHead, generation: Generation): string {
   const { index, id, prompt, run } = head;
   return toLine({ index, id, prompt, ...withoutCircumstances(generation), run });
 }
 
-export function failureLine(head: ResultHead, { code, message }: Gpt2Error): string {
+export function failureLine(head: PromptResultHead, { code, message }: Gpt2Error): string {
   const { index, id, prompt, run } = head;
   return toLine({ index, id, prompt, error: { code, message }, run });
 }
@@ -88,7 +81,7 @@ function withoutCircumstances({ timings: _, ...generation }: Generation): object
   };
 }
 
-function toLine(value: object): string {
+export function toLine(value: object): string {
   return `${JSON.stringify(value, withArrays)}\n`;
 }
 
