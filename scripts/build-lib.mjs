@@ -2,7 +2,7 @@
 // an installation consists of this package alone. Writes dist/NOTICES.md: the licences of the bundled packages and of what
 // is compiled into the addon.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -18,6 +18,11 @@ run(
   '-p',
   'tsconfig.build.json',
 );
+
+// The style and the script of the page that gpt2 score --html writes.
+cpSync(join(root, 'lib', 'cli', 'score-page'), join(dist, 'cli', 'score-page'), {
+  recursive: true,
+});
 
 // @huggingface/hub hashes what it uploads with these, which we do not. They only define functions but do not say so.
 const unusedHashes = {

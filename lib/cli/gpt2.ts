@@ -16,6 +16,7 @@ import { logitsCommand } from './logits-command.js';
 import { pullCommand } from './pull-command.js';
 import { quantizeCommand } from './quantize-command.js';
 import { rmCommand } from './rm-command.js';
+import { scoreCommand } from './score-command.js';
 import { withoutControls } from './terminal.js';
 
 const exitCodes = { success: 0, failure: 1, usage: 2 } as const;
@@ -25,6 +26,7 @@ const program = new Command('gpt2')
   .version(version)
   .addCommand(logitsCommand())
   .addCommand(generateCommand())
+  .addCommand(scoreCommand())
   .addCommand(completeCommand())
   .addCommand(convertCommand())
   .addCommand(quantizeCommand())
