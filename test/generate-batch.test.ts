@@ -319,7 +319,17 @@ describe('results', () => {
   });
 
   test('of a model without a tokenizer are ids', async () => {
-    const args = ['generate', '-m', fixtureFolder('odd-heads'), '-n', '3', '--prompts', '-'];
+    const args = [
+      'generate',
+      '-m',
+      fixtureFolder('odd-heads'),
+      '-n',
+      '3',
+      '--seed',
+      '1',
+      '--prompts',
+      '-',
+    ];
     const { stdout, exitCode } = await runProcess([command, ...args, '--input-format', 'jsonl'], {
       environment,
       input: '[1,2]\n"text"\n',
