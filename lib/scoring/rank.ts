@@ -99,7 +99,7 @@ async function scoreAfterEndOfText(
 ): Promise<Float64Array> {
   const empty = model.createNativeSession();
   try {
-    const start = Uint32Array.of(model.tokenizer.endOfText);
+    const start = Uint32Array.of(model.tokenizer.startOfText);
     return await scoreAfter(empty, start, texts, inFlight, stop);
   } finally {
     empty.dispose();

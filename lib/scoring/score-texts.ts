@@ -50,7 +50,7 @@ export async function scoreTexts(
   options: ScoreOptions | undefined,
 ): Promise<Score[]> {
   const settings = checkScoreOptions(options, model);
-  if (settings.startFromEndOfText) void model.tokenizer.endOfText; // throws TOKENIZER_MISSING
+  if (settings.startFromEndOfText) void model.tokenizer.startOfText; // throws TOKENIZER_MISSING
   const checked = Array.from(inputs, (input) => checkText(input, model.tokenizer));
   const stop = new LinkedSignal(settings.signal);
   const { signal } = stop;
@@ -160,7 +160,7 @@ async function scoreTokens(
   { signal, inFlight, progress }: Call,
 ): Promise<Score> {
   const { startFromEndOfText, contextLength, stride, topK } = settings;
-  const start = startFromEndOfText ? [model.tokenizer.endOfText] : [];
+  const start = startFromEndOfText ? [model.tokenizer.startOfText] : [];
   const all = new Uint32Array(start.length + tokens.length);
   all.set(start);
   all.set(tokens, start.length);
