@@ -27,6 +27,7 @@ export type { AbortSignalLike } from './native/abort.js';
 export { version } from './native/addon.js';
 export type { Logger, LogLevel, TensorType } from './native/types.js';
 export type { LoadProgress } from './progress.js';
+export type { Classification, ClassifyOptions } from './scoring/classify.js';
 export type { Embeddings, EmbedOptions } from './scoring/embed.js';
 export type { Ranking, RankOptions } from './scoring/rank.js';
 export type { Score, ScoreOptions, ScoreProgress, SpanScores } from './scoring/score.js';

@@ -16,6 +16,7 @@ import { LinkedSignal } from './native/abort.js';
 import { asyncDispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription, NativeSession } from './native/types.js';
+import { type Classification, type ClassifyOptions, classifyText } from './scoring/classify.js';
 import { type Embeddings, type EmbedOptions, embedTexts } from './scoring/embed.js';
 import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.js';
 import type { Score, ScoreOptions } from './scoring/score.js';
@@ -255,6 +256,23 @@ export class Model implements AsyncDisposable {
   async rank(prompt: Input, candidates: readonly Input[], options?: RankOptions): Promise<Ranking> {
     this.checkAlive();
     return await rankCandidates(this, prompt, candidates, options);
+  }
+
+  /**
+   * Judges which label fits a text: the probabilities with which the base model continues the text by the labels in a
+   * template. It was not trained for this, and the words of the template matter.
+   *
+   * @throws as {@link rank}
+   * @example
+   * const { label, probabilities } = await model.classify('The ship left the harbour.', ['the sea', 'money']);
+   */
+  async classify(
+    text: string,
+    labels: readonly string[],
+    options?: ClassifyOptions,
+  ): Promise<Classification> {
+    this.checkAlive();
+    return await classifyText(this, text, labels, options);
   }
 
   /**

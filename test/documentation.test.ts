@@ -10,7 +10,7 @@ import { temporaryFolder } from './temporary-folder.js';
 const root = join(__dirname, '..');
 const folder = temporaryFolder();
 
-const publicTypes = `AbortSignalLike, ConvertOptions, CreateOptions, EmbedOptions, Embeddings, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
+const publicTypes = `AbortSignalLike, Classification, ClassifyOptions, ConvertOptions, CreateOptions, EmbedOptions, Embeddings, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
   GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, RankOptions, Ranking,
   Score, ScoreOptions, Session, SpanScores, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
 
@@ -84,6 +84,7 @@ function checkedOptions(): string {
     'model.score() option': 'ScoreOptions',
     'model.rank() option': 'RankOptions',
     'model.embed() option': 'EmbedOptions',
+    'model.classify() option': 'ClassifyOptions',
     'session.evaluate() option': 'EvaluateOptions',
     'tokenizer.encode() option': 'EncodeOptions',
   };

@@ -1,0 +1,98 @@
+import { checkBoolean, checkOptions, checkString, invalidArgument } from '../arguments.js';
+import type { AbortSignalLike } from '../native/abort.js';
+import { rankCandidates } from './rank.js';
+import type { ScoringModel } from './score-texts.js';
+
+export interface ClassifyOptions {
+  /**
+   * The text that the model sees: `{text}` stands for the text and `{label}` for a label, once each. Default:
+   * '{text}\n\nThis text is about {label}.'
+   */
+  template?: string;
+  /**
+   * Whether the log-likelihood of each label after an empty text is subtracted, so that frequent labels are not preferred
+   * (Holtzman et al. 2021, "Surface Form Competition"). Default true.
+   */
+  calibrate?: boolean;
+  /** Aborts the call. It then rejects with the signal's reason. */
+  signal?: AbortSignalLike;
+}
+
+/** The base model's judgement of a text: which label continues it best. */
+export interface Classification {
+  /** The likeliest. */
+  label: string;
+  /** In the order of the labels; they sum to 1. */
+  probabilities: Float64Array;
+  /** The indices of the labels, the likeliest first. */
+  order: Uint32Array;
+}
+
+const defaultTemplate = '{text}\n\nThis text is about {label}.';
+
+export async function classifyText(
+  model: ScoringModel,
+  text: string,
+  labels: readonly string[],
+  options: ClassifyOptions | undefined,
+): Promise<Classification> {
+  const given = checkOptions('classify', options, ['template', 'calibrate', 'signal']);
+  const template = checkString('template', given.template ?? defaultTemplate);
+  const calibrates = checkBoolean('calibrate', given.calibrate ?? true);
+  const { signal } = given;
+  checkString('the text', text);
+  if (!Array.isArray(labels) || labels.length === 0) {
+    throw invalidArgument('labels to be an array of at least one text', labels);
+  }
+  const { promptOf, candidates } = filled(template, labels);
+  const { logprobs } = await rankCandidates(model, promptOf(text), candidates, { signal });
+  const scores = calibrates
+    ? await minusPrior(model, logprobs, promptOf(''), candidates, signal)
+    : logprobs;
+  const probabilities = softmax(scores);
+  const order = Uint32Array.from(scores.keys()).sort(
+    (a, b) => (scores[b] as number) - (scores[a] as number) || a - b,
+  );
+  return { label: labels[order[0] as number] as string, probabilities, order };
+}
+
+async function minusPrior(
+  model: ScoringModel,
+  logprobs: Float64Array,
+  prompt: string,
+  candidates: readonly string[],
+  signal: AbortSignalLike | undefined,
+): Promise<Float64Array> {
+  const prior = await rankCandidates(model, prompt, candidates, { signal });
+  return logprobs.map((logprob, index) => logprob - (prior.logprobs[index] as number));
+}
+
+function softmax(scores: Float64Array): Float64Array {
+  const largest = scores.reduce((a, b) => Math.max(a, b));
+  const powers = scores.map((score) => Math.exp(score - largest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** Divides the template where the label begins. A space there belongs to the label, as GPT-2's tokens have it. */
+function filled(
+  template: string,
+  labels: readonly string[],
+): { promptOf: (text: string) => string; candidates: string[] } {
+  const [before = '', after, ...others] = template.split('{label}');
+  const parts = before.split('{text}');
+  if (after === undefined || others.length > 0 || parts.length !== 2) {
+    throw invalidArgument('template to have {text}, and after it {label}, once each', template);
+  }
+  const hasSpace = before.endsWith(' ');
+  const prompt = hasSpace ? before.slice(0, -1) : before;
+  return {
+    promptOf: (text) => prompt.split('{text}').join(text),
+    candidates: Array.from(labels, (label, index) => {
+      if (typeof label !== 'string' || label === '') {
+        throw invalidArgument(`labels[${index}] to be text of at least one character`, label);
+      }
+      return `${hasSpace ? ' ' : ''}${label}${after}`;
+    }),
+  };
+}
