@@ -11,7 +11,7 @@ export default defineConfig({
     // The addon computes on threads of its own and must be loaded by a process, not by a worker thread
     // that ends early.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3, // on two cores: some tests wait for most of their time
     // For what hangs; a machine may be ten times slower than the one before.
     testTimeout: 120_000,
     hookTimeout: 120_000,
