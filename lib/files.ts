@@ -159,7 +159,16 @@ function parsePythonJson(text: string): unknown {
 }
 
 // The longest string of V8, in UTF-16 code units.
-export const maxTextBytes = 2 ** 29 - 24;
+const maxTextBytes = 2 ** 29 - 24;
+
+/** @throws INVALID_FILE if a file has more bytes than a string can hold */
+export function checkTextSize(path: string, size: number): void {
+  if (size <= maxTextBytes) return;
+  throw new Gpt2Error(
+    'INVALID_FILE',
+    `${path}: expected at most ${maxTextBytes} bytes of text but found ${size}`,
+  );
+}
 
 /** Reads a text file in UTF-8. Returns undefined if the file does not exist. */
 export async function readText(path: string): Promise<string | undefined> {
@@ -171,12 +180,7 @@ export async function readText(path: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    if (file.size > maxTextBytes) {
-      throw new Gpt2Error(
-        'INVALID_FILE',
-        `${path}: expected at most ${maxTextBytes} bytes of text but found ${file.size}`,
-      );
-    }
+    checkTextSize(path, file.size);
     const { size } = file;
     const bytes = allocate(`${size} bytes of ${path}`, () => new Uint8Array(size));
     await callNative(undefined, () => file.read(0, bytes));

@@ -22,6 +22,7 @@ import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.j
 import type { Score, ScoreOptions } from './scoring/score.js';
 import { scoreTexts } from './scoring/score-texts.js';
 import { type EvaluateOptions, Session } from './session.js';
+import { together } from './together.js';
 import { BytePairTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 /** The sizes and types of a model. */
@@ -142,19 +143,13 @@ export class Model implements AsyncDisposable {
   ): Promise<Generation[]> {
     const stop = new LinkedSignal(settings.signal);
     const each = { ...settings, signal: stop.signal };
-    // Array.from() visits the holes of a sparse array too, which are invalid prompts.
-    const running = Array.from(prompts, async (prompt, index) => {
-      try {
-        return await this.#generate(prompt, settingsForPrompt(each), index);
-      } catch (error) {
-        stop.abort(error);
-        throw error;
-      }
-    });
-    await Promise.allSettled(running);
-    stop.unlink();
-    stop.signal.throwIfAborted(); // throws the reason: the failure that happened first
-    return await Promise.all(running);
+    try {
+      return await together(stop, prompts, (prompt, index) =>
+        this.#generate(prompt, settingsForPrompt(each), index),
+      );
+    } finally {
+      stop.unlink();
+    }
   }
 
   async #generate(prompt: Input, settings: GenerationSettings, index: number): Promise<Generation> {

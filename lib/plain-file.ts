@@ -2,7 +2,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
 import { allocate } from './allocation.js';
 import { Gpt2Error } from './errors.js';
-import { maxTextBytes, reading } from './files.js';
+import { checkTextSize, reading } from './files.js';
 
 /** A file opened for reading by Node, for programs that do not load the addon. */
 export class PlainFile {
@@ -59,12 +59,7 @@ export async function readPlainText(path: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    if (file.size > maxTextBytes) {
-      throw new Gpt2Error(
-        'INVALID_FILE',
-        `${path}: expected at most ${maxTextBytes} bytes of text but found ${file.size}`,
-      );
-    }
+    checkTextSize(path, file.size);
     return new TextDecoder().decode(await file.read(0, file.size));
   } finally {
     await file.close();

@@ -1,6 +1,7 @@
 import { InFlight } from '../in-flight.js';
 import { LinkedSignal } from '../native/abort.js';
 import { callNative, callNativeSync } from '../native/native-call.js';
+import { together } from '../together.js';
 import type { Generation } from './generation.js';
 import { type Outcome, type Run, runToEnd } from './run.js';
 
@@ -28,35 +29,30 @@ export async function drawSamples(run: Run): Promise<Sample[]> {
   }
   const stop = new LinkedSignal(run.signal);
   const inFlight = new InFlight(samplesInFlight);
-  const running = Array.from({ length: bestOf }, async (_, index): Promise<Sample> => {
-    const seed = settings.native.seed + index;
+  const seeds = Array.from({ length: bestOf }, (_, index) => settings.native.seed + index);
+  const draw = async (seed: number): Promise<Sample> => {
+    stop.signal.throwIfAborted();
+    const fork = callNativeSync(() => native.fork());
     try {
-      return await inFlight.run(1, async () => {
-        stop.signal.throwIfAborted();
-        const fork = callNativeSync(() => native.fork());
-        try {
-          const outcome = await runToEnd({
-            ...run,
-            native: fork,
-            keep: last,
-            tokens: Uint32Array.from(run.context.slice(last)),
-            settings: { ...settings, native: { ...settings.native, seed } },
-            signal: stop.signal,
-          });
-          return { ...outcome, seed };
-        } finally {
-          fork.dispose();
-        }
+      const outcome = await runToEnd({
+        ...run,
+        native: fork,
+        keep: last,
+        tokens: Uint32Array.from(run.context.slice(last)),
+        settings: { ...settings, native: { ...settings.native, seed } },
+        signal: stop.signal,
       });
-    } catch (error) {
-      stop.abort(error);
-      throw error;
+      return { ...outcome, seed };
+    } finally {
+      fork.dispose();
     }
-  });
-  await Promise.allSettled(running);
-  stop.unlink();
-  stop.signal.throwIfAborted(); // throws the reason: the failure that happened first
-  const samples = await Promise.all(running);
+  };
+  let samples: Sample[];
+  try {
+    samples = await together(stop, seeds, (seed) => inFlight.run(1, () => draw(seed)));
+  } finally {
+    stop.unlink();
+  }
   if (bestOf === n) return samples;
   return samples.sort((a, b) => b.text.meanLogprob - a.text.meanLogprob).slice(0, n);
 }

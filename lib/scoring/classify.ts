@@ -1,6 +1,6 @@
 import { checkBoolean, checkOptions, checkString, invalidArgument } from '../arguments.js';
 import type { AbortSignalLike } from '../native/abort.js';
-import { rankCandidates } from './rank.js';
+import { comparison, rankCandidates } from './rank.js';
 import type { ScoringModel } from './score-texts.js';
 
 export interface ClassifyOptions {
@@ -49,10 +49,7 @@ export async function classifyText(
   const scores = calibrates
     ? await minusPrior(model, logprobs, promptOf(''), candidates, signal)
     : logprobs;
-  const probabilities = softmax(scores);
-  const order = Uint32Array.from(scores.keys()).sort(
-    (a, b) => (scores[b] as number) - (scores[a] as number) || a - b,
-  );
+  const { probabilities, order } = comparison(scores);
   return { label: labels[order[0] as number] as string, probabilities, order };
 }
 
@@ -65,13 +62,6 @@ async function minusPrior(
 ): Promise<Float64Array> {
   const prior = await rankCandidates(model, prompt, candidates, { signal });
   return logprobs.map((logprob, index) => logprob - (prior.logprobs[index] as number));
-}
-
-function softmax(scores: Float64Array): Float64Array {
-  const largest = scores.reduce((a, b) => Math.max(a, b));
-  const powers = scores.map((score) => Math.exp(score - largest));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
 }
 
 /** Divides the template where the label begins. A space there belongs to the label, as GPT-2's tokens have it. */

@@ -3,7 +3,8 @@ import { InFlight } from '../in-flight.js';
 import { checkInput, checkNotEmpty, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
-import type { ScoringModel } from './score-texts.js';
+import { together } from '../together.js';
+import { type ScoringModel, tokensInFlight } from './score-texts.js';
 
 export interface EmbedOptions {
   /**
@@ -24,9 +25,6 @@ export interface Embeddings {
   data: Float32Array;
   shape: [texts: number, embeddingLength: number];
 }
-
-// As in score-texts.ts.
-const tokensInFlight = 512;
 
 /** Embeds texts at the same time. The first failure stops the others. */
 export async function embedTexts(
@@ -64,17 +62,11 @@ export async function embedTexts(
       }
     });
   };
-  const running = texts.map(async (text, index) => {
-    try {
-      await embedOne(text, index);
-    } catch (error) {
-      stop.abort(error);
-      throw error;
-    }
-  });
-  await Promise.allSettled(running);
-  stop.unlink();
-  stop.signal.throwIfAborted(); // throws the reason: the failure that happened first
+  try {
+    await together(stop, texts, embedOne);
+  } finally {
+    stop.unlink();
+  }
   return { data, shape: [texts.length, embeddingLength] };
 }
 

@@ -2,9 +2,10 @@ import { checkBoolean, checkOptions, checkSignal, invalidArgument } from '../arg
 import { InFlight } from '../in-flight.js';
 import { checkInput, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
-import { callNative } from '../native/native-call.js';
+import { callNative, callNativeSync } from '../native/native-call.js';
 import type { NativeSession } from '../native/types.js';
-import type { ScoringModel } from './score-texts.js';
+import { together } from '../together.js';
+import { type ScoringModel, tokensInFlight } from './score-texts.js';
 
 export interface RankOptions {
   /** Also returns `pmi`, which evaluates every candidate once more. Default false. */
@@ -33,9 +34,6 @@ export interface Ranking {
    */
   pmi?: Float64Array;
 }
-
-// As in score-texts.ts.
-const tokensInFlight = 512;
 
 /** Ranks continuations of a prompt, which is evaluated once. The first failure stops the others. */
 export async function rankCandidates(
@@ -119,7 +117,7 @@ async function scoreAfter(
     const tokens = Uint32Array.from([start.at(-1) as number, ...text.subarray(0, -1)]);
     await inFlight.run(tokens.length, async () => {
       stop.signal.throwIfAborted();
-      const fork = base.fork();
+      const fork = callNativeSync(() => base.fork());
       try {
         const { logprobs } = await callNative(stop.signal, (cancellation) =>
           fork.score(start.length - 1, tokens, 0, text, 0, cancellation),
@@ -130,17 +128,19 @@ async function scoreAfter(
       }
     });
   };
-  const running = texts.map(async (text, index) => {
-    try {
-      await scoreOne(text, index);
-    } catch (error) {
-      stop.abort(error);
-      throw error;
-    }
-  });
-  await Promise.allSettled(running);
-  await Promise.all(running);
+  await together(stop, texts, scoreOne);
   return sums;
+}
+
+/** The probabilities of alternatives among themselves, and their order, by their log-likelihoods. */
+export function comparison(logprobs: Float64Array): Pick<Ranking, 'probabilities' | 'order'> {
+  const largest = logprobs.reduce((a, b) => Math.max(a, b));
+  const powers = logprobs.map((logprob) => Math.exp(logprob - largest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  const order = Uint32Array.from(logprobs.keys()).sort(
+    (a, b) => (logprobs[b] as number) - (logprobs[a] as number) || a - b,
+  );
+  return { probabilities: powers.map((power) => power / sum), order };
 }
 
 function describe(
@@ -152,19 +152,12 @@ function describe(
   const decoded = texts.map((tokens) => textTokenizer?.decode(tokens) ?? '');
   const per = (countOf: (index: number) => number) =>
     logprobs.map((logprob, index) => logprob / (countOf(index) || Number.NaN));
-  const largest = logprobs.reduce((a, b) => Math.max(a, b));
-  const powers = logprobs.map((logprob) => Math.exp(logprob - largest));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  const order = Uint32Array.from(logprobs.keys()).sort(
-    (a, b) => (logprobs[b] as number) - (logprobs[a] as number) || a - b,
-  );
   return {
     logprobs,
     perToken: per((index) => (texts[index] as Uint32Array).length),
     perByte: per((index) => Buffer.byteLength(decoded[index] as string)),
     perCharacter: per((index) => (decoded[index] as string).length),
-    probabilities: powers.map((power) => power / sum),
-    order,
+    ...comparison(logprobs),
     ...(unconditional && {
       pmi: logprobs.map((logprob, index) => logprob - (unconditional[index] as number)),
     }),

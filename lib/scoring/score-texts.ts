@@ -12,6 +12,7 @@ import { checkTokenIds, type Input } from '../input.js';
 import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeScores, NativeSession } from '../native/types.js';
+import { together } from '../together.js';
 import {
   type BytePairTokenizer,
   checkHasTokenizer,
@@ -41,7 +42,7 @@ interface Settings {
 }
 
 // Two passes' worth: enough for full passes, and little memory for keys and values.
-const tokensInFlight = 512;
+export const tokensInFlight = 512;
 
 /** Scores texts at the same time. The first failure stops the others. */
 export async function scoreTexts(
@@ -61,17 +62,9 @@ export async function scoreTexts(
     const texts: Uint32Array[] = [];
     for (const input of checked) texts.push(await tokensOf(input, model, signal));
     progress.addTotal(texts.reduce((sum, tokens) => sum + targetCount(tokens, settings), 0));
-    const running = texts.map(async (tokens) => {
-      try {
-        return await scoreTokens(model, tokens, settings, { signal, inFlight, progress });
-      } catch (error) {
-        stop.abort(error);
-        throw error;
-      }
-    });
-    await Promise.allSettled(running);
-    signal.throwIfAborted(); // throws the reason: the failure that happened first
-    return await Promise.all(running);
+    return await together(stop, texts, (tokens) =>
+      scoreTokens(model, tokens, settings, { signal, inFlight, progress }),
+    );
   } finally {
     stop.unlink();
   }
