@@ -24,6 +24,20 @@ export interface TerminalOptions {
   folder: string;
 }
 
+/** The variables by which Node tells the colours of a terminal, besides TERM: the tests' own surroundings do not count. */
+const colourVariables = {
+  CI: undefined,
+  COLORTERM: undefined,
+  FORCE_COLOR: undefined,
+  NODE_DISABLE_COLORS: undefined,
+  NO_COLOR: undefined,
+  TEAMCITY_VERSION: undefined,
+  TF_BUILD: undefined,
+  AGENT_NAME: undefined,
+  TERM_PROGRAM: undefined,
+  TMUX: undefined,
+};
+
 export class PseudoTerminal {
   readonly exitCode: Promise<number | null>;
   /** All that was written to the terminal. */
@@ -40,7 +54,7 @@ export class PseudoTerminal {
     const command = [process.execPath, ...args].map(quoted).join(' ');
     const script = `stty cols ${columns} rows ${rows}; cd ${quoted(this.#notes)}; tty > tty; echo $$ > pid; exec ${command}`;
     this.#child = spawn('script', ['-qefc', script, '/dev/null'], {
-      env: { ...process.env, FORCE_COLOR: undefined, TERM: 'xterm-256color', ...environment },
+      env: { ...process.env, ...colourVariables, TERM: 'xterm-256color', ...environment },
     });
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
