@@ -171,6 +171,15 @@ Napi::Object toJavaScript(Napi::Env env, const Scores& scores) {
   return object;
 }
 
+Napi::Object toJavaScript(Napi::Env env, const CrossScores& scores) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("logprobs", toJavaScript(env, scores.logprobs));
+  object.Set("entropies", toJavaScript(env, scores.entropies));
+  object.Set("crossEntropies", toJavaScript(env, scores.crossEntropies));
+  object.Set("crossVariances", toJavaScript(env, scores.crossVariances));
+  return object;
+}
+
 // Calls onToken. Allocates no native memory, so that tokens arrive when it has run out.
 void notify(const Napi::FunctionReference& onToken, Napi::Env env, const NewToken& token,
             bool hasLogprobs) {
@@ -316,19 +325,33 @@ Napi::Value SessionObject::score(const Napi::CallbackInfo& info) {
   Scheduler& scheduler = *running(env).scheduler;
   auto call = std::make_unique<AsyncCall>(env);
   call->keep(Value());
+  float* others = nullptr;
+  if (!info[5].IsUndefined()) {
+    const auto vocabSize =
+        static_cast<size_t>(scheduler.model().weights().hyperparameters().vocabSize);
+    auto logits = toFloats(info[5], targets.size() * vocabSize);
+    others = logits.Data();
+    call->keep(logits);
+  }
   return AddonData::of(env).calls.run(
-      scheduler, std::move(call), toCancelFlag(info[5]),
+      scheduler, std::move(call), toCancelFlag(info[6]),
       [&](AsyncCall&) {
         return std::make_shared<ScoreRequest>(scheduler.model(), session_, keep, std::move(tokens),
-                                              first, std::move(targets), top);
+                                              first, std::move(targets), top, others);
       },
-      [this, &scheduler](Request& request) -> MakeResult {
+      [this, &scheduler, others](Request& request) -> MakeResult {
         const size_t bytes = scheduler.model().anonymousBytes();
-        auto scores =
-            std::make_shared<Scores>(std::move(static_cast<ScoreRequest&>(request).scores()));
-        return [this, scores, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
+        auto& scored = static_cast<ScoreRequest&>(request);
+        auto scores = std::make_shared<Scores>(std::move(scored.scores()));
+        std::shared_ptr<CrossScores> cross;
+        if (others != nullptr) {
+          cross = std::make_shared<CrossScores>(std::move(scored.crossScores()));
+        }
+        return [this, scores, cross, bytes](Napi::Env result, AsyncCall&) -> Napi::Value {
           report(result, bytes);
-          return toJavaScript(result, *scores);
+          Napi::Object object = toJavaScript(result, *scores);
+          if (cross) object.Set("cross", toJavaScript(result, *cross));
+          return object;
         };
       });
 }

@@ -30,7 +30,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   // generate(keep, tokens, options, onToken, onStep, cancellation) → Promise<Generation>
   Napi::Value generate(const Napi::CallbackInfo& info);
-  // score(keep, tokens, first, targets, top, cancellation) → Promise<Scores>
+  // score(keep, tokens, first, targets, top, others, cancellation) → Promise<Scores>
   Napi::Value score(const Napi::CallbackInfo& info);
   // embed(tokens, layer, pooling, cancellation) → Promise<Float32Array>
   Napi::Value embed(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@ import { addon } from './native/addon.js';
 export type { AdapterOption, ConvertOptions } from './conversion-options.js';
 export { convert } from './convert.js';
 export { type CreateOptions, createModel } from './create-model.js';
+export { type CrossEntropy, type CrossEntropyOptions, crossEntropy } from './cross-entropy.js';
 export { type ErrorCode, Gpt2Error } from './errors.js';
 export type { GenerateOptions, SamplerName } from './generation/generate-options.js';
 export type {
@@ -28,6 +29,7 @@ export { version } from './native/addon.js';
 export type { Logger, LogLevel, TensorType } from './native/types.js';
 export type { LoadProgress } from './progress.js';
 export type { Classification, ClassifyOptions } from './scoring/classify.js';
+export type { DecideOptions, Decision, Rating, Scale } from './scoring/decide.js';
 export type { Embeddings, EmbedOptions } from './scoring/embed.js';
 export type { Ranking, RankOptions } from './scoring/rank.js';
 export type { Score, ScoreOptions, ScoreProgress, SpanScores } from './scoring/score.js';

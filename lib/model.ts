@@ -17,6 +17,13 @@ import { asyncDispose } from './native/globals.js';
 import { callNative, callNativeSync } from './native/native-call.js';
 import type { Logger, NativeModel, NativeModelDescription, NativeSession } from './native/types.js';
 import { type Classification, type ClassifyOptions, classifyText } from './scoring/classify.js';
+import {
+  type DecideOptions,
+  type Decision,
+  decideQuestion,
+  type Rating,
+  type Scale,
+} from './scoring/decide.js';
 import { type Embeddings, type EmbedOptions, embedTexts } from './scoring/embed.js';
 import { type Ranking, type RankOptions, rankCandidates } from './scoring/rank.js';
 import type { Score, ScoreOptions } from './scoring/score.js';
@@ -268,6 +275,32 @@ export class Model implements AsyncDisposable {
   ): Promise<Classification> {
     this.checkAlive();
     return await classifyText(this, text, labels, options);
+  }
+
+  /**
+   * Answers a question by one of several texts, by yes or no (true or false), or by a number on a scale: with which
+   * probability the base model continues the question by each answer. It was not trained for this, and answers as the
+   * texts that it has read do.
+   *
+   * @throws as {@link rank}
+   * @example
+   * const { answer, probabilities } = await model.decide('Is the sea salty?', 'yesNo'); // answer: true or false
+   * const { mean } = await model.decide('From 1 to 5, how warm is a fire?', { from: 1, to: 5 });
+   */
+  decide(question: string, answers: 'yesNo', options?: DecideOptions): Promise<Decision<boolean>>;
+  decide<Answer extends string>(
+    question: string,
+    answers: readonly Answer[],
+    options?: DecideOptions,
+  ): Promise<Decision<Answer>>;
+  decide(question: string, answers: Scale, options?: DecideOptions): Promise<Rating>;
+  async decide(
+    question: string,
+    answers: 'yesNo' | readonly string[] | Scale,
+    options?: DecideOptions,
+  ): Promise<Decision<boolean> | Decision<string> | Rating> {
+    this.checkAlive();
+    return await decideQuestion(this, question, answers, options);
   }
 
   /**

@@ -10,8 +10,8 @@ import { temporaryFolder } from './temporary-folder.js';
 const root = join(__dirname, '..');
 const folder = temporaryFolder();
 
-const publicTypes = `AbortSignalLike, Classification, ClassifyOptions, ConvertOptions, CreateOptions, EmbedOptions, Embeddings, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
-  GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, RankOptions, Ranking,
+const publicTypes = `AbortSignalLike, Classification, ClassifyOptions, ConvertOptions, CreateOptions, CrossEntropy, CrossEntropyOptions, DecideOptions, Decision, EmbedOptions, Embeddings, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
+  GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, RankOptions, Ranking, Rating, Scale,
   Score, ScoreOptions, Session, SpanScores, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
 
 interface Block {
@@ -85,6 +85,8 @@ function checkedOptions(): string {
     'model.rank() option': 'RankOptions',
     'model.embed() option': 'EmbedOptions',
     'model.classify() option': 'ClassifyOptions',
+    'model.decide() option': 'DecideOptions',
+    'crossEntropy() option': 'CrossEntropyOptions',
     'session.evaluate() option': 'EvaluateOptions',
     'tokenizer.encode() option': 'EncodeOptions',
   };

@@ -112,6 +112,15 @@ export interface NativeScores {
   variances: Float32Array;
   topTokens: Uint32Array;
   topLogprobs: Float32Array;
+  /** Of the other model's distributions p, and of this model's q against them. */
+  cross?: {
+    logprobs: Float32Array;
+    entropies: Float32Array;
+    /** −Σ p ln q */
+    crossEntropies: Float32Array;
+    /** of ln q under p */
+    crossVariances: Float32Array;
+  };
 }
 
 export type OnToken = (
@@ -171,7 +180,8 @@ export interface NativeSession {
   ): Promise<NativeGeneration>;
   /**
    * As `evaluate`, and scores the targets: the first follows `tokens` at index `first`, each of the others the next.
-   * `top`: the number of likeliest tokens to return for each.
+   * `top`: the number of likeliest tokens to return for each. `others`: another model's logits for the targets, shape
+   * [targets.length, vocabSize], which become probabilities.
    */
   score(
     keep: number,
@@ -179,6 +189,7 @@ export interface NativeSession {
     first: number,
     targets: Uint32Array,
     top: number,
+    others: Float32Array | undefined,
     cancellation?: NativeCancellation,
   ): Promise<NativeScores>;
   /**

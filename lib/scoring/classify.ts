@@ -1,6 +1,6 @@
 import { checkBoolean, checkOptions, checkString, invalidArgument } from '../arguments.js';
 import type { AbortSignalLike } from '../native/abort.js';
-import { comparison, rankCandidates } from './rank.js';
+import { comparison, type Ranking, rankCandidates } from './rank.js';
 import type { ScoringModel } from './score-texts.js';
 
 export interface ClassifyOptions {
@@ -36,21 +36,31 @@ export async function classifyText(
   labels: readonly string[],
   options: ClassifyOptions | undefined,
 ): Promise<Classification> {
-  const given = checkOptions('classify', options, ['template', 'calibrate', 'signal']);
-  const template = checkString('template', given.template ?? defaultTemplate);
+  const call = { name: 'classify', argument: 'labels', defaultTemplate };
+  const { probabilities, order } = await classify(model, call, text, labels, options);
+  return { label: labels[order[0] as number] as string, probabilities, order };
+}
+
+export async function classify(
+  model: ScoringModel,
+  call: { name: string; argument: string; defaultTemplate: string },
+  text: string,
+  labels: readonly string[],
+  options: ClassifyOptions | undefined,
+): Promise<Pick<Ranking, 'probabilities' | 'order'>> {
+  const given = checkOptions(call.name, options, ['template', 'calibrate', 'signal']);
+  const template = checkString('template', given.template ?? call.defaultTemplate);
   const calibrates = checkBoolean('calibrate', given.calibrate ?? true);
   const { signal } = given;
   checkString('the text', text);
   if (!Array.isArray(labels) || labels.length === 0) {
-    throw invalidArgument('labels to be an array of at least one text', labels);
+    throw invalidArgument(`${call.argument} to be an array of at least one text`, labels);
   }
-  const { promptOf, candidates } = filled(template, labels);
+  const { promptOf, candidates } = filled(template, labels, call.argument);
   const { logprobs } = await rankCandidates(model, promptOf(text), candidates, { signal });
-  const scores = calibrates
-    ? await minusPrior(model, logprobs, promptOf(''), candidates, signal)
-    : logprobs;
-  const { probabilities, order } = comparison(scores);
-  return { label: labels[order[0] as number] as string, probabilities, order };
+  return comparison(
+    calibrates ? await minusPrior(model, logprobs, promptOf(''), candidates, signal) : logprobs,
+  );
 }
 
 async function minusPrior(
@@ -68,6 +78,7 @@ async function minusPrior(
 function filled(
   template: string,
   labels: readonly string[],
+  argument: string,
 ): { promptOf: (text: string) => string; candidates: string[] } {
   const [before = '', after, ...others] = template.split('{label}');
   const parts = before.split('{text}');
@@ -80,7 +91,7 @@ function filled(
     promptOf: (text) => prompt.split('{text}').join(text),
     candidates: Array.from(labels, (label, index) => {
       if (typeof label !== 'string' || label === '') {
-        throw invalidArgument(`labels[${index}] to be text of at least one character`, label);
+        throw invalidArgument(`${argument}[${index}] to be text of at least one character`, label);
       }
       return `${hasSpace ? ' ' : ''}${label}${after}`;
     }),

@@ -120,7 +120,7 @@ async function scoreAfter(
       const fork = callNativeSync(() => base.fork());
       try {
         const { logprobs } = await callNative(stop.signal, (cancellation) =>
-          fork.score(start.length - 1, tokens, 0, text, 0, cancellation),
+          fork.score(start.length - 1, tokens, 0, text, 0, undefined, cancellation),
         );
         sums[index] = logprobs.reduce((sum, logprob) => sum + logprob, 0);
       } finally {

@@ -19,7 +19,15 @@ import {
   type Tokenizer,
 } from '../tokenizer/tokenizer.js';
 import type { Score, ScoreOptions, ScoreProgress } from './score.js';
-import { checkSpans, linesOf, type Span, spansOf, sumSpans, wordsOf } from './spans.js';
+import {
+  checkSpans,
+  linesOf,
+  type Span,
+  spansOf,
+  sumSpans,
+  type TokenSpans,
+  wordsOf,
+} from './spans.js';
 import { type Window, windowsOf } from './windows.js';
 
 /** The part of a model that scores. */
@@ -31,7 +39,8 @@ export interface ScoringModel {
   createNativeSession(): NativeSession;
 }
 
-interface Settings {
+/** @internal */
+export interface ScoreSettings {
   startFromEndOfText: boolean;
   contextLength: number;
   stride: number;
@@ -50,7 +59,7 @@ export async function scoreTexts(
   inputs: readonly Input[],
   options: ScoreOptions | undefined,
 ): Promise<Score[]> {
-  const settings = checkScoreOptions(options, model);
+  const settings = checkScoreOptions('score', options, scoreOptionNames, model.config);
   if (settings.startFromEndOfText) void model.tokenizer.startOfText; // throws TOKENIZER_MISSING
   const checked = Array.from(inputs, (input) => checkText(input, model.tokenizer));
   const stop = new LinkedSignal(settings.signal);
@@ -70,17 +79,24 @@ export async function scoreTexts(
   }
 }
 
-function checkScoreOptions(options: ScoreOptions | undefined, model: ScoringModel): Settings {
-  const { contextLength: own, vocabSize } = model.config;
-  const given = checkOptions('score', options, [
-    'startFromEndOfText',
-    'contextLength',
-    'stride',
-    'topK',
-    'spans',
-    'signal',
-    'onProgress',
-  ]);
+const scoreOptionNames: (keyof ScoreOptions)[] = [
+  'startFromEndOfText',
+  'contextLength',
+  'stride',
+  'topK',
+  'spans',
+  'signal',
+  'onProgress',
+];
+
+/** @internal @throws INVALID_ARGUMENT, UNKNOWN_OPTION */
+export function checkScoreOptions(
+  call: string,
+  options: ScoreOptions | undefined,
+  names: readonly (keyof ScoreOptions)[],
+  { contextLength: own, vocabSize }: ScoringModel['config'],
+): ScoreSettings {
+  const given = checkOptions(call, options, names);
   const { startFromEndOfText = true, contextLength = own, topK = 0 } = given;
   checkInteger('contextLength', contextLength, 1, own);
   const { stride = Math.max(Math.floor(contextLength / 2), 1) } = given;
@@ -96,7 +112,7 @@ function checkScoreOptions(options: ScoreOptions | undefined, model: ScoringMode
 }
 
 /** Texts and token ids may be longer than the context. */
-function checkText(input: Input, tokenizer: Tokenizer): Uint32Array | string {
+export function checkText(input: Input, tokenizer: Tokenizer): Uint32Array | string {
   if (typeof input === 'string') {
     checkHasTokenizer(tokenizer);
     return input;
@@ -107,7 +123,8 @@ function checkText(input: Input, tokenizer: Tokenizer): Uint32Array | string {
   return checkTokenIds(input, tokenizer);
 }
 
-async function tokensOf(
+/** @internal */
+export async function tokensOf(
   input: Uint32Array | string,
   { textTokenizer }: ScoringModel,
   signal: AbortSignal,
@@ -117,7 +134,7 @@ async function tokensOf(
   return tokens ?? new Uint32Array(0);
 }
 
-function targetCount({ length }: Uint32Array, { startFromEndOfText }: Settings): number {
+function targetCount({ length }: Uint32Array, { startFromEndOfText }: ScoreSettings): number {
   return Math.max(length - (startFromEndOfText ? 0 : 1), 0);
 }
 
@@ -149,7 +166,7 @@ interface Call {
 async function scoreTokens(
   model: ScoringModel,
   tokens: Uint32Array,
-  settings: Settings,
+  settings: ScoreSettings,
   { signal, inFlight, progress }: Call,
 ): Promise<Score> {
   const { startFromEndOfText, contextLength, stride, topK } = settings;
@@ -167,7 +184,7 @@ async function scoreTokens(
       }),
     ),
   );
-  return await describeScore(model, tokens, all.length - 1, columns, settings);
+  return await describeScore(model, tokens, columns.logprobs.length, columns, settings);
 }
 
 async function scoreWindow(
@@ -186,6 +203,7 @@ async function scoreWindow(
         firstTarget - 1 - begin,
         all.subarray(firstTarget, end),
         topK,
+        undefined,
         cancellation,
       ),
     );
@@ -225,33 +243,42 @@ class Columns {
   }
 }
 
+/** The text of tokens, and where the last `count` of them begin. */
+export async function scoredSpans(
+  tokens: Uint32Array,
+  count: number,
+  tokenizer: BytePairTokenizer | undefined,
+): Promise<TokenSpans> {
+  const whole = await spansOf(tokens, tokenizer);
+  const first = tokens.length - count;
+  return {
+    ...whole,
+    offsets: whole.offsets.slice(first),
+    byteOffsets: whole.byteOffsets.slice(first),
+  };
+}
+
 /** @param count the number of scored tokens, which are the last */
 async function describeScore(
   { textTokenizer }: ScoringModel,
   tokens: Uint32Array,
   count: number,
   columns: Columns,
-  { topK, spans }: Settings,
+  { topK, spans }: ScoreSettings,
 ): Promise<Score> {
-  const whole = await spansOf(tokens, textTokenizer);
-  const first = tokens.length - Math.max(count, 0);
-  const scored = {
-    ...whole,
-    offsets: whole.offsets.slice(first),
-    byteOffsets: whole.byteOffsets.slice(first),
-  };
+  const scored = await scoredSpans(tokens, count, textTokenizer);
   const { logprobs, ranks, entropies, variances, topTokens, topLogprobs } = columns;
-  const words = sumSpans(spans ?? wordsOf(whole.text), scored, logprobs);
-  const lines = sumSpans(linesOf(whole.text), scored, logprobs);
+  const words = sumSpans(spans ?? wordsOf(scored.text), scored, logprobs);
+  const lines = sumSpans(linesOf(scored.text), scored, logprobs);
   const tokenCount = logprobs.length;
   const wordCount = words.logprobs.length;
-  const byteCount = whole.byteCount - (scored.byteOffsets[0] ?? whole.byteCount);
+  const byteCount = scored.byteCount - (scored.byteOffsets[0] ?? scored.byteCount);
   let logprob = 0;
   for (const each of logprobs) logprob += each;
   const shareBelow = (limit: number) => ranks.filter((rank) => rank < limit).length / tokenCount;
   return {
-    text: whole.text,
-    tokens: tokens.slice(first),
+    text: scored.text,
+    tokens: tokens.slice(tokens.length - tokenCount),
     offsets: scored.offsets,
     byteOffsets: scored.byteOffsets,
     ...{ logprobs, ranks, entropies, variances },

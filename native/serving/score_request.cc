@@ -13,11 +13,12 @@ namespace gpt2 {
 
 ScoreRequest::ScoreRequest(Model& model, std::shared_ptr<Session> session, int64_t keep,
                            std::vector<uint32_t> tokens, int64_t first,
-                           std::vector<uint32_t> targets, int64_t top)
+                           std::vector<uint32_t> targets, int64_t top, float* others)
     : Request(model, std::move(session), keep, std::move(tokens)),
       first_(first),
       targets_(std::move(targets)),
-      top_(top) {}
+      top_(top),
+      others_(others) {}
 
 void ScoreRequest::begin() {
   const auto count = static_cast<int64_t>(targets_.size());
@@ -39,13 +40,16 @@ void ScoreRequest::begin() {
   scores_.variances.resize(targets_.size());
   scores_.topTokens.resize(tops);
   scores_.topLogprobs.resize(tops);
+  if (others_ == nullptr) return;
+  crossScores_.logprobs.resize(targets_.size());
+  crossScores_.entropies.resize(targets_.size());
+  crossScores_.crossEntropies.resize(targets_.size());
+  crossScores_.crossVariances.resize(targets_.size());
 }
 
 void ScoreRequest::onOutput(size_t index, const float* row) {
-  if (!areFinite(row, static_cast<int64_t>(vocabSize()))) {
-    throw Error(code::kNotFinite,
-                "the model's logits are not all finite numbers, so no token can be scored");
-  }
+  checkFinite(row);
+  if (others_ != nullptr) scoreOther(index, row);
   const TokenScore score = scoreOf(row, vocabSize(), targets_[index]);
   scores_.logprobs[index] = score.logprob;
   scores_.ranks[index] = score.rank;
@@ -58,6 +62,24 @@ void ScoreRequest::onOutput(size_t index, const float* row) {
             &scores_.topTokens[index * top]);
   std::copy(likeliest.topLogprobs.begin(), likeliest.topLogprobs.end(),
             &scores_.topLogprobs[index * top]);
+}
+
+void ScoreRequest::checkFinite(const float* row) const {
+  if (areFinite(row, static_cast<int64_t>(vocabSize()))) return;
+  throw Error(code::kNotFinite,
+              "the model's logits are not all finite numbers, so no token can be scored");
+}
+
+void ScoreRequest::scoreOther(size_t index, const float* row) {
+  float* other = &others_[index * vocabSize()];
+  checkFinite(other);
+  const TokenScore score = scoreOf(other, vocabSize(), targets_[index]);
+  crossScores_.logprobs[index] = score.logprob;
+  crossScores_.entropies[index] = score.entropy;
+  softmax(other, 1, static_cast<int64_t>(vocabSize()));
+  const CrossScore cross = crossScoreOf(other, row, vocabSize());
+  crossScores_.crossEntropies[index] = cross.crossEntropy;
+  crossScores_.crossVariances[index] = cross.variance;
 }
 
 }  // namespace gpt2

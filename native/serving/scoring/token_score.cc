@@ -24,4 +24,24 @@ TokenScore scoreOf(const float* logits, size_t vocabSize, uint32_t token) {
           static_cast<float>(std::max(sums.second / sums.sum - mean * mean, 0.0))};
 }
 
+CrossScore crossScoreOf(const float* probabilities, const float* logits, size_t vocabSize) {
+  const auto count = static_cast<int64_t>(vocabSize);
+  const float top = largest(logits, count);
+  const double logSum = std::log(expSums(logits, top, count).sum);
+  // p sums to 1 only to the rounding of f32.
+  double sum = 0;
+  double first = 0;
+  double second = 0;
+  for (size_t i = 0; i < vocabSize; ++i) {
+    const double p = static_cast<double>(probabilities[i]);
+    const double d = static_cast<double>(logits[i]) - static_cast<double>(top);
+    sum += p;
+    first += p * d;
+    second += p * d * d;
+  }
+  const double mean = first / sum;
+  return {static_cast<float>(logSum - mean),
+          static_cast<float>(std::max(second / sum - mean * mean, 0.0))};
+}
+
 }  // namespace gpt2

@@ -17,4 +17,13 @@ struct TokenScore {
 // rank.
 TokenScore scoreOf(const float* logits, size_t vocabSize, uint32_t token);
 
+// How a model's distribution regards the tokens of another's. In nats.
+struct CrossScore {
+  float crossEntropy;  // −Σ p ln q, the mean surprisal of q under p
+  float variance;      // of ln q under p
+};
+
+// probabilities: p, logits: of q. Both [vocabSize], finite.
+CrossScore crossScoreOf(const float* probabilities, const float* logits, size_t vocabSize);
+
 }  // namespace gpt2
