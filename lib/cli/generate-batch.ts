@@ -119,8 +119,8 @@ class Batch {
         ...promptResults,
         headOf: (line) => resultHead(line, this.#settings),
       };
-      for await (const { item, error } of keptResults(this.#file, prompts, kind)) {
-        this.#count({ line: item, error });
+      for await (const { item, result } of keptResults(this.#file, prompts, kind)) {
+        this.#count({ line: item, error: result.error });
       }
     }
     try {

@@ -9,6 +9,7 @@ import { Command, CommanderError } from './commander.js';
 import { completeCommand } from './complete-command.js';
 import { convertCommand } from './convert-command.js';
 import { describeCommand } from './describe-command.js';
+import { evalCommand } from './eval-command.js';
 import { generateCommand } from './generate-command.js';
 import { inspectCommand } from './inspect-command.js';
 import { listCommand } from './list-command.js';
@@ -27,6 +28,7 @@ const program = new Command('gpt2')
   .addCommand(logitsCommand())
   .addCommand(generateCommand())
   .addCommand(scoreCommand())
+  .addCommand(evalCommand())
   .addCommand(completeCommand())
   .addCommand(convertCommand())
   .addCommand(quantizeCommand())

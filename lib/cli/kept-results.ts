@@ -24,13 +24,13 @@ export interface ResultHead {
   };
 }
 
-interface ResultLine extends ResultHead {
+export interface ResultLine extends ResultHead {
   error?: Pick<Gpt2Error, 'code' | 'message'>;
 }
 
 interface KeptResult<Item> {
   item: Item;
-  error: ResultLine['error'];
+  result: ResultLine;
 }
 
 /** The seed of the run that wrote the results in a file; undefined for a file without results. */
@@ -73,7 +73,7 @@ export async function* keptResults<Item extends { place: string }>(
         `${place}: expected the result of ${item.place}, ${difference}; --overwrite begins anew`,
       );
     }
-    yield { item, error: found.error };
+    yield { item, result: found };
   }
 }
 

@@ -10,12 +10,12 @@ export interface OutputFlags {
   overwrite?: boolean;
 }
 
-export function addOutputOptions(command: Command): Command {
+export function addOutputOptions(
+  command: Command,
+  description = 'write the results to a file, which must be new or empty (default: stdout)',
+): Command {
   return command
-    .option(
-      '-o, --output <file>',
-      'write the results to a file, which must be new or empty (default: stdout)',
-    )
+    .option('-o, --output <file>', description)
     .option(
       '--resume',
       'keep the results that an interrupted run has written to the file, and go on after them',

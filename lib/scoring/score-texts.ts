@@ -187,7 +187,8 @@ async function scoreTokens(
   return await describeScore(model, tokens, columns.logprobs.length, columns, settings);
 }
 
-async function scoreWindow(
+/** @internal */
+export async function scoreWindow(
   model: ScoringModel,
   all: Uint32Array,
   { begin, firstTarget, end }: Window,

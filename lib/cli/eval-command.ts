@@ -1,0 +1,151 @@
+import { stat } from 'node:fs/promises';
+import { Gpt2Error } from '../errors.js';
+import { reading, writeWhole } from '../files.js';
+import { ggufParts } from '../gguf/gguf-parts.js';
+import { findModelFile } from '../load-model.js';
+import { Argument, Command } from './commander.js';
+import { evaluateAll } from './evaluation/evaluate.js';
+import { type HashedFile, hashFile } from './evaluation/file-hash.js';
+import { type Method, reportOf, tableOf } from './evaluation/report.js';
+import type { Task } from './evaluation/task.js';
+import { tasks } from './evaluation/tasks.js';
+import { addModelOptions, type ModelFlags, openModel, parseCount } from './model-options.js';
+import { addOutputOptions, checkOutputFlags, type OutputFlags } from './output-options.js';
+import { hashOf } from './result-lines.js';
+import { ResultFile } from './result-output.js';
+import { untilSignal } from './until-signal.js';
+
+interface Flags extends ModelFlags, OutputFlags {
+  data: string[];
+  window?: number;
+  stride?: number;
+  detokenize: boolean;
+  limit?: number;
+  json?: boolean;
+  report?: string;
+}
+
+export function evalCommand(): Command {
+  const command = new Command('eval')
+    .summary("Measure a model on a data set of GPT-2's paper.")
+    .description(
+      `Measure a model on a data set of GPT-2's paper. Prints the results beside the published ones, and how they came about.
+
+The data sets do not come with the package. --data takes their published files.`,
+    )
+    .addArgument(new Argument('<task>', 'what to measure').choices(tasks.map(({ name }) => name)))
+    .requiredOption('--data <files...>', 'the data set')
+    .option('--window <tokens>', "the longest window (default: the model's context)", parseCount)
+    .option('--stride <tokens>', 'how far the window moves (default: its length)', parseCount)
+    .option('--no-detokenize', 'take the data as it is, with spaces around punctuation')
+    .option(
+      '--limit <count>',
+      'only the first examples, lines of a text, or kilobytes of enwik8 and text8',
+      parseCount,
+    )
+    .helpOption('-h, --help', 'print this help')
+    .optionsGroup('Output:')
+    .option('--json', 'print the report as JSON')
+    .option('--report <file>', 'write the report as JSON, with hashes of the model and the data');
+  addOutputOptions(
+    command,
+    'write the results of the examples to a file, which must be new or empty, as JSON Lines',
+  );
+  return addModelOptions(command.optionsGroup('Model:'))
+    .addHelpText('after', () => helpOfTasks())
+    .action(run);
+}
+
+function helpOfTasks(): string {
+  const rows = tasks.map(({ name, data }) => `  ${name.padEnd(14)}${data}`);
+  return `
+Tasks, and the files that they take:
+${rows.join('\n')}
+
+Examples:
+  gpt2 eval wikitext-2 --data wiki.test.tokens --model gpt2
+  gpt2 eval lambada --data lambada_test.jsonl --output words.jsonl --report lambada.json
+  gpt2 eval lambada --data lambada_test.jsonl --output words.jsonl --report lambada.json --resume`;
+}
+
+async function run(name: string, flags: Flags): Promise<void> {
+  const task = tasks.find((each) => each.name === name) as Task;
+  const signal = await openAndEvaluate(task, flags);
+  if (signal) process.kill(process.pid, signal); // with everything closed, it ends the process as it would have before
+}
+
+async function openAndEvaluate(task: Task, flags: Flags): Promise<NodeJS.Signals | undefined> {
+  await check(task, flags);
+  await using file =
+    flags.output === undefined ? undefined : await ResultFile.open(flags.output, flags);
+  await using model = await openModel(flags);
+  void model.tokenizer.startOfText; // throws TOKENIZER_MISSING
+  const { contextLength } = model.config;
+  const { window = contextLength, limit } = flags;
+  const { stride = window } = flags;
+  checkWindow(window, stride, contextLength);
+  const method: Method = {
+    description: task.method,
+    ...(task.hasWindows && { window, stride }),
+    detokenizer: flags.detokenize ? (task.detokenizer ?? null) : null,
+    ...(limit !== undefined && { limit }),
+  };
+  return await untilSignal(async (signal) => {
+    const data: HashedFile[] = [];
+    for (const path of flags.data) data.push(await hashFile(path, signal));
+    const files: HashedFile[] = [];
+    for (const path of await modelFiles(flags)) files.push(await hashFile(path, signal));
+    const described = { files, config: model.config };
+    const opened = await task.open({
+      ...{ model, paths: flags.data, window, stride, signal },
+      ...{ detokenizes: flags.detokenize, limit: limit ?? Number.POSITIVE_INFINITY },
+    });
+    const settings = hashOf([task.name, method, described, data]);
+    const totals = await evaluateAll({ task: opened, settings, file, flags, signal });
+    const report = reportOf(task, totals, { method, model: described, data });
+    const json = `${JSON.stringify(report, null, 2)}\n`;
+    if (flags.report !== undefined) await writeWhole(flags.report, json);
+    process.stdout.write(flags.json ? json : tableOf(task, report, process.stdout.columns || 100));
+  });
+}
+
+/** Checks what is known before a model is loaded. */
+async function check(task: Task, flags: Flags): Promise<void> {
+  checkOutputFlags(flags);
+  if (!task.hasWindows && (flags.window ?? flags.stride) !== undefined) {
+    const long = tasks.filter(({ hasWindows }) => hasWindows).map(({ name }) => name);
+    throw new Gpt2Error(
+      'INVALID_ARGUMENT',
+      `Expected --window and --stride with a task of a long text (${long.join(', ')}), but received ${task.name}`,
+    );
+  }
+  for (const path of flags.data) {
+    const status = await reading(path, async () => await stat(path));
+    if (!status.isFile()) {
+      throw new Gpt2Error('INVALID_ARGUMENT', `${path}: expected a file, which is read twice`);
+    }
+  }
+}
+
+function checkWindow(window: number, stride: number, contextLength: number): void {
+  if (window < 2 || window > contextLength) {
+    throw new Gpt2Error(
+      'INVALID_ARGUMENT',
+      `Expected --window to be from 2 to ${contextLength}, the model's context, but received ${window}`,
+    );
+  }
+  if (stride <= window) return;
+  throw new Gpt2Error(
+    'INVALID_ARGUMENT',
+    `Expected --stride to be at most the window, ${window}, but received ${stride}`,
+  );
+}
+
+async function modelFiles(flags: ModelFlags): Promise<string[]> {
+  const { model, cacheDir, adapter, ...options } = flags;
+  const { path } = await findModelFile(model, cacheDir, {
+    ...{ type: options.type, threads: options.threads, headCount: options.headCount },
+    ...{ offline: options.offline, adapters: adapter },
+  });
+  return [...ggufParts(path)];
+}

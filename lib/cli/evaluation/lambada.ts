@@ -1,0 +1,120 @@
+// LAMBADA: the last word of a passage.
+
+import type { Model } from '../../model.js';
+import { countOf, dataLines, dataObjects, first, invalidData } from './data-lines.js';
+import { detokenizers } from './detokenize.js';
+import { harness, paper } from './published.js';
+import { stopWords } from './stop-words.js';
+import { accuracy, ratio, type Task, type TaskRun, type Totals } from './task.js';
+
+interface Passage {
+  place: string;
+  context: string;
+  word: string;
+}
+
+export const lambada: Task = {
+  name: 'lambada',
+  data: 'lambada_test.jsonl of OpenAI, {"text": …}, or lambada_test_plain_text.txt',
+  detokenizer: 'quoted',
+  method:
+    'The context is all but the last word of a passage, without <|endoftext|>. Perplexity is that of the last words: the log-probabilities of their tokens are summed for each word. A word is right if each of its tokens is the likeliest. With the filter, the prediction is the likeliest word that is not a stop word: the first tokens that begin a word are taken in the order of their probabilities, and each is continued by the likeliest tokens to the end of the word.',
+  metrics: [
+    {
+      ...{ name: 'perplexity', title: 'perplexity of the word' },
+      valueOf: (totals) => Math.exp(-ratio(totals, 'logprob', 'examples')),
+      published: paper.lambadaPerplexity,
+      reproduced: harness.lambadaPerplexity,
+    },
+    accuracy('accuracy', 'accuracy', undefined, harness.lambadaAccuracy),
+    accuracy('filteredAccuracy', 'accuracy, stop words filtered', paper.lambadaAccuracy),
+  ],
+  publishedCount: { total: 'examples', count: 5153 },
+  async open(run) {
+    const passages = () => first(readPassages(run), run.limit);
+    return {
+      ...{ count: await countOf(passages()), totals: {}, parallel: 16 },
+      async *examples() {
+        for await (const passage of passages()) {
+          yield { place: passage.place, evaluate: () => evaluate(run, passage) };
+        }
+      },
+    };
+  },
+};
+
+async function* readPassages(run: TaskRun): AsyncGenerator<Passage, void, void> {
+  for (const path of run.paths) {
+    if (/\.(jsonl|json)$/i.test(path)) {
+      for await (const { place, value } of dataObjects([path], run.signal)) {
+        if (typeof value.text !== 'string') throw invalidData(place, '{"text": …} with a passage');
+        yield passageOf(value.text, place);
+      }
+    } else {
+      for await (const { place, text } of dataLines([path], run.signal)) {
+        if (text.trim() === '') continue;
+        yield passageOf(run.detokenizes ? detokenizers.quoted(text) : text, place);
+      }
+    }
+  }
+}
+
+function passageOf(text: string, place: string): Passage {
+  const [, context, word] = /^(.*\S)\s+(\S+)\s*$/su.exec(text) ?? [];
+  if (context === undefined || word === undefined) throw invalidData(place, 'at least two words');
+  return { place, context, word };
+}
+
+async function evaluate({ model, signal }: TaskRun, { context, word }: Passage): Promise<Totals> {
+  const target = model.tokenizer.encode(` ${word}`);
+  const room = model.config.contextLength - target.length - longestWord;
+  const before = model.tokenizer.encode(context).slice(-Math.max(room, 1));
+  const { logprobs, ranks } = await model.score([...before, ...target], {
+    ...{ startFromEndOfText: false, signal },
+  });
+  const predicted = await likeliestWord(model, before, signal);
+  return {
+    examples: 1,
+    tokens: logprobs.length,
+    logprob: logprobs.slice(-target.length).reduce((sum, logprob) => sum + logprob, 0),
+    accuracy: Number(ranks.slice(-target.length).every((rank) => rank === 0)),
+    filteredAccuracy: Number(predicted === word),
+  };
+}
+
+/** So many of the likeliest tokens may begin stop words. */
+const alternatives = 50;
+
+/** In tokens. */
+const longestWord = 8;
+
+/** The likeliest word that is not a stop word. undefined: there is none among the alternatives. */
+async function likeliestWord(
+  model: Model,
+  context: Uint32Array,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { topLogprobs } = await model.generate(context, {
+    ...{ maxTokens: 1, temperature: 0, ignoreEndOfText: true, signal },
+    topLogprobs: Math.min(alternatives, model.config.vocabSize),
+  });
+  for (const token of topLogprobs?.tokens ?? []) {
+    const beginning = model.tokenizer.decode([token]);
+    if (!/^ [\p{L}\p{N}]/u.test(beginning)) continue;
+    const tokens = Uint32Array.from([...context, token]);
+    const word = beginning.slice(1) + (await restOfWord(model, tokens, signal));
+    if (!stopWords.has(word.toLowerCase())) return word;
+  }
+  return undefined;
+}
+
+async function restOfWord(model: Model, tokens: Uint32Array, signal: AbortSignal): Promise<string> {
+  let rest = '';
+  const options = { maxTokens: longestWord - 1, temperature: 0, signal };
+  for await (const { text } of model.stream(tokens, options)) {
+    const [letters = ''] = /^[\p{L}\p{N}\p{M}'’-]*/u.exec(text) ?? [];
+    rest += letters;
+    if (letters.length < text.length) break;
+  }
+  return rest.replace(/['’-]+$/, '');
+}

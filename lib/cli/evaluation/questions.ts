@@ -1,0 +1,59 @@
+// Tasks of choosing between continuations.
+
+import { countOf, first } from './data-lines.js';
+import type { OpenTask, TaskRun, Totals } from './task.js';
+
+/** A question whose answers were read and checked. */
+export interface Question {
+  place: string;
+  /** The index of the right answer. */
+  answer: number;
+}
+
+/** Opens a task of questions, which are read as they are needed. */
+export async function openQuestions<One extends Question>(
+  run: TaskRun,
+  read: (run: TaskRun) => AsyncIterable<One>,
+  evaluate: (run: TaskRun, question: One) => Promise<Totals>,
+): Promise<OpenTask> {
+  const questions = () => first(read(run), run.limit);
+  return {
+    ...{ count: await countOf(questions()), totals: {}, parallel: 4 },
+    async *examples() {
+      for await (const question of questions()) {
+        yield { place: question.place, evaluate: () => evaluate(run, question) };
+      }
+    },
+  };
+}
+
+/**
+ * The log-likelihoods of continuations of a context. What they begin with alike is evaluated once, and a context that is too
+ * long loses its beginning.
+ */
+export async function continuationLogprobs(
+  { model, signal }: TaskRun,
+  context: string,
+  continuations: readonly string[],
+): Promise<Float64Array> {
+  const { tokenizer, config } = model;
+  const texts = continuations.map((text) => tokenizer.encode(text));
+  const [one = new Uint32Array(0), ...others] = texts;
+  const isShared = (token: number, i: number) =>
+    others.every((text) => text[i] === token && i < text.length - 1);
+  const end = one.findIndex((token, i) => !isShared(token, i) || i === one.length - 1);
+  const shared = Math.max(end, 0);
+  const longest = Math.max(...texts.map(({ length }) => length - shared));
+  const before = [...tokenizer.encode(context), ...one.subarray(0, shared)];
+  const prompt = before.slice(-Math.max(config.contextLength - longest, 1));
+  const candidates = texts.map((text) => text.subarray(shared));
+  return (await model.rank(prompt, candidates, { signal })).logprobs;
+}
+
+export function largestIndex(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) {
+    if ((values[i] as number) > (values[best] as number)) best = i;
+  }
+  return best;
+}

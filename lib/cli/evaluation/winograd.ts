@@ -1,0 +1,91 @@
+// Winograd schemas (Levesque et al. 2012): what a pronoun stands for.
+
+import { readFile } from 'node:fs/promises';
+import { reading } from '../../files.js';
+import { invalidData } from './data-lines.js';
+import { paper } from './published.js';
+import { largestIndex, openQuestions, type Question } from './questions.js';
+import { accuracy, type Task, type TaskRun, type Totals } from './task.js';
+
+interface Schema extends Question {
+  /** Up to the end of each candidate that stands for the pronoun. */
+  beginnings: [string, string];
+  rest: string;
+}
+
+export const winograd: Task = {
+  name: 'winograd',
+  data: 'WSCollection.xml (its first 273 are WSC273: --limit 273)',
+  method:
+    'Each of the two candidates takes the place of the pronoun, in a text after <|endoftext|>. The prediction is the one after which the rest of the text has the larger log-likelihood (partial scoring, Trinh and Le 2018), or with which the whole text has.',
+  metrics: [
+    accuracy('partialAccuracy', 'accuracy, partial', paper.winograd),
+    accuracy('fullAccuracy', 'accuracy, whole text'),
+  ],
+  publishedCount: { total: 'examples', count: 273 },
+  open: (run) => openQuestions(run, readSchemas, evaluateSchema),
+};
+
+async function* readSchemas({ paths }: TaskRun): AsyncGenerator<Schema, void, void> {
+  for (const path of paths) {
+    const xml = await reading(path, async () => await readFile(path, 'utf8'));
+    for (const [index, [, schema = '']] of [
+      ...xml.matchAll(/<schema>(.*?)<\/schema>/gs),
+    ].entries()) {
+      yield schemaOf(schema, `${path}: schema ${index + 1}`);
+    }
+  }
+}
+
+function schemaOf(xml: string, place: string): Schema {
+  const [before] = elements(xml, 'txt1');
+  const [pronoun] = elements(xml, 'pron');
+  const [after] = elements(xml, 'txt2');
+  const answers = elements(xml, 'answer');
+  const answer = ['A', 'B'].indexOf(elements(xml, 'correctAnswer')[0]?.replace('.', '') ?? '');
+  const [a, b] = answers;
+  if (before === undefined || !pronoun || !after || !a || !b || answer === -1) {
+    throw invalidData(place, 'txt1, pron, txt2, two answers and correctAnswer, A or B');
+  }
+  const beginning = (candidate: string) => `${before} ${inPlaceOf(pronoun, candidate)}`.trim();
+  return { place, answer, beginnings: [beginning(a), beginning(b)], rest: ` ${after}` };
+}
+
+function elements(xml: string, name: string): string[] {
+  return Array.from(xml.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs')), ([, text = '']) =>
+    text
+      .replace(/\s+/g, ' ')
+      .trim()
+      .replace(/&(lt|gt|quot|apos|amp);/g, (_, entity: string) => entities[entity] ?? ''),
+  );
+}
+
+const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' };
+
+/** A candidate with the case of the pronoun: "the trophy's" for "its". */
+function inPlaceOf(pronoun: string, candidate: string): string {
+  const isCapital = /^\p{Lu}/u.test(pronoun);
+  const text = isCapital
+    ? candidate
+    : candidate.replace(/^(?:The|An?|My|His|Her|Its|Their|Our)\b/, (word) => word.toLowerCase());
+  return /^(?:his|its|their|my|our)$/i.test(pronoun) ? `${text}'s` : text;
+}
+
+async function evaluateSchema(
+  { model, signal }: TaskRun,
+  { beginnings, rest, answer }: Schema,
+): Promise<Totals> {
+  const after = model.tokenizer.encode(rest);
+  const scores = await model.score(
+    beginnings.map((beginning) => [...model.tokenizer.encode(beginning), ...after]),
+    { signal },
+  );
+  const sum = (logprobs: Float32Array) => logprobs.reduce((total, logprob) => total + logprob, 0);
+  const whole = scores.map(({ logprobs }) => sum(logprobs));
+  const partial = scores.map(({ logprobs }) => sum(logprobs.slice(-after.length)));
+  return {
+    examples: 1,
+    partialAccuracy: Number(largestIndex(partial) === answer),
+    fullAccuracy: Number(largestIndex(whole) === answer),
+  };
+}
