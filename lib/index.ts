@@ -35,6 +35,7 @@ export type { Ranking, RankOptions } from './scoring/rank.js';
 export type { Score, ScoreOptions, ScoreProgress, SpanScores } from './scoring/score.js';
 export type { EvaluateOptions, Session } from './session.js';
 export type { UrlLike } from './source.js';
+export type { TokenSpans } from './tokenizer/token-spans.js';
 export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js';
 
 // An addon that is missing or belongs to another version fails here, not in the middle of a program.

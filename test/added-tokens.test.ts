@@ -13,8 +13,9 @@ import {
   type Tokenizer,
 } from '../dist/index.js';
 import type { NativeVocabulary } from '../dist/native/types.js';
+import { TextStreamDecoder } from '../dist/tokenizer/text-stream-decoder.js';
 import { TokenSearch } from '../dist/tokenizer/token-search.js';
-import { Gpt2Tokenizer, gpt2TokenizerFor, TextStreamDecoder } from '../dist/tokenizer/tokenizer.js';
+import { Gpt2Tokenizer, gpt2TokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import { plainSettings } from '../dist/tokenizer/vocabulary.js';
 import {
   f32Tensor,

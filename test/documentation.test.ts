@@ -12,7 +12,7 @@ const folder = temporaryFolder();
 
 const publicTypes = `AbortSignalLike, Classification, ClassifyOptions, ConvertOptions, CreateOptions, CrossEntropy, CrossEntropyOptions, DecideOptions, Decision, EmbedOptions, Embeddings, EncodeOptions, EvaluateOptions, FinishReason, GenerateOptions, Generation,
   GenerationPart, Gpt2Config, IndexedPart, Input, LoadOptions, LoadProgress, Logits, Model, PartStream, PresetName, RankOptions, Ranking, Rating, Scale,
-  Score, ScoreOptions, Session, SpanScores, Timings, Tokenizer, TopLogprobs, UrlLike, Usage`;
+  Score, ScoreOptions, Session, SpanScores, Timings, Tokenizer, TokenSpans, TopLogprobs, UrlLike, Usage`;
 
 interface Block {
   language: string;

@@ -10,7 +10,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, type Tokenizer } from '../dist/index.js';
 import { addon } from '../dist/native/addon.js';
 import type { NativeVocabulary } from '../dist/native/types.js';
-import { Gpt2Tokenizer, gpt2TokenizerFor, TextStreamDecoder } from '../dist/tokenizer/tokenizer.js';
+import { TextStreamDecoder } from '../dist/tokenizer/text-stream-decoder.js';
+import { Gpt2Tokenizer, gpt2TokenizerFor } from '../dist/tokenizer/tokenizer.js';
 import { plainSettings } from '../dist/tokenizer/vocabulary.js';
 import { changedFixture, writeTextCheckpoint } from './checkpoint-folder.js';
 import { failure } from './failure.js';
@@ -503,5 +504,47 @@ describe('the vocabulary in a model’s file', () => {
       const { message } = await failure('TOKENIZER_MISSING', call);
       expect(message).toContain('vocab.json');
     }
+  });
+});
+
+describe('spans', () => {
+  test('begin with the characters of the text', () => {
+    // 🦙 is F0 9F A6 99: the token 12520 is ' ' + F0 9F, 99 is A6 and 247 is 99.
+    expect(tokenizer.spans([64, 12520, 99, 247, 65])).toEqual({
+      text: 'a 🦙b',
+      offsets: Uint32Array.of(0, 1, 2, 2, 4),
+      byteOffsets: Uint32Array.of(0, 1, 4, 5, 6),
+      byteCount: 7,
+    });
+    expect(tokenizer.spans([])).toEqual({
+      ...{ text: '', offsets: new Uint32Array(0), byteOffsets: new Uint32Array(0), byteCount: 0 },
+    });
+  });
+
+  test('divide any text as its bytes do', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (original) => {
+        const tokens = tokenizer.encode(original);
+        const { text: same, offsets, byteOffsets, byteCount } = tokenizer.spans(tokens);
+        expect(same).toBe(wellFormed(original));
+        const bytes = Buffer.from(same);
+        expect(byteCount).toBe(bytes.length);
+        for (const [i, token] of tokens.entries()) {
+          const at = byteOffsets[i] as number;
+          const own = tokenizer.decodeToken(token);
+          expect(bytes.subarray(at, at + own.length)).toEqual(Buffer.from(own));
+          const before = new TextDecoder().decode(bytes.subarray(0, at), { stream: true });
+          expect(offsets[i]).toBe(before.length);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('need token ids', () => {
+    for (const wrong of ['12', 7, null, undefined, {}]) {
+      expect(() => tokenizer.spans(wrong as never)).toThrow('Expected the tokens to be an array');
+    }
+    expect(() => tokenizer.spans([50257])).toThrow('Expected token ids from 0 to 50256');
   });
 });

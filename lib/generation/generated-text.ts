@@ -1,5 +1,6 @@
 import type { NativeGeneration } from '../native/types.js';
-import { TextStreamDecoder, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { TextStreamDecoder } from '../tokenizer/text-stream-decoder.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { GenerationSettings } from './check-options.js';
 import type { Generation, GenerationPart, TopLogprobs } from './generation.js';
 

@@ -13,21 +13,14 @@ import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import type { NativeScores, NativeSession } from '../native/types.js';
 import { together } from '../together.js';
+import type { TokenSpans } from '../tokenizer/token-spans.js';
 import {
   type BytePairTokenizer,
   checkHasTokenizer,
   type Tokenizer,
 } from '../tokenizer/tokenizer.js';
 import type { Score, ScoreOptions, ScoreProgress } from './score.js';
-import {
-  checkSpans,
-  linesOf,
-  type Span,
-  spansOf,
-  sumSpans,
-  type TokenSpans,
-  wordsOf,
-} from './spans.js';
+import { checkSpans, linesOf, type Span, spansOf, sumSpans, wordsOf } from './spans.js';
 import { type Window, windowsOf } from './windows.js';
 
 /** The part of a model that scores. */

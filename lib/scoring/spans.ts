@@ -1,43 +1,21 @@
 import { invalidArgument } from '../arguments.js';
 import { forEachInTurns } from '../event-loop.js';
-import { TextStreamDecoder, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { SpanFinder, type TokenSpans } from '../tokenizer/token-spans.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SpanScores } from './score.js';
 
-/** Where tokens begin, and the text that they spell. */
-export interface TokenSpans {
-  text: string;
-  /** in UTF-16 code units, [tokens] */
-  offsets: Uint32Array;
-  /** in bytes of UTF-8, [tokens] */
-  byteOffsets: Uint32Array;
-  byteCount: number;
-}
-
-/**
- * Finds where tokens begin in their text. The bytes of an incomplete character become text with the token that completes
- * it, so a token within a character begins where that does. Takes turns of the event loop.
- */
+/** Finds where tokens begin in their text, with turns of the event loop. Without a tokenizer there is no text. */
 export async function spansOf(
   tokens: Uint32Array,
   tokenizer: Tokenizer | undefined,
 ): Promise<TokenSpans> {
-  const offsets = new Uint32Array(tokens.length);
-  const byteOffsets = new Uint32Array(tokens.length);
-  if (!tokenizer) return { text: '', offsets, byteOffsets, byteCount: 0 };
-  const decoder = new TextStreamDecoder(tokenizer);
-  const parts: string[] = [];
-  let length = 0;
-  let bytes = 0;
-  await forEachInTurns(tokens.entries(), ([index, token]) => {
-    offsets[index] = length;
-    byteOffsets[index] = bytes;
-    const part = decoder.write(token);
-    parts.push(part);
-    length += part.length;
-    bytes += tokenizer.decodeToken(token).length;
-  });
-  parts.push(decoder.end());
-  return { text: parts.join(''), offsets, byteOffsets, byteCount: bytes };
+  if (!tokenizer) {
+    const none = () => new Uint32Array(tokens.length);
+    return { text: '', offsets: none(), byteOffsets: none(), byteCount: 0 };
+  }
+  const finder = new SpanFinder(tokenizer);
+  await forEachInTurns(tokens, (token) => finder.add(token));
+  return finder.end();
 }
 
 export type Span = readonly [start: number, end: number];

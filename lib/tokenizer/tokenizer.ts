@@ -1,4 +1,3 @@
-import { TextDecoder } from 'node:util';
 import { checkBoolean, checkOptions, invalidArgument, show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
 import { runInTurns } from '../event-loop.js';
@@ -13,6 +12,8 @@ import {
   gpt2Vocabulary,
   longestGpt2Token,
 } from './gpt2-vocabulary.js';
+import { TextStreamDecoder } from './text-stream-decoder.js';
+import { SpanFinder, type TokenSpans } from './token-spans.js';
 import { allocateForText, GrowingArray } from './typed-memory.js';
 import { plainSettings, type TokenizerSettings } from './vocabulary.js';
 
@@ -61,6 +62,12 @@ export interface Tokenizer {
    * @example model.tokenizer.decodeToken(15496); // the bytes of 'Hello'
    */
   decodeToken(token: number): Uint8Array;
+  /**
+   * Returns the text of token ids, as {@link decode}, and where each token begins in it: in UTF-16 code units and in bytes
+   * of UTF-8. A token within a character begins where that does.
+   * @example model.tokenizer.spans([15496, 995]).offsets; // Uint32Array [0, 5]
+   */
+  spans(tokens: Iterable<number>): TokenSpans;
   /** Returns the number of tokens in a text. */
   count(text: string): number;
   /** @internal The largest number of characters of a text that can become one token. */
@@ -129,13 +136,18 @@ export abstract class BytePairTokenizer implements Tokenizer {
   }
 
   decode(tokens: Iterable<number>): string {
-    if (typeof tokens === 'string' || typeof tokens?.[Symbol.iterator] !== 'function') {
-      throw invalidArgument('the tokens to be an array of token ids', tokens);
-    }
+    checkIterable(tokens);
     const decoder = new TextStreamDecoder(this);
     let text = '';
     for (const token of tokens) text += decoder.write(token);
     return text + decoder.end();
+  }
+
+  spans(tokens: Iterable<number>): TokenSpans {
+    checkIterable(tokens);
+    const finder = new SpanFinder(this);
+    for (const token of tokens) finder.add(token);
+    return finder.end();
   }
 
   decodeToken(token: number): Uint8Array {
@@ -192,6 +204,13 @@ export abstract class BytePairTokenizer implements Tokenizer {
       );
     }
     return allowed;
+  }
+}
+
+function checkIterable(tokens: unknown): void {
+  const { [Symbol.iterator]: iterator } = Object(tokens) as Partial<Iterable<unknown>>;
+  if (typeof tokens === 'string' || typeof iterator !== 'function') {
+    throw invalidArgument('the tokens to be an array of token ids', tokens);
   }
 }
 
@@ -271,6 +290,9 @@ export class MissingTokenizer implements Tokenizer {
   decodeToken(): never {
     throw this.#error();
   }
+  spans(): never {
+    throw this.#error();
+  }
   count(): never {
     throw this.#error();
   }
@@ -286,29 +308,6 @@ export class MissingTokenizer implements Tokenizer {
 /** @throws TOKENIZER_MISSING for a model without a tokenizer */
 export function checkHasTokenizer(tokenizer: Tokenizer): void {
   tokenizer.decode([]);
-}
-
-/** Decodes a stream of tokens. Holds back the bytes of a character until it is complete. */
-export class TextStreamDecoder {
-  readonly #tokenizer: Tokenizer;
-  // ignoreBOM keeps a leading U+FEFF, which is an ordinary character here.
-  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-
-  constructor(tokenizer: Tokenizer) {
-    this.#tokenizer = tokenizer;
-  }
-
-  /** Returns the characters that this token completes, if any. */
-  write(token: number): string {
-    return this.#decoder.decode(this.#tokenizer.decodeToken(token), {
-      stream: true,
-    });
-  }
-
-  /** Returns U+FFFD if the stream ended within a character, otherwise an empty string. */
-  end(): string {
-    return this.#decoder.decode();
-  }
 }
 
 // FNV-1a over the tokens of GPT-2's vocabulary as GGUF spells them. A test recomputes it.
