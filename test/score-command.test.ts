@@ -209,6 +209,29 @@ describe('on files and pipes', () => {
   });
 });
 
+test('a text that cannot be scored does not end the run, nor one that goes on', async () => {
+  const [a, empty, b] = [file('a.txt', 'One'), file('e.txt', ''), file('b.txt', 'Two')];
+  const table = await score([a, empty, folder, b]);
+  expect(table.stdout.match(/\/[ab]\.txt$/gm)).toEqual(['/a.txt', '/b.txt']);
+  expect(table.stderr).toMatch(
+    /^gpt2: 2 of 4 texts failed. The first: .*\/e\.txt: Expected a text but the file is empty \[INVALID_FILE\]\n$/,
+  );
+  expect(table.exitCode).toBe(1);
+
+  const output = join(freshFolder(folder), 'out.jsonl');
+  await score([a, empty, b, '-o', output]);
+  const whole = readFileSync(output, 'utf8');
+  const lines = whole.trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line).error?.code)).toEqual([
+    ...[undefined, 'INVALID_FILE', undefined],
+  ]);
+  writeFileSync(output, `${lines.slice(0, 2).join('\n')}\n`);
+  const resumed = await score([a, empty, b, '-o', output, '--resume']);
+  expect(resumed.stderr).toContain('1 of 3 texts failed');
+  expect(resumed.exitCode).toBe(1);
+  expect(readFileSync(output, 'utf8')).toBe(whole);
+});
+
 describe('errors', () => {
   const html = join(folder, 'page.html');
   test.each<[name: string, args: () => string[], stderr: RegExp, exitCode: number]>([
@@ -222,25 +245,25 @@ describe('errors', () => {
     [
       'a binary file',
       () => [file('b.bin', Buffer.of(0xff, 0xfe, 0))],
-      /b\.bin: expected a text in UTF-8.*\[INVALID_FILE\]/,
+      /b\.bin: Expected a text in UTF-8.*\[INVALID_FILE\]/,
       1,
     ],
     [
       'an empty file',
       () => [file('e.txt', '')],
-      /e\.txt: expected a text, but it is empty \[INVALID_FILE\]/,
+      /e\.txt: Expected a text but the file is empty \[INVALID_FILE\]/,
       1,
     ],
     [
       'a line of other bytes',
-      () => ['--lines', file('b.txt', Buffer.from('\n\xff\nOne', 'latin1'))],
+      () => ['--lines', file('b.txt', Buffer.from('\n\xff\n', 'latin1'))],
       /b\.txt:2: Expected a line in UTF-8 \[INVALID_FILE\]/,
       1,
     ],
     [
       '--html with blank lines only',
       () => ['--lines', '--html', html, file('e.txt', '\n')],
-      /but all lines are blank \[INVALID_FILE\]/,
+      /Expected a text for the page in .*, but there is none \[INVALID_FILE\]/,
       1,
     ],
     [

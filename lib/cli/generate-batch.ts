@@ -5,10 +5,11 @@ import { generationSettings, randomSeed } from '../generation/check-options.js';
 import type { GenerateOptions } from '../generation/generate-options.js';
 import type { Model } from '../model.js';
 import { BatchProgress } from './batch-progress.js';
+import { type Failure, Failures } from './failures.js';
 import { keptResults, keptSeed, type ResultKind } from './kept-results.js';
 import { mapInOrder } from './map-in-order.js';
 import { type ModelFlags, openModel } from './model-options.js';
-import { note, noteStop, type OutputFlags } from './output-options.js';
+import { noteStop, type OutputFlags } from './output-options.js';
 import {
   checkPromptFiles,
   countPrompts,
@@ -59,7 +60,7 @@ interface Result {
   line: PromptLine;
   /** The line to write. */
   text: string;
-  error?: Pick<Gpt2Error, 'code' | 'message'>;
+  error?: Failure;
 }
 
 /** Generates from all prompts. Sets the exit code if one of them fails. */
@@ -96,9 +97,8 @@ class Batch {
   readonly #settings: BatchSettings;
   readonly #file: ResultFile | undefined;
   readonly #flags: BatchFlags;
+  readonly #failures = new Failures();
   #done = 0;
-  #failed = 0;
-  #firstFailure = '';
 
   constructor(
     model: Model,
@@ -129,9 +129,7 @@ class Batch {
       noteStop(this.#done, this.#flags);
       throw error;
     }
-    if (this.#failed === 0) return;
-    note(`${this.#failed} of ${this.#done} prompts failed. The first: ${this.#firstFailure}`);
-    process.exitCode = 1;
+    this.#failures.report(this.#done, 'prompts');
   }
 
   async #generateAll(
@@ -139,7 +137,7 @@ class Batch {
     files: PromptFiles,
     signal: AbortSignal,
   ): Promise<void> {
-    using progress = new BatchProgress({ kept: this.#done, failed: this.#failed });
+    using progress = new BatchProgress({ kept: this.#done, failed: this.#failures.count });
     const { counts } = progress;
     if (progress.isShown) {
       countPrompts(files).then(
@@ -160,7 +158,7 @@ class Batch {
       if (!this.#file) progress.hide();
       await output.write(result.text);
       this.#count(result);
-      [counts.done, counts.failed] = [this.#done, this.#failed];
+      [counts.done, counts.failed] = [this.#done, this.#failures.count];
     }
   }
 
@@ -182,8 +180,6 @@ class Batch {
 
   #count({ line, error }: Omit<Result, 'text'>): void {
     this.#done++;
-    if (!error) return;
-    this.#failed++;
-    this.#firstFailure ||= `${line.place}: ${error.message} [${error.code}]`;
+    if (error) this.#failures.add(line.place, error);
   }
 }

@@ -2,6 +2,7 @@
 
 import { show } from '../arguments.js';
 import { Gpt2Error } from '../errors.js';
+import type { Failure } from './failures.js';
 import type { ResultFile } from './result-output.js';
 
 /** The results of a command, of one input each. */
@@ -25,7 +26,7 @@ export interface ResultHead {
 }
 
 export interface ResultLine extends ResultHead {
-  error?: Pick<Gpt2Error, 'code' | 'message'>;
+  error?: Failure;
 }
 
 interface KeptResult<Item> {

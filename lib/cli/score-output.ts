@@ -2,6 +2,7 @@
 
 import type { Score } from '../scoring/score.js';
 import { type Colours, colouredText, colourLegend } from './coloured-text.js';
+import type { Failure } from './failures.js';
 import { toLine } from './result-lines.js';
 import { figuresHead, figuresLine, figuresRow } from './score-figures.js';
 import type { ScoreHead } from './score-head.js';
@@ -12,6 +13,8 @@ import { withoutControls } from './terminal.js';
 /** What is printed of a text. Texts are printed in order. */
 export interface Printer {
   print(input: TextInput, score: Score, head: ScoreHead): string;
+  /** For a text that cannot be scored. Without it, nothing is printed. */
+  printFailure?: (failure: Failure, head: ScoreHead) => string;
   /** Follows the last text. */
   end?: () => string;
 }
@@ -20,6 +23,9 @@ export interface Printer {
 export const printLine: Printer = {
   print(_, { text: __, ...score }, { run, ...head }) {
     return toLine({ ...head, ...score, run });
+  },
+  printFailure({ code, message }, { run, ...head }) {
+    return toLine({ ...head, error: { code, message }, run });
   },
 };
 

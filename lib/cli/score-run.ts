@@ -5,6 +5,7 @@ import { Gpt2Error } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Score, ScoreOptions } from '../scoring/score.js';
 import { BatchProgress } from './batch-progress.js';
+import { Failures } from './failures.js';
 import { keptResults } from './kept-results.js';
 import { mapInOrder } from './map-in-order.js';
 import { noteStop, type OutputFlags } from './output-options.js';
@@ -28,7 +29,8 @@ interface Run {
 
 interface Scored {
   input: TextInput;
-  score: Score;
+  /** undefined for a text that cannot be scored */
+  score: Score | undefined;
 }
 
 /** A window of a file fills a pass; lines fill one together. */
@@ -49,28 +51,40 @@ export async function scoreAll(model: Model, run: Run): Promise<void> {
   const { paths, isByLine } = inputs;
   const texts = isByLine ? lineTexts(paths, signal) : fileTexts(paths, signal);
   const headOf = headsOf(model, options);
+  const failures = new Failures();
   let done = 0;
   if (file && flags.resume) {
-    for await (const _ of keptResults(file, texts, { ...scoreResults, headOf })) done++;
+    for await (const { item, result } of keptResults(file, texts, { ...scoreResults, headOf })) {
+      if (result.error) failures.add(item.place, result.error);
+      done++;
+    }
   }
   const output = file ?? standardOutput;
   try {
-    using progress = new BatchProgress({ kept: done, failed: 0 });
+    using progress = new BatchProgress({ kept: done, failed: failures.count });
     countTexts(inputs, progress);
     const parallel = isByLine ? linesInFlight : filesInFlight;
     const limits = { parallel, window: windowFactor * parallel };
     const scoreOne = async (input: TextInput): Promise<Scored> => {
+      if (input.failure) return { input, score: undefined };
       const onProgress = progressOf(progress);
       const score = await model.score(input.text, { ...options, signal, onProgress });
       return { input, score };
     };
     for await (const { input, score } of mapInOrder(texts, limits, scoreOne)) {
       if (!file) progress.hide();
-      page?.add(basename(input.place), score);
-      await output.write(printer.print(input, score, headOf(input)));
+      const { failure, place } = input;
+      if (score) {
+        page?.add(basename(place), score);
+        await output.write(printer.print(input, score, headOf(input)));
+      } else if (failure) {
+        failures.add(place, failure);
+        const line = printer.printFailure?.(failure, headOf(input));
+        if (line !== undefined) await output.write(line);
+      }
       done++;
-      progress.counts.done = done;
-      if (score.tokenCount > 0) progress.counts.begun--;
+      [progress.counts.done, progress.counts.failed] = [done, failures.count];
+      if (score && score.tokenCount > 0) progress.counts.begun--;
     }
     progress.hide();
     if (printer.end) await output.write(printer.end());
@@ -78,10 +92,11 @@ export async function scoreAll(model: Model, run: Run): Promise<void> {
     if (file || signal.aborted) noteStop(done, flags);
     throw error;
   }
-  if (page && done === 0) {
+  failures.report(done, 'texts');
+  if (page && done === failures.count) {
     throw new Gpt2Error(
       'INVALID_FILE',
-      `Expected a text in ${paths.join(', ')}, but all lines are blank`,
+      `Expected a text for the page in ${paths.join(', ')}, but there is none`,
     );
   }
 }
