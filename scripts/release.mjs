@@ -44,8 +44,10 @@ function checkVersion() {
   const lock = JSON.parse(read('package-lock.json'));
   expectEqual('package-lock.json', version, lock.version);
   expectEqual("package-lock.json's root package", version, lock.packages[''].version);
-  const { dependencies } = JSON.parse(read('examples/electron/package.json'));
-  expectEqual('examples/electron/package.json', `^${version}`, dependencies['gpt2-native']);
+  for (const file of ['examples/compress/package.json', 'examples/electron/package.json']) {
+    const { dependencies } = JSON.parse(read(file));
+    expectEqual(file, `^${version}`, dependencies['gpt2-native']);
+  }
   const [, newest, date] = /^## (\S+) \((.*)\)$/m.exec(read('CHANGELOG.md')) ?? [];
   expectEqual('the newest version in CHANGELOG.md', version, newest);
   if (!/^\d{4}-\d{2}-\d{2}$/.test(date)) {
