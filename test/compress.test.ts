@@ -194,7 +194,7 @@ describe('bytes as tokens', () => {
       fc.property(fc.array(fc.oneof(bytes, text), { maxLength: 4 }), (parts) => {
         restore(Buffer.concat(parts));
       }),
-      { seed: 1, numRuns: 100 },
+      { seed: 1, numRuns: 60 },
     );
   });
 
@@ -210,13 +210,13 @@ describe('bytes as tokens', () => {
 
 describe('with a small vocabulary', () => {
   // 857 tokens and a context of 16, so that thousands of tokens take no time.
-  const text = Buffer.from(german.repeat(10)).subarray(0, 24_000);
+  const text = Buffer.from(german.repeat(10)).subarray(0, 16_000);
   const place = freshFolder(folder);
   let model: Model;
   let file: Buffer;
   let short: Buffer;
   beforeAll(async () => {
-    writeRandomModel(place, { vocabulary: 857, context: 16, width: 16 });
+    writeRandomModel(place, { vocabulary: 857, context: 16, width: 32 });
     writeTokenizerJson(place, vocabularies['like GPT-2’s']);
     model = await loadModel(place, { cacheDir, threads: 1 });
     file = await compress(model, text);
@@ -231,6 +231,13 @@ describe('with a small vocabulary', () => {
     expect(await compress(other, text, { inFlight: 1 })).toEqual(file);
     expect(await decompress(other, file)).toEqual(text);
     expect(await decompress(model, file, { inFlight: 1 })).toEqual(text);
+  });
+
+  test.each(['f16', 'bf16', 'q8_0', 'q5_1', 'q4_0'] as const)('weights in %s', async (type) => {
+    await using one = await loadModel(place, { cacheDir, type, threads: 1 });
+    await using two = await loadModel(place, { cacheDir, type, threads: 2 });
+    const part = text.subarray(0, 900);
+    expect(await decompress(two, await compress(one, part))).toEqual(part);
   });
 
   test('empty and random content is stored', async () => {
@@ -332,8 +339,7 @@ describe('the command', () => {
   test.each([
     [2, [], 'received nothing'],
     [2, ['compress', 'a', 'b', '--thread', '1'], "Unknown option '--thread'"],
-    [2, ['compress', 'a', 'b', '--threads', '0'], 'received "0"'],
-    [1, ['compress', at('text'), at('absent/out')], 'no such file'],
+    [1, ['compress', at('absent'), at('out')], 'no such file'],
     [1, ['compress', at('text'), at('node_modules')], 'node_modules'],
     [1, ['compress', at('text'), at('out'), '--model', at('text')], 'expected a GGUF file'],
     [1, ['decompress', at('text'), at('out')], 'not a file'],
