@@ -37,6 +37,40 @@ export function readGolden(name: FixtureName): Golden {
   };
 }
 
+/** PyTorch's scores of a text by windows, in double precision; scripts/reference/scores.py describes the columns. */
+export interface GoldenScores {
+  contextLength: number;
+  stride: number;
+  startFromEndOfText: boolean;
+  logprobs: number[];
+  ranks: number[];
+  entropies: number[];
+  variances: number[];
+  gaps: number[];
+}
+
+export function readGoldenScores(name: FixtureName): { tokens: number[]; cases: GoldenScores[] } {
+  const tensors = readSafetensors(join(fixtureFolder(name), 'scores.safetensors'));
+  const column = (key: string) => {
+    const tensor = tensors.get(key);
+    if (!tensor) throw new Error(`${name} has no golden ${key}`);
+    return numbersOf(tensor);
+  };
+  const settings = column('cases');
+  const cases = Array.from({ length: settings.length / 3 }, (_, index) => {
+    const [contextLength, stride, start] = settings.slice(3 * index) as [number, number, number];
+    return {
+      ...{ contextLength, stride, startFromEndOfText: start === 1 },
+      logprobs: column(`${index}.logprobs`),
+      ranks: column(`${index}.ranks`),
+      entropies: column(`${index}.entropies`),
+      variances: column(`${index}.variances`),
+      gaps: column(`${index}.gaps`),
+    };
+  });
+  return { tokens: column('tokens'), cases };
+}
+
 /** The error of logits, in units of the standard deviation of the expected ones. */
 export interface LogitsError {
   max: number;

@@ -57,6 +57,9 @@ export function writeRawSafetensors(
 export function numbersOf({ dtype, bytes }: Pick<StoredTensor, 'dtype' | 'bytes'>): number[] {
   const numbers: number[] = [];
   switch (dtype) {
+    case 'F64':
+      for (let at = 0; at < bytes.length; at += 8) numbers.push(bytes.readDoubleLE(at));
+      return numbers;
     case 'F32':
       for (let at = 0; at < bytes.length; at += 4) numbers.push(bytes.readFloatLE(at));
       return numbers;

@@ -1,9 +1,13 @@
 // Scores of texts: against the logits, over windows, and alone as in company.
 
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, type Model, type Score, type ScoreOptions } from '../dist/index.js';
+import { changedFixture } from './checkpoint-folder.js';
 import { failure } from './failure.js';
-import { fixtureFolder, readGolden } from './golden.js';
+import { fixtureFolder, readGolden, readGoldenScores } from './golden.js';
+import { spelledTokens } from './gpt2-vocabulary.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 /** The bundled model: 256 positions, GPT-2's vocabulary. */
@@ -172,6 +176,43 @@ describe('a score', () => {
 });
 
 describe('a longer text', () => {
+  const golden = readGoldenScores('wide');
+  /** The fixture with GPT-2's bytes as a vocabulary, which has an end of text. */
+  let wideModel: Model;
+
+  beforeAll(async () => {
+    const folder = changedFixture(join(temporaryFolder(), 'wide'), 'wide', {});
+    const ids = spelledTokens()
+      .slice(0, 256)
+      .map((token, id) => [token, id]);
+    const vocabulary = Object.fromEntries([...ids, ['<|endoftext|>', 508]]);
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify(vocabulary));
+    writeFileSync(join(folder, 'merges.txt'), '#version: 0.2\n');
+    wideModel = await loadModel(folder, {
+      ...{ threads: 1, cacheDir: temporaryFolder(), type: 'f32' },
+    });
+  });
+  afterAll(() => wideModel.dispose());
+
+  test.each(golden.cases)(
+    'has the scores of PyTorch: contextLength $contextLength, stride $stride, startFromEndOfText $startFromEndOfText',
+    async ({ contextLength, stride, startFromEndOfText, ...expected }) => {
+      const options = { contextLength, stride, startFromEndOfText };
+      const score = await wideModel.score(golden.tokens, options);
+      expect(score.tokenCount).toBe(expected.logprobs.length);
+      const error = (column: 'logprobs' | 'entropies' | 'variances') =>
+        Math.max(
+          ...expected[column].map((value, at) => Math.abs((score[column][at] as number) - value)),
+        );
+      expect(error('logprobs')).toBeLessThan(1e-5);
+      expect(error('entropies')).toBeLessThan(1e-5);
+      expect(error('variances')).toBeLessThan(1e-4);
+      // The rank of a logit that is this close to another one is a matter of rounding.
+      const isDefined = (_: number, at: number) => (expected.gaps[at] as number) > 1e-6;
+      expect([...score.ranks].filter(isDefined)).toEqual(expected.ranks.filter(isDefined));
+    },
+  );
+
   const tokens = Array.from({ length: 300 }, (_, i) => (7 * i * i + 3 * i) % 97);
 
   test.each([

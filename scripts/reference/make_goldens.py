@@ -9,6 +9,13 @@ test/fixtures/activations.safetensors contains `<folder>.<activation>`, the logi
 with another activation than GPT-2's. test/fixtures/score-scales.safetensors contains `by-layer`, `unscaled`
 and `both`, those of head-size-5 with other scales of the attention scores.
 test/fixtures/hidden-states.safetensors contains `layer-0` to `layer-3`, the hidden states of head-size-5.
+
+checkpoints/wide/scores.safetensors contains the scores of a text of three times the context:
+
+    tokens  I32 [tokens]    random tokens
+    cases   I32 [cases, 3]  context length, stride, and whether the text follows the end-of-text token (1) or not (0)
+
+and `<case>.<column>` for each column of scores.py, [tokens], or [tokens - 1] without the end-of-text token.
 """
 
 import dataclasses
@@ -20,6 +27,7 @@ import torch
 
 import gpt2
 import safetensors_file
+import scores
 from random_checkpoint import CheckpointSpec, write_checkpoint
 
 FIXTURE_FOLDER = Path(__file__).resolve().parents[2] / "test" / "fixtures"
@@ -81,13 +89,37 @@ ACTIVATIONS = [
     ("head-size-5", "gelu"),
 ]
 
+# The context length, the stride, and whether the text follows the end-of-text token.
+SCORE_CASES = [
+    (96, 48, True),
+    (96, 96, False),
+    (96, 1, False),
+    (50, 7, True),
+    (33, 33, True),
+    (1, 1, False),
+]
+
 
 def main() -> None:
     torch.set_num_threads(1)  # for a fixed order of summation
     make_checkpoints()
+    make_scores()
     make_activations()
     make_score_scales()
     make_hidden_states()
+
+
+def make_scores() -> None:
+    folder = FOLDER / "wide"
+    checkpoint = gpt2.load_checkpoint(folder)
+    spec = FIXTURES["wide"]
+    tokens = random_tokens(dataclasses.replace(spec, context=300))
+    rows = {"tokens": tokens, "cases": torch.tensor(SCORE_CASES, dtype=torch.int32)}
+    for case, (context, stride, follows_end_of_text) in enumerate(SCORE_CASES):
+        start = [spec.vocabulary - 1] if follows_end_of_text else []
+        columns = scores.score(checkpoint, [*start, *tokens.tolist()], context, stride)
+        rows |= {f"{case}.{name}": column for name, column in columns.items()}
+    safetensors_file.write(folder / "scores.safetensors", rows)
 
 
 def make_hidden_states() -> None:
