@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, test } from 'vitest';
 import {
   convert,
+  crossEntropy,
   Gpt2Error,
   loadModel,
   type Model,
@@ -94,6 +95,33 @@ const load = options({
   mmap: fc.boolean(),
   cacheDir: nothing,
 });
+const windows = {
+  startFromEndOfText: fc.boolean(),
+  contextLength: fc.nat(9),
+  stride: fc.nat(9),
+  signal: nothing,
+};
+const scoring = options({
+  ...windows,
+  topK: fc.nat(5),
+  spans: fc.array(fc.tuple(fc.nat(9), fc.nat(9)), { maxLength: 3 }),
+  onProgress: fc.constant(() => {}),
+});
+const ranking = options({ pmi: fc.boolean(), signal: nothing });
+const embedding = options({
+  layer: fc.nat(1),
+  pooling: fc.constantFrom('mean', 'last', 'max'),
+  normalize: fc.boolean(),
+  signal: nothing,
+});
+const template = fc.constantFrom('{text}: {label}', '{label}', '{text} {label}{text}');
+const classification = options({ template, calibrate: fc.boolean(), signal: nothing });
+const answers = fc.oneof(
+  fc.array(fc.string({ maxLength: 9 }), { maxLength: 4 }),
+  fc.constant('yesNo'),
+  fc.record({ from: fc.oneof(fc.integer(), fc.nat(9)), to: fc.oneof(fc.integer(), fc.nat(20)) }),
+  anything,
+);
 const encoding = options({ allowedSpecial: fc.constantFrom('all', ['<|endoftext|>']) });
 
 async function firstParts(stream: AsyncGenerator<unknown>): Promise<void> {
@@ -138,8 +166,22 @@ const calls: Record<
     generation,
     (prompt, given) => firstParts(session.stream(prompt, given)),
   ],
+  score: [input, scoring, (text, given) => model.score(text, given)],
+  'score text': [input, scoring, (text, given) => textModel.score(text, given)],
+  rank: [input, ranking, (candidates, given) => model.rank([1, 2], candidates, given)],
+  'rank, its prompt': [input, input, (prompt, candidates) => model.rank(prompt, candidates)],
+  embed: [input, embedding, (text, given) => model.embed(text, given)],
+  classify: [answers, classification, (labels, given) => textModel.classify('A b', labels, given)],
+  decide: [answers, classification, (given, chosen) => textModel.decide('Is it?', given, chosen)],
+  'crossEntropy, its models': [
+    fc.oneof(fc.constant(undefined), anything),
+    input,
+    (other, text) => crossEntropy(model, other ?? model, text),
+  ],
+  crossEntropy: [input, options(windows), (text, given) => crossEntropy(model, model, text, given)],
   rewind: [anything, nothing, (length) => session.rewind(length)],
   encode: [input, encoding, (text, given) => tokenizers().map((each) => each.encode(text, given))],
+  spans: [input, nothing, (ids) => tokenizers().map((each) => each.spans(ids))],
   count: [input, nothing, (text) => tokenizers().map((each) => each.count(text))],
   decode: [input, nothing, (ids) => tokenizers().map((each) => each.decode(ids))],
   decodeToken: [anything, nothing, (id) => tokenizers().map((each) => each.decodeToken(id))],

@@ -376,6 +376,7 @@ describe('a ranking', () => {
   });
 
   test('refuses what cannot be ranked', async () => {
+    await failure('INVALID_ARGUMENT', () => model.rank([], [' a']));
     await failure('INVALID_ARGUMENT', () => model.rank(prompt, []));
     await failure('INVALID_ARGUMENT', () => model.rank(prompt, [' a', '']));
     await failure('INVALID_ARGUMENT', () => model.rank(prompt, ' a' as never));

@@ -1,6 +1,6 @@
 import { checkBoolean, checkOptions, checkSignal, invalidArgument } from '../arguments.js';
 import { InFlight } from '../in-flight.js';
-import { checkInput, type Input } from '../input.js';
+import { checkInput, checkNotEmpty, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
 import { callNative, callNativeSync } from '../native/native-call.js';
 import type { NativeSession } from '../native/types.js';
@@ -57,6 +57,7 @@ export async function rankCandidates(
       return typeof checked === 'string' ? model.tokenizer.encode(checked) : checked;
     };
     const start = tokensOf(prompt);
+    checkNotEmpty(start);
     const texts = Array.from(candidates, (candidate, index) => {
       const tokens = candidate === '' ? new Uint32Array(0) : tokensOf(candidate);
       if (tokens.length > 0) return tokens;
