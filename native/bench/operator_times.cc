@@ -1,5 +1,6 @@
-// Prints the time that each operator takes: for a prompt, then for decoding single tokens after it,
-// or for decoding several continuations of the prompt together, sampled at temperature 1.
+// Prints the time that each operator takes: for a prompt, for scoring all of its tokens, then for
+// decoding single tokens after it, or for decoding several continuations of the prompt together,
+// sampled at temperature 1.
 //
 //   operator_times <model.gguf> <threads> <tokens of the prompt> <tokens after it> [continuations]
 //
@@ -18,6 +19,7 @@
 #include "model/model.h"
 #include "serving/evaluate_request.h"
 #include "serving/generate_request.h"
+#include "serving/score_request.h"
 
 namespace {
 
@@ -64,6 +66,16 @@ double evaluate(gpt2::Model& model, const std::shared_ptr<gpt2::Session>& sessio
   std::vector<float> logits(static_cast<size_t>(model.weights().hyperparameters().vocabSize));
   gpt2::EvaluateRequest request(model, session, session->length(), tokens,
                                 {static_cast<int64_t>(tokens.size()) - 1}, logits.data());
+  request.begin();
+  while (!request.isFinished()) evaluate(model, {&request}, nullptr);
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+// Returns milliseconds.
+double score(gpt2::Model& model, const std::vector<uint32_t>& tokens) {
+  const auto start = std::chrono::steady_clock::now();
+  gpt2::ScoreRequest request(model, model.createSession(), 0, tokens, 0, tokens, 0, nullptr);
   request.begin();
   while (!request.isFinished()) evaluate(model, {&request}, nullptr);
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -130,6 +142,10 @@ int main(int count, char** arguments) {
   times.clear();
   const std::shared_ptr<gpt2::Session> session = model.createSession();
   times.print("prompt", evaluate(model, session, prompt), 1);
+
+  score(model, prompt);
+  times.clear();
+  times.print("scoring the prompt", score(model, prompt), 1);
 
   const int after = whole(arguments[4]);
   if (count > kArguments) {

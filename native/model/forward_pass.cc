@@ -142,7 +142,8 @@ void ForwardPass::runFused(const std::vector<BatchEntry>& batch, float* out,
                packsActivations_);
   ResidualCopies copies = copiesFor(batch);
   ggml_tensor* output = transformer(ops, weights_, input, copies);
-  compute(allocatorFor(tokens), graph, {{input, embeddings}}, output, copies, out, cancelled);
+  compute(allocatorFor(tokens), graph, {{input, embeddings}}, output, copies, cancelled);
+  ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
   readCopies(batch, copies, out);
 }
 
@@ -169,25 +170,24 @@ void ForwardPass::runStock(const BatchEntry& entry, float* out, const CancelFlag
   StockOps ops(context, graph, h.attention(), &entry.session->cache(), start, mask, outputRows);
   ResidualCopies copies = copiesFor({entry});
   ggml_tensor* output = transformer(ops, weights_, input, copies);
-  compute(allocatorFor(count), graph, inputs, output, copies, out, cancelled);
+  compute(allocatorFor(count), graph, inputs, output, copies, cancelled);
+  ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
   readCopies({entry}, copies, out);
 }
 
-void ForwardPass::outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
-                          const CancelFlag* cancelled) {
+const float* ForwardPass::outputs(const float* hidden, int64_t count, OutputKind kind,
+                                  const CancelFlag* cancelled) {
   weights_.files().checkUnchanged();
+  if (kind == OutputKind::kResidual) return hidden;
   const Hyperparameters& h = weights_.hyperparameters();
-  if (kind == OutputKind::kResidual) {
-    std::copy_n(hidden, count * h.embeddingLength, out);
-    return;
-  }
   ggml_cgraph* graph = newGraph();
   ggml_context* context = graphContext_.get();
   ggml_tensor* input = ggml_new_tensor_2d(context, GGML_TYPE_F32, h.embeddingLength, count);
+  ggml_tensor* output = nullptr;
   const auto computeWith = [&](Ops& ops) {
-    ggml_tensor* output =
+    output =
         kind == OutputKind::kLogits ? head(ops, weights_, input) : finalNorm(ops, weights_, input);
-    compute(headAllocator_, graph, {{input, hidden}}, output, {}, out, cancelled);
+    compute(headAllocator_, graph, {{input, hidden}}, output, {}, cancelled);
   };
   if (operators_ == OperatorSet::kFused) {
     const bool packs = packsActivations_ && kind == OutputKind::kLogits;
@@ -197,6 +197,10 @@ void ForwardPass::outputs(const float* hidden, int64_t count, OutputKind kind, f
     StockOps ops(context, graph, h.attention(), nullptr, 0, nullptr, nullptr);
     computeWith(ops);
   }
+  if (ggml_backend_buffer_is_host(output->buffer)) return static_cast<const float*>(output->data);
+  rows_.resize(static_cast<size_t>(ggml_nelements(output)));
+  ggml_backend_tensor_get(output, rows_.data(), 0, ggml_nbytes(output));
+  return rows_.data();
 }
 
 AllocatorPtr& ForwardPass::allocatorFor(int64_t tokens) {
@@ -210,7 +214,7 @@ ggml_cgraph* ForwardPass::newGraph() {
 
 void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
                           const std::vector<Input>& inputs, ggml_tensor* output,
-                          const ResidualCopies& copies, float* out, const CancelFlag* cancelled) {
+                          const ResidualCopies& copies, const CancelFlag* cancelled) {
   for (const Input& input : inputs) ggml_set_input(input.tensor);
   for (const auto& [layers, copy] : copies) {
     ggml_set_output(copy);
@@ -227,7 +231,6 @@ void ForwardPass::compute(AllocatorPtr& allocator, ggml_cgraph* graph,
   } else {
     device_.compute(graph, cancelled);
   }
-  ggml_backend_tensor_get(output, out, 0, ggml_nbytes(output));
 }
 
 size_t ForwardPass::byteSize() const noexcept {
@@ -236,7 +239,7 @@ size_t ForwardPass::byteSize() const noexcept {
     activations += ggml_gallocr_get_buffer_size(allocator->get(), 0);
   }
   return activations + graphContext_.byteSize() +
-         (hidden_.capacity() + embeddings_.capacity()) * sizeof(float);
+         (hidden_.capacity() + embeddings_.capacity() + rows_.capacity()) * sizeof(float);
 }
 
 }  // namespace gpt2

@@ -37,10 +37,11 @@ class ForwardPass {
   // valid until the next call.
   const float* run(const std::vector<BatchEntry>& batch, const CancelFlag* cancelled);
 
-  // Computes outputs of `count` ≤ kMaxHeadRows hidden states, or copies them if they are of the
-  // residual stream. hidden: [width, count]; out: [vocabulary, count] or [width, count].
-  void outputs(const float* hidden, int64_t count, OutputKind kind, float* out,
-               const CancelFlag* cancelled);
+  // Computes outputs of `count` ≤ kMaxHeadRows hidden states, [width, count]; those of the residual
+  // stream are the hidden states. Returns [vocabulary, count] or [width, count], valid until the
+  // next call.
+  const float* outputs(const float* hidden, int64_t count, OutputKind kind,
+                       const CancelFlag* cancelled);
 
   // Memory held for activations.
   size_t byteSize() const noexcept;
@@ -59,10 +60,9 @@ class ForwardPass {
   const float* embed(const std::vector<BatchEntry>& batch);
   AllocatorPtr& allocatorFor(int64_t tokens);
   ggml_cgraph* newGraph();
-  // Fills the inputs, computes the graph with the copies and copies `output` to `out`.
+  // Fills the inputs and computes the graph with the copies and `output`.
   void compute(AllocatorPtr& allocator, ggml_cgraph* graph, const std::vector<Input>& inputs,
-               ggml_tensor* output, const ResidualCopies& copies, float* out,
-               const CancelFlag* cancelled);
+               ggml_tensor* output, const ResidualCopies& copies, const CancelFlag* cancelled);
 
   const Weights& weights_;
   Device& device_;
@@ -75,6 +75,7 @@ class ForwardPass {
   // Memory that is kept from pass to pass; the first use of new memory takes a page fault for 4 KB.
   std::vector<float> hidden_;      // [width, output rows of the last run]
   std::vector<float> embeddings_;  // [width, 1 + tokens]; the first row is that of a position
+  std::vector<float> rows_;        // outputs of a device that has memory of its own
 };
 
 }  // namespace gpt2

@@ -116,8 +116,7 @@ std::shared_ptr<const TokenTrie> Model::tokenTrie() {
 
 size_t Model::anonymousBytes() const noexcept {
   const size_t scratch = device_.isCpu() ? device_.threadPool().byteSize() : 0;
-  return weights_.anonymousBytes() + forwardPass_.byteSize() + cacheMemory_->byteSize() + scratch +
-         rows_.capacity() * sizeof(float);
+  return weights_.anonymousBytes() + forwardPass_.byteSize() + cacheMemory_->byteSize() + scratch;
 }
 
 std::unique_ptr<Session> Model::createSession() { return std::make_unique<Session>(cacheMemory_); }
@@ -181,9 +180,9 @@ void Model::passOutputs(std::vector<Output>& outputs, OutputKind kind, const flo
   const Hyperparameters& h = weights_.hyperparameters();
   const auto length =
       static_cast<size_t>(kind == OutputKind::kLogits ? h.vocabSize : h.embeddingLength);
-  rows_.resize(outputs.size() * length);
-  forwardPass_.outputs(hidden, static_cast<int64_t>(outputs.size()), kind, rows_.data(), cancelled);
-  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].row = &rows_[i * length];
+  const auto count = static_cast<int64_t>(outputs.size());
+  const float* rows = forwardPass_.outputs(hidden, count, kind, cancelled);
+  for (size_t i = 0; i < outputs.size(); ++i) outputs[i].row = &rows[i * length];
   if (device_.isCpu()) {
     const SinkStep step(outputs, sink);
     device_.threadPool().run({&step}, nullptr);

@@ -75,7 +75,6 @@ class Model {
   std::shared_ptr<const TokenTrie> tokenTrie_;
   std::shared_ptr<CacheMemory> cacheMemory_;
   ForwardPass forwardPass_;
-  std::vector<float> rows_;  // [vocabulary, ForwardPass::kMaxHeadRows] at most
 };
 
 }  // namespace gpt2
