@@ -1,8 +1,9 @@
 """Writes a GGUF file of GPT-2 in f32, q8_0 or q4_0 as an ONNX file with past keys and values, made of the operators
 that ONNX Runtime has for such models. Quantised weights keep their bits.
 
-Inputs: input_ids [1, tokens], past.i.key and past.i.value [1, heads, past, head size].
-Outputs: logits [1, 1, vocabulary] of the last token, present.i.key and present.i.value.
+Inputs: input_ids [batch, tokens], past.i.key and past.i.value [batch, heads, past, head size], and first [1], the index
+of the first token whose logits are computed; -1 is the last token.
+Outputs: logits [batch, tokens from the first on, vocabulary], present.i.key and present.i.value.
 """
 
 import argparse
@@ -112,7 +113,7 @@ def build(file):
     heads = graph.setting("attention.head_count")
     width = graph.setting("embedding_length")
     layers = graph.setting("block_count")
-    cache = [1, heads, "past", width // heads]
+    cache = ["batch", heads, "past", width // heads]
 
     start = graph.add("Shape", ["past.0.key"], start=2, end=3)
     end = graph.add("Add", [start, graph.add("Shape", ["input_ids"], start=1, end=2)])
@@ -138,16 +139,19 @@ def build(file):
         inner = graph.linear(graph.norm(x, f"{block}.ffn_norm"), f"{block}.ffn_up")
         inner = graph.add("Gelu", [inner], approximate="tanh")
         x = graph.add("Add", [x, graph.linear(inner, f"{block}.ffn_down")])
-    x = graph.norm(graph.add("Gather", [x, graph.constant("last", np.array([-1]))], axis=1), "output_norm")
+    end = graph.constant("end", np.array([np.iinfo(np.int64).max]))
+    tokens_axis = graph.constant("tokens_axis", np.array([1]))
+    x = graph.norm(graph.add("Slice", [x, "first", end, tokens_axis]), "output_norm")
     results = [graph.product(x, "token_embd.weight"), *present]
 
     outputs = ["logits", *(name.replace("past", "present") for name in past)]
     for result, name in zip(results, outputs):
         graph.nodes.append(helper.make_node("Identity", [result], [name]))
     f32 = TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])]
+    inputs.append(helper.make_tensor_value_info("first", TensorProto.INT64, [1]))
     inputs += [helper.make_tensor_value_info(name, f32, cache) for name in past]
-    shapes = [[1, 1, None], *([1, heads, "positions", width // heads] for _ in past)]
+    shapes = [["batch", None, None], *(["batch", heads, "positions", width // heads] for _ in past)]
     return helper.make_model(
         helper.make_graph(
             graph.nodes,

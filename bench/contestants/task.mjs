@@ -10,8 +10,10 @@
 //                                                 strings"), or with a function of the host that sees all logits ("a
 //                                                 logits processor"); resolves to null if it cannot
 //   sequence.dispose(), model.dispose()
-//   model.score(sequences)                        optional: computes the log-probabilities of all tokens
+//   model.score(sequences)                        optional: computes the log-probabilities of all tokens but the first;
+//                                                 resolves to null if it cannot, as for more tokens than the context has
 //   model.rank(prompt, candidates)                optional: computes the log-likelihoods of continuations of a prompt
+//                                                 that is evaluated once
 //   model.together(prompt, sequences, count)      optional: generates concurrent continuations of one prompt
 //   model.samples(prompt, samples, count)         optional: samples concurrent continuations of a prompt that is evaluated
 //                                                 once, if the library can
@@ -85,9 +87,9 @@ const tasks = {
 
   async score(open, { sequences, tokens }) {
     const model = await open();
-    if (!model.score || (tokens > 1024 && !model.rank)) return null; // longer than the context
+    if (!model.score) return null;
     const all = Array.from({ length: sequences }, (_, i) => randomTokens(tokens, i + 1));
-    await model.score(all.slice(0, 1));
+    if ((await model.score(all.slice(0, 1))) === null) return null;
     return ((sequences * tokens) / (await time(() => model.score(all)))) * 1000;
   },
 
