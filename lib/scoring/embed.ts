@@ -1,10 +1,10 @@
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, checkSignal } from '../arguments.js';
-import { InFlight } from '../in-flight.js';
 import { checkInput, checkNotEmpty, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
 import { together } from '../together.js';
-import { type ScoringModel, tokensInFlight } from './score-texts.js';
+import type { ScoringModel } from './score-texts.js';
+import { SequencesInFlight } from './sequences-in-flight.js';
 
 export interface EmbedOptions {
   /**
@@ -45,7 +45,7 @@ export async function embedTexts(
     return checked;
   });
   const stop = new LinkedSignal(checkSignal(given.signal));
-  const inFlight = new InFlight(tokensInFlight);
+  const inFlight = new SequencesInFlight();
   const data = new Float32Array(texts.length * embeddingLength);
   const embedOne = async (text: Uint32Array | string, index: number) => {
     const tokens = typeof text === 'string' ? model.tokenizer.encode(text) : text;

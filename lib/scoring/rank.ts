@@ -1,11 +1,11 @@
 import { checkBoolean, checkOptions, checkSignal, invalidArgument } from '../arguments.js';
-import { InFlight } from '../in-flight.js';
 import { checkInput, checkNotEmpty, type Input } from '../input.js';
 import { type AbortSignalLike, LinkedSignal } from '../native/abort.js';
 import { callNative, callNativeSync } from '../native/native-call.js';
 import type { NativeSession } from '../native/types.js';
 import { together } from '../together.js';
-import { type ScoringModel, tokensInFlight } from './score-texts.js';
+import type { ScoringModel } from './score-texts.js';
+import { SequencesInFlight } from './sequences-in-flight.js';
 
 export interface RankOptions {
   /** Also returns `pmi`, which evaluates every candidate once more. Default false. */
@@ -64,7 +64,7 @@ export async function rankCandidates(
       throw invalidArgument(`candidates[${index}] to have at least one token`, candidate);
     });
     const { signal } = stop;
-    const inFlight = new InFlight(tokensInFlight);
+    const inFlight = new SequencesInFlight();
     await evaluate(base, start.subarray(0, -1), signal);
     const conditional = scoreAfter(base, start, texts, inFlight, stop);
     const unconditional = withPmi
@@ -93,7 +93,7 @@ async function evaluate(
 async function scoreAfterEndOfText(
   model: ScoringModel,
   texts: readonly Uint32Array[],
-  inFlight: InFlight,
+  inFlight: SequencesInFlight,
   stop: LinkedSignal,
 ): Promise<Float64Array> {
   const empty = model.createNativeSession();
@@ -110,7 +110,7 @@ async function scoreAfter(
   base: NativeSession,
   start: Uint32Array,
   texts: readonly Uint32Array[],
-  inFlight: InFlight,
+  inFlight: SequencesInFlight,
   stop: LinkedSignal,
 ): Promise<Float64Array> {
   const sums = new Float64Array(texts.length);

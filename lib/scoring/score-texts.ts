@@ -7,7 +7,6 @@ import {
   checkSignal,
   invalidArgument,
 } from '../arguments.js';
-import { InFlight } from '../in-flight.js';
 import { checkTokenIds, type Input } from '../input.js';
 import { LinkedSignal } from '../native/abort.js';
 import { callNative } from '../native/native-call.js';
@@ -20,6 +19,7 @@ import {
   type Tokenizer,
 } from '../tokenizer/tokenizer.js';
 import type { Score, ScoreOptions, ScoreProgress } from './score.js';
+import { SequencesInFlight } from './sequences-in-flight.js';
 import { checkSpans, linesOf, type Span, spansOf, sumSpans, wordsOf } from './spans.js';
 import { type Window, windowsOf } from './windows.js';
 
@@ -43,9 +43,6 @@ export interface ScoreSettings {
   onProgress: ((progress: ScoreProgress) => void) | undefined;
 }
 
-// Two passes' worth: enough for full passes, and little memory for keys and values.
-export const tokensInFlight = 512;
-
 /** Scores texts at the same time. The first failure stops the others. */
 export async function scoreTexts(
   model: ScoringModel,
@@ -57,7 +54,7 @@ export async function scoreTexts(
   const checked = Array.from(inputs, (input) => checkText(input, model.tokenizer));
   const stop = new LinkedSignal(settings.signal);
   const { signal } = stop;
-  const inFlight = new InFlight(tokensInFlight);
+  const inFlight = new SequencesInFlight();
   const progress = new Progress(settings.onProgress);
   try {
     signal.throwIfAborted();
@@ -152,7 +149,7 @@ class Progress {
 
 interface Call {
   signal: AbortSignal;
-  inFlight: InFlight;
+  inFlight: SequencesInFlight;
   progress: Progress;
 }
 
