@@ -33,7 +33,7 @@ CrossScore crossScoreOf(const float* probabilities, const float* logits, size_t 
   double first = 0;
   double second = 0;
   for (size_t i = 0; i < vocabSize; ++i) {
-    const double p = static_cast<double>(probabilities[i]);
+    const auto p = static_cast<double>(probabilities[i]);
     const double d = static_cast<double>(logits[i]) - static_cast<double>(top);
     sum += p;
     first += p * d;
