@@ -1,11 +1,16 @@
 // gpt2 eval, with a model whose tokens are independent and have chosen probabilities: what it measures can be worked out by
 // hand.
 
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { detokenizers } from '../dist/cli/evaluation/detokenize.js';
-import type { Report } from '../dist/cli/evaluation/report.js';
+import { evaluateAll } from '../dist/cli/evaluation/evaluate.js';
+import { reportOf } from '../dist/cli/evaluation/report.js';
+import type { Task, TaskRun } from '../dist/cli/evaluation/task.js';
+import { tasks } from '../dist/cli/evaluation/tasks.js';
+import { loadModel, type Model } from '../dist/index.js';
 import { gpt2Tokenizer as tokenizer } from '../dist/tokenizer.js';
 import { writeTextCheckpoint } from './checkpoint-folder.js';
 import { runProcess } from './node-process.js';
@@ -16,6 +21,7 @@ const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
 const folder = temporaryFolder();
 const environment = { GPT2_NATIVE_CACHE: join(folder, 'cache') };
 let checkpoint: string;
+let model: Model;
 
 /** The probabilities of these tokens, times `total`. All others have the weight 1. */
 const weights: Record<string, number> = {
@@ -36,7 +42,7 @@ function expected(text: string): { logprob: number; count: number } {
 }
 
 // The final norm returns (1, 0, …), so the logits are the first column of the token embedding.
-beforeAll(() => {
+beforeAll(async () => {
   checkpoint = writeTextCheckpoint(join(folder, 'unigram'));
   const path = join(checkpoint, 'model.safetensors');
   const tensors = new Map(readSafetensors(path));
@@ -59,7 +65,9 @@ beforeAll(() => {
     }
   });
   writeSafetensors(path, tensors);
+  model = await loadModel(checkpoint, { cacheDir: environment.GPT2_NATIVE_CACHE, threads: 1 });
 });
+afterAll(() => model?.dispose());
 
 function file(content: string | Buffer, name = 'data.txt'): string {
   const path = join(freshFolder(folder), name);
@@ -67,14 +75,28 @@ function file(content: string | Buffer, name = 'data.txt'): string {
   return path;
 }
 
+const hashOf = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+
 const evaluate = (task: string, data: string, args: string[] = []) =>
   runProcess([command, 'eval', task, '-m', checkpoint, '--data', data, ...args], { environment });
 
-async function report(task: string, data: string, args: string[] = []): Promise<Report> {
-  const { stdout, stderr, exitCode } = await evaluate(task, data, ['--json', ...args]);
-  expect(stderr).toBe('');
-  expect(exitCode).toBe(0);
-  return JSON.parse(stdout);
+type RunOptions = Partial<Pick<TaskRun, 'window' | 'stride' | 'detokenizes' | 'limit'>>;
+
+const taskOf = (name: string) => tasks.find((task) => task.name === name) as Task;
+const { signal } = new AbortController();
+
+async function openTask(name: string, data: string, options: RunOptions = {}) {
+  const defaults = { window: 64, stride: 64, detokenizes: true, limit: Number.POSITIVE_INFINITY };
+  return await taskOf(name).open({ model, paths: [data], signal, ...defaults, ...options });
+}
+
+/** What the command reports of a task. */
+async function report(name: string, data: string, options: RunOptions = {}) {
+  const task = await openTask(name, data, options);
+  const totals = await evaluateAll({ task, settings: '', file: undefined, flags: {}, signal });
+  const method = { description: '', detokenizer: null };
+  const files = { model: { files: [], config: model.config }, data: [] };
+  return reportOf(taskOf(name), totals, { method, ...files });
 }
 
 async function failureOf(task: string, data: string, args: string[] = []): Promise<string> {
@@ -110,15 +132,11 @@ describe('a long text', () => {
     const { logprob, count } = expected(written);
     const words = 4 + 14 + 0 + 3; // with the ends of lines
     const bytes = Buffer.byteLength(`${lines.join('\n')}\n`);
-    const { metrics, totals, method, published, isPublishedCount } = await report(
-      'wikitext-2',
-      data,
-    );
+    const { metrics, totals, published, isPublishedCount } = await report('wikitext-2', data);
     expect(totals).toMatchObject({ words, bytes, lines: 3, tokens: count });
     expect(metrics.wordPerplexity).toBeCloseTo(Math.exp(-logprob / words), 0);
     expect(metrics.tokenPerplexity).toBeCloseTo(Math.exp(-logprob / count), 0);
     expect(metrics.bitsPerByte).toBeCloseTo(-logprob / Math.LN2 / bytes, 5);
-    expect(method).toMatchObject({ window: 64, stride: 64, detokenizer: 'wikitext' });
     expect(published.wordPerplexity).toEqual({
       ...{ '117M': 29.41, '345M': 22.76, '762M': 19.93, '1542M': 18.34 },
     });
@@ -128,11 +146,10 @@ describe('a long text', () => {
   test('may be taken as it is, in windows, and in part', async () => {
     const data = file(`${lines.join('\n')}\n`);
     const { logprob, count } = expected(lines.slice(0, 2).join('\n'));
-    const args = ['--no-detokenize', '--limit', '2', '--window', '8', '--stride', '3'];
-    const { metrics, totals, method } = await report('wikitext-103', data, args);
+    const options = { detokenizes: false, limit: 2, window: 8, stride: 3 };
+    const { metrics, totals } = await report('wikitext-103', data, options);
     expect(totals).toMatchObject({ words: 20, tokens: count });
     expect(Math.log(metrics.wordPerplexity ?? 0)).toBeCloseTo(-logprob / 20, 5);
-    expect(method).toMatchObject({ window: 8, stride: 3, limit: 2, detokenizer: null });
   });
 
   test('of the Penn Treebank has contractions and amounts', async () => {
@@ -151,7 +168,7 @@ describe('a long text', () => {
 
     const whole = Buffer.alloc(100_000_000, 'zz');
     whole.write(`\u{1f600}${text}`, 95_000_000 - 2); // half of the first character belongs to the training set
-    const { totals, metrics } = await report('enwik8', file(whole), ['--limit', '1']);
+    const { totals, metrics } = await report('enwik8', file(whole), { limit: 1 });
     const tail = text + 'z'.repeat(1000 - 2 - text.length);
     const tailScore = expected(tail);
     expect(totals).toMatchObject({ bytes: tail.length, tokens: tailScore.count });
@@ -192,14 +209,14 @@ test('a question of a book is answered by the likeliest choice', async () => {
   );
   const { metrics } = await report('cbt-cn', data);
   expect(metrics.accuracy).toBeCloseTo(1 / 3); // " zxqv" has several tokens
-  expect((await report('cbt-ne', data, ['--limit', '1'])).metrics.accuracy).toBe(1);
+  expect((await report('cbt-ne', data, { limit: 1 })).metrics.accuracy).toBe(1);
 });
 
 test('an activity goes on with the likeliest ending, or the likeliest for its length', async () => {
   // Three tokens, four letters for each of them; and two tokens of two letters.
   const endings = ['walks [sic]home now.', 'is.'];
   const data = file(ending({ endings, label: 1 }) + ending({ endings, label: '0' }));
-  const { metrics } = await report('hellaswag', data, ['--limit', '1']);
+  const { metrics } = await report('hellaswag', data, { limit: 1 });
   expect(metrics).toEqual({ accuracy: 1, accuracyByLength: 0 });
   expect((await report('hellaswag', data)).metrics).toEqual({
     accuracy: 0.5,
@@ -230,6 +247,25 @@ test('detokenizers write as people do', () => {
   expect(quoted("`` Well , '' said he , `` it 's -LRB- almost -RRB- done ! ''")).toBe(
     '"Well," said he, "it\'s (almost) done!"',
   );
+});
+
+test('the report says how it was made', async () => {
+  const data = file('A word .\n');
+  const args = ['--json', '--window', '8', '--limit', '5'];
+  const { stdout, stderr, exitCode } = await evaluate('ptb', data, args);
+  expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+  const { method, model: described, data: files, totals } = JSON.parse(stdout);
+  expect(method).toMatchObject({ window: 8, stride: 8, limit: 5, detokenizer: 'pennTreebank' });
+  expect(files).toEqual([{ file: 'data.txt', bytes: 9, sha256: hashOf(data) }]);
+  expect(described.files).toEqual([
+    {
+      file: expect.stringMatching(/\.gguf$/),
+      bytes: expect.any(Number),
+      sha256: expect.any(String),
+    },
+  ]);
+  expect(described.config).toEqual(model.config);
+  expect(totals).toMatchObject({ lines: 1, words: 4, bytes: 9 });
 });
 
 test('the table has the published values beside the measured ones', async () => {
@@ -288,7 +324,7 @@ describe('what is wrong is said', () => {
     ['1bw', '\xff', 'a.txt', ':1: expected a line in UTF-8'],
   ])('%s, case %#', async (task, content, name, message) => {
     const path = file(Buffer.from(content, content === '\xff' ? 'latin1' : 'utf8'), name);
-    expect(await failureOf(task, path)).toContain(`${path}${message}`);
+    await expect(openTask(task, path)).rejects.toThrow(`${path}${message}`);
   });
 
   test('about the command line', async () => {
