@@ -31,7 +31,7 @@ describe('the package', () => {
     );
     expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(JSON.parse(stdout)).toEqual({
-      names: ['Gpt2Error', 'convert', 'createModel', 'loadModel', 'version'],
+      names: ['Gpt2Error', 'convert', 'createModel', 'crossEntropy', 'loadModel', 'version'],
       missing: [],
       error: [true, true, 'FILE_NOT_FOUND'],
     });
