@@ -222,6 +222,9 @@ test('an activity goes on with the likeliest ending, or the likeliest for its le
     accuracy: 0.5,
     accuracyByLength: 0.5,
   });
+  // −2.4 for " the" and −4.0 for " house": −6.5 in all, and −0.72 and −0.81 for each character.
+  const alike = file(ending({ endings: ['the house', 'the'], label: 0 }));
+  expect((await report('hellaswag', alike)).metrics).toEqual({ accuracy: 0, accuracyByLength: 1 });
 });
 
 test('a pronoun stands for the likelier candidate', async () => {

@@ -27,26 +27,16 @@ export async function openQuestions<One extends Question>(
   };
 }
 
-/**
- * The log-likelihoods of continuations of a context. What they begin with alike is evaluated once, and a context that is too
- * long loses its beginning.
- */
+/** The log-likelihoods of continuations of a context. One that is too long loses its beginning. */
 export async function continuationLogprobs(
   { model, signal }: TaskRun,
   context: string,
   continuations: readonly string[],
 ): Promise<Float64Array> {
   const { tokenizer, config } = model;
-  const texts = continuations.map((text) => tokenizer.encode(text));
-  const [one = new Uint32Array(0), ...others] = texts;
-  const isShared = (token: number, i: number) =>
-    others.every((text) => text[i] === token && i < text.length - 1);
-  const end = one.findIndex((token, i) => !isShared(token, i) || i === one.length - 1);
-  const shared = Math.max(end, 0);
-  const longest = Math.max(...texts.map(({ length }) => length - shared));
-  const before = [...tokenizer.encode(context), ...one.subarray(0, shared)];
-  const prompt = before.slice(-Math.max(config.contextLength - longest, 1));
-  const candidates = texts.map((text) => text.subarray(shared));
+  const candidates = continuations.map((text) => tokenizer.encode(text));
+  const longest = Math.max(...candidates.map(({ length }) => length));
+  const prompt = tokenizer.encode(context).slice(-Math.max(config.contextLength - longest, 1));
   return (await model.rank(prompt, candidates, { signal })).logprobs;
 }
 
