@@ -52,7 +52,7 @@ const chunkLength = 64;
  * quotients of the results: Binoculars (Hans et al. 2024) divides the mean of −otherLogprobs by the cross-entropy, and
  * Fast-DetectGPT (Bao et al. 2024) is (Σ otherLogprobs + Σ crossEntropies) ÷ √Σ crossVariances.
  *
- * @throws as `model.score`, and INVALID_ARGUMENT if the models have different vocabularies
+ * @throws as `model.score`, and INVALID_ARGUMENT if the vocabularies have different sizes, or the text different tokens
  * @example
  * const { crossEntropy: mean, otherLogprobs } = await crossEntropy(model, other, 'The cat sat on the mat.');
  * const binoculars = -otherLogprobs.reduce((a, b) => a + b) / otherLogprobs.length / mean;

@@ -1,6 +1,16 @@
-import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  mkdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { TextDecoder } from 'node:util';
 import { allocate } from './allocation.js';
 import { Gpt2Error } from './errors.js';
@@ -80,17 +90,46 @@ export async function tryLock(path: string): Promise<(() => void) | undefined> {
   return await callNative(undefined, () => addon().lockFile(path));
 }
 
-/** Writes a small file atomically, and creates its folders. */
+/** Writes a small file atomically, and creates its folders. A link stays one. A device or a pipe is written to. */
 export async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = temporaryName(path);
+  const target = await realpath(path).catch(() => path);
+  const temporary = temporaryName(target);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    const existing = await stat(target).catch(() => undefined);
+    if (existing && !existing.isFile()) {
+      await writeFile(target, text);
+      return;
+    }
+    await mkdir(dirname(target), { recursive: true });
     await writeFile(temporary, text);
-    await rename(temporary, path);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
     throw writeError(path, error);
   }
+}
+
+/**
+ * Checks that a file can be written, before work whose result it is to have.
+ *
+ * @throws FILE_UNWRITABLE
+ */
+export async function checkWritable(path: string): Promise<void> {
+  await writing(path, async () => {
+    const existing = await stat(path).catch(() => undefined);
+    if (existing?.isDirectory()) throw new Error('it is a folder');
+    const isSpecial = existing?.isFile() === false;
+    await access(isSpecial ? path : `${dirname(path)}/`, constants.W_OK); // with the slash it must be a folder
+  });
+}
+
+/** Whether two paths name the same file, which may not exist yet. */
+export async function isSameFile(a: string, b: string): Promise<boolean> {
+  if (resolve(a) === resolve(b)) return true;
+  const [first, second] = await Promise.all(
+    [a, b].map((path) => stat(path, { bigint: true }).catch(() => undefined)),
+  );
+  return first !== undefined && first.dev === second?.dev && first.ino === second.ino;
 }
 
 /**

@@ -2,11 +2,12 @@
 // hand.
 
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { detokenizers } from '../dist/cli/evaluation/detokenize.js';
 import { evaluateAll } from '../dist/cli/evaluation/evaluate.js';
+import { continuationLogprobs } from '../dist/cli/evaluation/questions.js';
 import { reportOf } from '../dist/cli/evaluation/report.js';
 import type { Task, TaskRun } from '../dist/cli/evaluation/task.js';
 import { tasks } from '../dist/cli/evaluation/tasks.js';
@@ -85,17 +86,20 @@ type RunOptions = Partial<Pick<TaskRun, 'window' | 'stride' | 'detokenizes' | 'l
 const taskOf = (name: string) => tasks.find((task) => task.name === name) as Task;
 const { signal } = new AbortController();
 
-async function openTask(name: string, data: string, options: RunOptions = {}) {
+async function openTask(name: string, data: string, options: RunOptions = {}, one: Model = model) {
   const defaults = { window: 64, stride: 64, detokenizes: true, limit: Number.POSITIVE_INFINITY };
-  return await taskOf(name).open({ model, paths: [data], signal, ...defaults, ...options });
+  return await taskOf(name).open({ model: one, paths: [data], signal, ...defaults, ...options });
 }
 
 /** What the command reports of a task. */
-async function report(name: string, data: string, options: RunOptions = {}) {
-  const task = await openTask(name, data, options);
+async function report(name: string, data: string, options: RunOptions = {}, one?: Model) {
+  const task = await openTask(name, data, options, one);
   const totals = await evaluateAll({ task, settings: '', file: undefined, flags: {}, signal });
   const method = { description: '', detokenizer: null };
-  const files = { model: { files: [], config: model.config }, data: [] };
+  const files = {
+    model: { source: null, files: [], config: model.config, device: 'cpu' },
+    data: [],
+  };
   return reportOf(taskOf(name), totals, { method, ...files });
 }
 
@@ -125,7 +129,7 @@ const schema = (pronoun: string, answer: string) => `<schema><text>
 
 describe('a long text', () => {
   const lines = [' = A Title = ', ' The king , who was 10 @-@ years old , saw the house . ', ' '];
-  const written = '= A Title =\nThe king, who was 10-years old, saw the house.\n';
+  const written = '= A Title =\nThe king, who was 10-years old, saw the house.\n\n';
 
   test('has the perplexity by the words of the data', async () => {
     const data = file(`${lines.join('\n')}\n`);
@@ -145,7 +149,7 @@ describe('a long text', () => {
 
   test('may be taken as it is, in windows, and in part', async () => {
     const data = file(`${lines.join('\n')}\n`);
-    const { logprob, count } = expected(lines.slice(0, 2).join('\n'));
+    const { logprob, count } = expected(`${lines.slice(0, 2).join('\n')}\n`);
     const options = { detokenizes: false, limit: 2, window: 8, stride: 3 };
     const { metrics, totals } = await report('wikitext-103', data, options);
     expect(totals).toMatchObject({ words: 20, tokens: count });
@@ -154,7 +158,7 @@ describe('a long text', () => {
 
   test('of the Penn Treebank has contractions and amounts', async () => {
     const data = file(" it did n't cost $ N \n");
-    const { logprob } = expected("it didn't cost $N");
+    const { logprob } = expected("it didn't cost $N\n");
     const { metrics } = await report('ptb', data);
     expect(Math.log(metrics.wordPerplexity ?? 0)).toBeCloseTo(-logprob / 7, 5);
   });
@@ -235,21 +239,108 @@ test('a pronoun stands for the likelier candidate', async () => {
   expect(totals.examples).toBe(2);
 });
 
-test('detokenizers write as people do', () => {
-  const { wikitext, pennTreebank, quoted } = detokenizers;
-  expect(wikitext(' = = = Career , in part = = = ')).toBe('=== Career, in part ===');
-  expect(
-    wikitext(' He said " I don \'t know , " and paid $ 4 @,@ 000 @.@ 5 ( 10 % ) ; ok . '),
-  ).toBe('He said "I don\'t know," and paid $4,000.5 (10%); ok.');
-  expect(wikitext(" Shakespeare 's plays [ sic ] : two . . . ")).toBe(
-    "Shakespeare's plays [sic]: two...",
-  );
-  expect(pennTreebank(" the <unk> 's did n't rise N N % to $ N ")).toBe(
+test.each<[name: keyof typeof detokenizers, line: string, expected: string]>([
+  ['wikitext', ' = = = Career , in part = = = ', '=== Career, in part ==='],
+  ['wikitext', ' = ', '='],
+  [
+    'wikitext',
+    ' He said " I don \'t know , " and paid $ 4 @,@ 000 @.@ 5 ( 10 % ) ; ok . ',
+    'He said "I don\'t know," and paid $4,000.5 (10%); ok.',
+  ],
+  ['wikitext', " Shakespeare 's plays [ sic ] : two . . . ", "Shakespeare's plays [sic]: two..."],
+  ['wikitext', ' ( $ 4 @.@ 5 or " ¥ 5 " or US $ 6 ) ', '($4.5 or "¥5" or US $6)'],
+  ['wikitext', ' " Two " " Three " ( " Four " ) [ " five " ] ', '"Two" "Three" ("Four") ["five"]'],
+  [
+    'wikitext',
+    ' ( 1990 – 91 ) at 3 : 15 , 40 km / h , 12 ° C : hot ',
+    '(1990–91) at 3:15, 40 km/h, 12 °C: hot',
+  ],
+  [
+    'wikitext',
+    " players ' union , ' 90s , rock ' n ' roll , O 'Brien ",
+    "players' union, '90s, rock 'n' roll, O'Brien",
+  ],
+  [
+    'pennTreebank',
+    " the <unk> 's did n't rise N N % to $ N ",
     "the <unk>'s didn't rise N N% to $N",
-  );
-  expect(quoted("`` Well , '' said he , `` it 's -LRB- almost -RRB- done ! ''")).toBe(
+  ],
+  ['pennTreebank', " companies ' n\\/a profits ", "companies' n/a profits"],
+  [
+    'quoted',
+    "`` Well , '' said he , `` it 's -LRB- almost -RRB- done ! ''",
     '"Well," said he, "it\'s (almost) done!"',
-  );
+  ],
+  ['quoted', "`` ` No , ' he said . '' sons ' gon na ''.", "\"'No,' he said.\" sons' gonna ''."],
+  ['quoted', '" yes " , " no " ( $ 5 ) ', '"yes", "no" ($5)'],
+])('%s writes %j as people do', (name, line, expected) => {
+  expect(detokenizers[name](line)).toBe(expected);
+});
+
+describe('the context', () => {
+  const context = Array.from({ length: 40 }, (_, i) => `The king saw house number ${i} .`);
+  let books: Model;
+  beforeAll(async () => {
+    books = await loadModel(undefined, { threads: 1, contextLength: 96 });
+  });
+  afterAll(() => books.dispose());
+
+  /** ln p of tokens after the end of a text. */
+  async function logprobAfter(text: string, continuation: string): Promise<number> {
+    const tokens = [...tokenizer.encode(continuation)];
+    const all = [...tokenizer.encode(text), ...tokens];
+    const { data } = await books.logits(all.slice(-97, -1), { positions: 'all' });
+    const rows = data.subarray(-tokens.length * vocabSize);
+    return tokens.reduce((sum, token, i) => {
+      const row = Float64Array.from(rows.subarray(i * vocabSize, (i + 1) * vocabSize));
+      const largest = row.reduce((a, b) => Math.max(a, b));
+      const total = row.reduce((a, logit) => a + Math.exp(logit - largest), 0);
+      return sum + (row[token] as number) - largest - Math.log(total);
+    }, 0);
+  }
+
+  test('of a question is its end, if it is too long', async () => {
+    const endings = ['saw the house.', 'went away.', 'and, [step]the king'];
+    const run = { model: books, signal } as TaskRun;
+    const continuations = endings.map((one) => ` ${one}`);
+    const logprobs = await continuationLogprobs(run, context.join(' '), continuations);
+    for (const [i, continuation] of continuations.entries()) {
+      // All candidates have the context of the longest.
+      const longest = Math.max(...continuations.map((one) => tokenizer.encode(one).length));
+      const cut = tokenizer.decode(tokenizer.encode(context.join(' ')).slice(-(97 - longest)));
+      expect(logprobs[i]).toBeCloseTo(await logprobAfter(cut, continuation), 4);
+    }
+  });
+
+  test('of a word is the passage before it', async () => {
+    const passage = `${context.slice(0, 20).join(' ')} They saw the house`;
+    const { totals } = await openAndReport('lambada', `${JSON.stringify({ text: passage })}\n`);
+    const before = tokenizer.encode(passage.slice(0, -' house'.length));
+    const expected = await logprobAfter(tokenizer.decode(before.slice(-95)), ' house');
+    expect(totals.logprob).toBeCloseTo(expected, 5);
+  });
+
+  test('of a token in a long text is its window', async () => {
+    const lines = context.map((line) => line.replace(' .', '.'));
+    const { totals } = await openAndReport('wikitext-2', `${lines.join('\n')}\n`);
+    const score = await books.score(`${lines.join('\n')}\n`, { contextLength: 64, stride: 64 });
+    expect(totals.logprob).toBeCloseTo(score.logprob, 3);
+  });
+
+  test('of a pronoun is the text before it, with the candidate in its place', async () => {
+    const { totals } = await openAndReport('winograd', schema('Its', 'A'));
+    const [a, b] = await Promise.all(
+      ["The zxqv zxqv's", "The king's"].map((candidate) =>
+        books.score(`The king & queen saw ${candidate} house.`),
+      ),
+    );
+    const better = (a?.logprob ?? 0) > (b?.logprob ?? 0) ? 1 : 0;
+    expect(totals.fullAccuracy).toBe(better);
+  });
+
+  async function openAndReport(name: string, content: string) {
+    return await report(name, file(content), {}, books);
+  }
 });
 
 test('the report says how it was made', async () => {
@@ -267,8 +358,19 @@ test('the report says how it was made', async () => {
       sha256: expect.any(String),
     },
   ]);
-  expect(described.config).toEqual(model.config);
+  expect(described).toMatchObject({ source: 'unigram', config: model.config, device: 'cpu' });
   expect(totals).toMatchObject({ lines: 1, words: 4, bytes: 9 });
+});
+
+test('the report goes to what a link names, and to pipes', async () => {
+  const data = file('A word .\n');
+  const [target, link] = [file(''), join(freshFolder(folder), 'link')];
+  symlinkSync(target, link);
+  await evaluate('ptb', data, ['--report', link]);
+  expect(lstatSync(link).isSymbolicLink()).toBe(true);
+  expect(JSON.parse(readFileSync(target, 'utf8')).task).toBe('ptb');
+  const { stdout } = await evaluate('ptb', data, ['--report', '/dev/stderr']);
+  expect(stdout).toContain('perplexity by word');
 });
 
 test('the table has the published values beside the measured ones', async () => {
@@ -315,18 +417,29 @@ describe('what is wrong is said', () => {
   test.each<[task: string, content: string, name: string, message: string]>([
     ['lambada', '{"text": 7}\n', 'a.jsonl', ':1: expected {"text": …} with a passage'],
     ['lambada', '{"text": "one"}\n', 'a.jsonl', ':1: expected at least two words'],
-    ['lambada', '[]\n', 'a.jsonl', ':1: expected a JSON object'],
+    ['lambada', '{]\n', 'a.jsonl', ':1: expected a JSON object'],
     ['lambada', 'one\n', 'a.txt', ':1: expected at least two words'],
     ['cbt-cn', '1 A\n3 B\n', 'a.txt', ':2: expected a sentence with the number 2'],
-    ['cbt-cn', '1 A\n2 XXXXX\tb\t\ta|c\n', 'a.txt', ':2: expected a question with XXXXX'],
+    [
+      'cbt-cn',
+      '1 A\n2 XXXXX\tb\t\ta|c\n',
+      'a.txt',
+      ':2: expected a question after sentences, with XXXXX',
+    ],
     ['cbt-cn', '1 A\n', 'a.txt', ':1: expected a question after the sentences'],
     ['hellaswag', ending({ endings: ['a', 'b'], label: 2 }), 'a.jsonl', ':1: expected texts'],
     ['hellaswag', ending({ endings: 'ab', label: 0 }), 'a.jsonl', ':1: expected texts'],
-    ['winograd', schema('it', 'C'), 'a.xml', ': schema 1: expected txt1, pron, txt2'],
+    ['hellaswag', ending({ endings: ['a', 'b'], label: '' }), 'a.jsonl', ':1: expected texts'],
+    ['hellaswag', '\n', 'a.jsonl', ': expected at least one example'],
+    ['winograd', schema('it', 'C'), 'a.xml', ': schema 1: expected pron, txt2'],
+    ['winograd', '<collection/>', 'a.xml', ': expected at least one example'],
+    ['winograd', '\xff', 'a.xml', ': expected XML in UTF-8'],
+    ['text8', '\xff\xff', 'a.txt', ': expected a text in UTF-8'],
+    ['lambada', '\ufeff', 'a.txt', ': expected at least one example'],
     ['wikitext-2', '', 'a.txt', ': expected a text'],
     ['1bw', '\xff', 'a.txt', ':1: expected a line in UTF-8'],
   ])('%s, case %#', async (task, content, name, message) => {
-    const path = file(Buffer.from(content, content === '\xff' ? 'latin1' : 'utf8'), name);
+    const path = file(Buffer.from(content, content.startsWith('\xff') ? 'latin1' : 'utf8'), name);
     await expect(openTask(task, path)).rejects.toThrow(`${path}${message}`);
   });
 
@@ -340,8 +453,15 @@ describe('what is wrong is said', () => {
     expect(await failureOf('ptb', data, ['--stride', '65'])).toContain('at most the window, 64');
     expect(await failureOf('ptb', data, ['--resume'])).toContain('Expected --output with --resume');
     expect(await failureOf('squad', data)).toContain('Allowed choices are lambada');
-    const unwritable = join(data, 'report.json');
-    expect(await failureOf('ptb', data, ['--report', unwritable])).toContain('[FILE_UNWRITABLE]');
-    expect(existsSync(unwritable)).toBe(false);
+    for (const unwritable of [join(data, 'report.json'), folder]) {
+      expect(await failureOf('ptb', data, ['--report', unwritable])).toContain('[FILE_UNWRITABLE]');
+    }
+    expect(await failureOf('ptb', data, ['--report', data])).toContain('that of the data');
+    expect(await failureOf('ptb', data, ['-o', data, '--overwrite'])).toContain('that of the data');
+    expect(readFileSync(data, 'utf8')).toBe('A b.\n');
+    const results = join(folder, 'results');
+    expect(await failureOf('ptb', data, ['-o', results, '--report', results])).toContain(
+      'that of the results',
+    );
   });
 });

@@ -1,8 +1,10 @@
 import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { reading, writeWhole } from '../files.js';
+import { checkWritable, isSameFile, reading, writeWhole } from '../files.js';
 import { ggufParts } from '../gguf/gguf-parts.js';
 import { findModelFile } from '../load-model.js';
+import { version } from '../native/addon.js';
 import { Argument, Command } from './commander.js';
 import { evaluateAll } from './evaluation/evaluate.js';
 import { type HashedFile, hashFile } from './evaluation/file-hash.js';
@@ -83,29 +85,34 @@ async function openAndEvaluate(task: Task, flags: Flags): Promise<NodeJS.Signals
   const { contextLength } = model.config;
   const { window = contextLength, limit } = flags;
   const { stride = window } = flags;
-  checkWindow(window, stride, contextLength);
-  const method: Method = {
-    description: task.method,
-    ...(task.hasWindows && { window, stride }),
-    detokenizer: flags.detokenize ? (task.detokenizer ?? null) : null,
-    ...(limit !== undefined && { limit }),
-  };
+  if (task.hasWindows) checkWindow(window, stride, contextLength);
   return await untilSignal(async (signal) => {
     const data: HashedFile[] = [];
     for (const path of flags.data) data.push(await hashFile(path, signal));
     const files: HashedFile[] = [];
     for (const path of await modelFiles(flags)) files.push(await hashFile(path, signal));
-    const described = { files, config: model.config };
+    const described = {
+      ...{ source: flags.model === undefined ? null : basename(flags.model), files },
+      ...{ config: model.config, device: model.device },
+    };
     const opened = await task.open({
       ...{ model, paths: flags.data, window, stride, signal },
       ...{ detokenizes: flags.detokenize, limit: limit ?? Number.POSITIVE_INFINITY },
     });
-    const settings = hashOf([task.name, method, described, data]);
+    const { isDetokenized = flags.detokenize } = opened;
+    const method: Method = {
+      description: task.method,
+      ...(task.hasWindows && { window, stride }),
+      detokenizer: isDetokenized ? (task.detokenizer ?? null) : null,
+      ...(limit !== undefined && { limit }),
+    };
+    const settings = hashOf([task.name, method, described, data, version]);
     const totals = await evaluateAll({ task: opened, settings, file, flags, signal });
     const report = reportOf(task, totals, { method, model: described, data });
     const json = `${JSON.stringify(report, null, 2)}\n`;
-    if (flags.report !== undefined) await writeWhole(flags.report, json);
+    // First, so that an error of the file does not lose it.
     process.stdout.write(flags.json ? json : tableOf(task, report, process.stdout.columns || 100));
+    if (flags.report !== undefined) await writeWhole(flags.report, json);
   });
 }
 
@@ -125,9 +132,30 @@ async function check(task: Task, flags: Flags): Promise<void> {
       throw new Gpt2Error('INVALID_ARGUMENT', `${path}: expected a file, which is read twice`);
     }
   }
+  const { output, report } = flags;
+  if (report !== undefined) await checkWritable(report);
+  for (const [name, path, others] of [
+    ['--output', output, flags.data],
+    ['--report', report, output === undefined ? flags.data : [...flags.data, output]],
+  ] as const) {
+    if (path === undefined) continue;
+    for (const other of others) {
+      if (!(await isSameFile(path, other))) continue;
+      throw new Gpt2Error(
+        'INVALID_ARGUMENT',
+        `Expected a file of its own for ${name}, but it is that of the ${flags.data.includes(other) ? 'data' : 'results'}: ${path}`,
+      );
+    }
+  }
 }
 
 function checkWindow(window: number, stride: number, contextLength: number): void {
+  if (contextLength < 2) {
+    throw new Gpt2Error(
+      'INVALID_ARGUMENT',
+      'Expected a context of at least 2 tokens, but the model has one of 1',
+    );
+  }
   if (window < 2 || window > contextLength) {
     throw new Gpt2Error(
       'INVALID_ARGUMENT',

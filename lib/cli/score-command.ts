@@ -1,7 +1,7 @@
-import { access, constants, stat } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { Gpt2Error } from '../errors.js';
-import { reading, writeWhole, writing } from '../files.js';
+import { checkWritable, isSameFile, reading, writeWhole } from '../files.js';
 import type { Model } from '../model.js';
 import type { ScoreOptions } from '../scoring/score.js';
 import { coloursOf } from './coloured-text.js';
@@ -133,13 +133,14 @@ async function check(paths: readonly string[], flags: Flags): Promise<void> {
     if (path !== '-') await reading(path, async () => await stat(path));
   }
   if (html === undefined) return;
-  if (paths.some((path) => resolve(path) === resolve(html))) {
+  for (const path of paths) {
+    if (path === '-' || !(await isSameFile(path, html))) continue;
     throw new Gpt2Error(
       'INVALID_ARGUMENT',
       `Expected another file for --html than a text: ${html}`,
     );
   }
-  await writing(html, async () => await access(dirname(html), constants.W_OK));
+  await checkWritable(html);
 }
 
 function pageContent(model: Model, flags: Flags, { topK = 0 }: ScoreOptions): PageContent {

@@ -1,6 +1,6 @@
 // The texts of gpt2 score: whole files, or each line of them.
 
-import { isUtf8 } from 'node:buffer';
+import { constants, isUtf8 } from 'node:buffer';
 import { Gpt2Error } from '../errors.js';
 import { fileBytes } from './byte-lines.js';
 import { promptLines } from './prompt-lines.js';
@@ -63,6 +63,12 @@ export async function* lineTexts(
 }
 
 function textOf(bytes: Buffer): string {
+  if (bytes.length > constants.MAX_STRING_LENGTH) {
+    throw new Gpt2Error(
+      'INVALID_FILE',
+      `Expected a text of at most ${constants.MAX_STRING_LENGTH} bytes but the file has ${bytes.length}`,
+    );
+  }
   // UTF-8 has zero bytes only for U+0000, which no text has.
   if (!isUtf8(bytes) || bytes.includes(0)) {
     throw new Gpt2Error('INVALID_FILE', 'Expected a text in UTF-8 but the file has other bytes');

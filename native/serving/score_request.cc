@@ -48,7 +48,7 @@ void ScoreRequest::begin() {
 }
 
 void ScoreRequest::onOutput(size_t index, const float* row) {
-  checkFinite(row);
+  checkFinite(row, "the model's");
   if (others_ != nullptr) scoreOther(index, row);
   const TokenScore score = scoreOf(row, vocabSize(), targets_[index]);
   scores_.logprobs[index] = score.logprob;
@@ -64,15 +64,15 @@ void ScoreRequest::onOutput(size_t index, const float* row) {
             &scores_.topLogprobs[index * top]);
 }
 
-void ScoreRequest::checkFinite(const float* row) const {
+void ScoreRequest::checkFinite(const float* row, const char* whose) const {
   if (areFinite(row, static_cast<int64_t>(vocabSize()))) return;
   throw Error(code::kNotFinite,
-              "the model's logits are not all finite numbers, so no token can be scored");
+              std::string(whose) + " logits are not all finite numbers, so no token can be scored");
 }
 
 void ScoreRequest::scoreOther(size_t index, const float* row) {
   float* other = &others_[index * vocabSize()];
-  checkFinite(other);
+  checkFinite(other, "the other model's");
   const TokenScore score = scoreOf(other, vocabSize(), targets_[index]);
   crossScores_.logprobs[index] = score.logprob;
   crossScores_.entropies[index] = score.entropy;

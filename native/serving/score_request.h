@@ -47,7 +47,7 @@ class ScoreRequest final : public Request {
  private:
   const std::vector<int64_t>& outputPositions() const override { return outputPositions_; }
   void onOutput(size_t index, const float* row) override;
-  void checkFinite(const float* row) const;
+  void checkFinite(const float* row, const char* whose) const;
   void scoreOther(size_t index, const float* row);
 
   int64_t first_;

@@ -45,8 +45,11 @@ async function* readBookQuestions(run: TaskRun): AsyncGenerator<BookQuestion, vo
     const [sentence = '', right = '', , list = ''] = content.split('\t');
     const choices = list.split('|').filter((choice) => choice !== '');
     const answer = choices.indexOf(right);
-    if (!sentence.includes('XXXXX') || answer === -1 || choices.length < 2) {
-      throw invalidData(place, 'a question with XXXXX, an answer and choices with it among them');
+    if (!sentence.includes('XXXXX') || answer === -1 || choices.length < 2 || story.length === 0) {
+      throw invalidData(
+        place,
+        'a question after sentences, with XXXXX, an answer and choices with it among them',
+      );
     }
     yield { place, story, sentence, choices, answer };
     story = [];

@@ -45,7 +45,8 @@ export async function* dataObjects(
   }
 }
 
-function parseObject(text: string, place: string): Record<string, unknown> {
+/** @throws INVALID_FILE */
+export function parseObject(text: string, place: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -75,9 +76,21 @@ export async function* first<T>(
   }
 }
 
-/** Counts elements, and so finds what is wrong with them before any is evaluated. */
-export async function countOf(elements: AsyncIterable<unknown>): Promise<number> {
+/**
+ * Counts the examples in files, and so finds what is wrong with them before any is evaluated.
+ *
+ * @throws INVALID_FILE (there are none, or what reading them throws)
+ */
+export async function countOf<Example>(
+  examples: AsyncIterable<Example>,
+  paths: readonly string[],
+  onExample?: (example: Example) => void,
+): Promise<number> {
   let count = 0;
-  for await (const _ of elements) count++;
+  for await (const example of examples) {
+    count++;
+    onExample?.(example);
+  }
+  if (count === 0) throw invalidData(paths.join(', '), 'at least one example');
   return count;
 }

@@ -6,57 +6,123 @@ export const detokenizers = { wikitext, pennTreebank, quoted } as const;
 
 export type DetokenizerName = keyof typeof detokenizers;
 
+/** Which of its neighbours a word touches. */
+type Touches = 'none' | 'left' | 'right' | 'both';
+
+interface Part {
+  text: string;
+  touches: Touches;
+}
+
+/** A word among its neighbours, which are empty at the ends. */
+type PartOf = (word: string, previous: string, next: string) => Part;
+
+function join(line: string, partOf: PartOf): string {
+  const words = line.match(/\S+/g) ?? [];
+  let text = '';
+  let touchesNext = true;
+  for (const [i, word] of words.entries()) {
+    const part = partOf(word, words[i - 1] ?? '', words[i + 1] ?? '');
+    const touchesLast = part.touches === 'left' || part.touches === 'both';
+    text += `${touchesNext || touchesLast ? '' : ' '}${part.text}`;
+    touchesNext = part.touches === 'right' || part.touches === 'both';
+  }
+  return text;
+}
+
 /** WikiText: words of Moses, with marks for hyphens and separators within them. */
 function wikitext(line: string): string {
-  const text = line
-    .replace(/ @([-,.])@ /g, '$1')
-    .trim()
-    .replace(/^((?:= )+)(.*?)((?: =)+)$/, (_, open, title, close) => heading(open, title, close));
-  return joinPunctuation(text);
+  const punctuation = new Punctuation();
+  let isQuoted = false; // by "'"
+  const text = join(line, (word, previous, next) => {
+    const [, mark] = /^@([-,.])@$/.exec(word) ?? [];
+    if (mark !== undefined) return { text: mark, touches: 'both' };
+    if (word === '–' || word === ':' || word === '/') {
+      if (isBetween(word, previous, next)) return { text: word, touches: 'both' };
+    }
+    if (word === "'") {
+      const isApostrophe = !isQuoted && (/s$/i.test(previous) || /^\d/.test(next));
+      if (!isApostrophe) isQuoted = !isQuoted;
+      const opens = isApostrophe ? /^\d/.test(next) : isQuoted;
+      return { text: word, touches: opens ? 'right' : 'left' };
+    }
+    if (/^'\p{L}/u.test(word) && /^o$/i.test(previous)) return { text: word, touches: 'left' };
+    return punctuation.partOf(word, next);
+  });
+  return withHeading(text);
+}
+
+/** A range, a time, and units or alternatives, which Wikipedia writes without spaces. */
+function isBetween(word: string, previous: string, next: string): boolean {
+  if (word === '/') return previous !== '' && next !== '';
+  return /\d$/.test(previous) && (word === ':' ? /^\d\d\b/ : /^\d/).test(next);
 }
 
 /** " = = Title = = " is "== Title ==" in Wikipedia. */
-function heading(open: string, title: string, close: string): string {
-  return `${open.replaceAll(' ', '')} ${title} ${close.replaceAll(' ', '')}`;
+function withHeading(text: string): string {
+  const words = text.split(' ');
+  const first = words.findIndex((word) => word !== '=');
+  const last = words.findLastIndex((word) => word !== '=');
+  if (first < 1 || last === words.length - 1) return text;
+  const marks = (count: number) => '='.repeat(count);
+  const title = words.slice(first, last + 1).join(' ');
+  return `${marks(first)} ${title} ${marks(words.length - 1 - last)}`;
 }
 
 /** Penn Treebank as Mikolov et al. (2010) prepared it: lower case, no punctuation, "N" for numbers. */
 function pennTreebank(line: string): string {
-  return joinContractions(line.trim())
-    .replace(/([$#]) (?=N\b)/g, '$1')
-    .replace(/(?<=\bN) (?=%)/g, '');
+  return join(line, (word, previous, next) => {
+    const text = word.replaceAll('\\/', '/');
+    if (isContraction(word, previous) || word === "'") return { text, touches: 'left' };
+    if (word === '%' && previous === 'N') return { text, touches: 'left' };
+    if (/^(?:\$|#|us\$|c\$)$/.test(word) && next === 'N') return { text, touches: 'right' };
+    return { text, touches: 'none' };
+  });
 }
+
+const brackets: Readonly<Record<string, string>> = {
+  ...{ '-LRB-': '(', '-LSB-': '[', '-LCB-': '{' },
+  ...{ '-RRB-': ')', '-RSB-': ']', '-RCB-': '}' },
+};
 
 /** Texts in the style of Penn Treebank with punctuation: "``" and "''" for quotation marks, "-LRB-" for a bracket. */
 function quoted(line: string): string {
-  const text = line
-    .trim()
-    .replace(/-LRB-/g, '(')
-    .replace(/-RRB-/g, ')')
-    .replace(/(?<=^|\s)`` ?/g, '\u0001') // a mark that no text contains
-    .replace(/ ?''(?=\s|$)/g, '"')
-    .replaceAll('\u0001', '"')
-    .replace(/(?<=^|\s)` (?=\w)/g, "'");
-  return joinPunctuation(text);
-}
-
-function joinPunctuation(text: string): string {
-  return joinQuotes(joinContractions(text))
-    .replace(/ (?=[.,;:!?%)\]}]+(?:[\s"']|$))/g, '')
-    .replace(/(?<=[([{]) /g, '')
-    .replace(/(?<=(?:^|\s)[$£€]) (?=\d)/g, '');
-}
-
-/** "do n't" and "he 's", as the tokens of Penn Treebank have them, and "don 't" as those of Moses. */
-function joinContractions(text: string): string {
-  return text.replace(/ (?=n't\b)/gi, '').replace(/(?<=\S) (?='(?:s|t|re|ve|m|ll|d)\b)/gi, '');
-}
-
-/** Every other straight quotation mark between spaces opens. */
-function joinQuotes(text: string): string {
-  let opens = false;
-  return text.replace(/(^| )"( |$)/g, (_, before: string, after: string) => {
-    opens = !opens;
-    return opens ? `${before}"` : `"${after}`;
+  const punctuation = new Punctuation();
+  return join(line, (word, previous, next) => {
+    const text = (brackets[word] ?? word).replaceAll('\\/', '/');
+    if (text === '``') return { text: '"', touches: 'right' };
+    if (text === '`') return { text: "'", touches: 'right' };
+    if (text === "''") return { text: '"', touches: 'left' };
+    if (text === "'") return { text, touches: 'left' }; // "`" opens; this closes, or is the apostrophe of a plural
+    if (isContraction(text, previous)) return { text, touches: 'left' };
+    return punctuation.partOf(text, next);
   });
+}
+
+/** Punctuation that is a word. Every other straight quotation mark opens. */
+class Punctuation {
+  #isQuoted = false;
+
+  partOf(word: string, next: string): Part {
+    const text = word;
+    if (word === '"') {
+      this.#isQuoted = !this.#isQuoted;
+      return { text, touches: this.#isQuoted ? 'right' : 'left' };
+    }
+    if (/^[.,;:!?%)\]}]+$/.test(word) || isContraction(word, '')) return { text, touches: 'left' };
+    if (/^[([{]$/.test(word)) return { text, touches: 'right' };
+    if (/^(?:\p{L}{0,3}[$£€¥]|°)$/u.test(word) && /^[\d.CF]/.test(next)) {
+      return { text, touches: 'right' };
+    }
+    return { text, touches: 'none' };
+  }
+}
+
+const halves = new Set(['gon na', 'wan na', 'got ta', 'can not']);
+
+/** "do n't" and "he 's", as Penn Treebank has them, "don 't" as Moses has it, and words that Penn Treebank divides. */
+function isContraction(word: string, previous: string): boolean {
+  return (
+    /^(?:n't|'(?:s|t|re|ve|m|ll|d))$/i.test(word) || halves.has(`${previous} ${word}`.toLowerCase())
+  );
 }

@@ -11,7 +11,7 @@ import { added, type Example, type OpenTask, type Totals } from './task.js';
 
 interface Evaluation {
   task: OpenTask;
-  /** A hash of all that the results depend on. */
+  /** A hash of all that the results depend on, beside the examples. */
   settings: string;
   file: ResultFile | undefined;
   flags: OutputFlags;
@@ -47,7 +47,12 @@ export async function evaluateAll(evaluation: Evaluation): Promise<Totals> {
     const limits = { parallel: task.parallel, window: windowFactor * task.parallel };
     const evaluateOne = async (example: Example) => {
       signal.throwIfAborted();
-      return { example, own: await example.evaluate() };
+      try {
+        return { example, own: await example.evaluate() };
+      } catch (error) {
+        if (!(error instanceof Gpt2Error) || signal.aborted) throw error;
+        throw new Gpt2Error(error.code, `${example.place}: ${error.message}`, { cause: error });
+      }
     };
     for await (const { example, own } of mapInOrder(examples, limits, evaluateOne)) {
       const { run, ...head } = headOf(example);
@@ -55,7 +60,7 @@ export async function evaluateAll(evaluation: Evaluation): Promise<Totals> {
       totals = added(totals, own);
       done++;
       progress.counts.done = done;
-      progress.counts.tokens += own.tokens ?? 0;
+      progress.counts.tokens += (own.tokens ?? 0) + (own.contextTokens ?? 0);
     }
   } catch (error) {
     if (file || signal.aborted) noteStop(done, flags);

@@ -28,7 +28,7 @@ async function* readEndings(run: TaskRun): AsyncGenerator<Ending, void, void> {
     const { activity_label: label, ctx_a: a, ctx_b: b, endings, label: right } = value;
     const areTexts = [label, a, b].every((text) => typeof text === 'string');
     const list = Array.isArray(endings) ? endings : [];
-    const answer = Number(right);
+    const answer = /^\d+$/.test(String(right)) ? Number(right) : -1;
     if (
       !areTexts ||
       list.length < 2 ||
@@ -48,7 +48,7 @@ function withoutRemarks(text: string): string {
   return text
     .trim()
     .replaceAll(' [title]', '. ')
-    .replace(/\[.*?\]/g, '')
+    .replace(/\[[^[\]]*\]/g, '')
     .replaceAll('  ', ' ');
 }
 

@@ -1,7 +1,7 @@
 // LAMBADA: the last word of a passage.
 
 import type { Model } from '../../model.js';
-import { countOf, dataLines, dataObjects, first, invalidData } from './data-lines.js';
+import { countOf, dataLines, first, invalidData, parseObject } from './data-lines.js';
 import { detokenizers } from './detokenize.js';
 import { harness, paper } from './published.js';
 import { stopWords } from './stop-words.js';
@@ -11,14 +11,20 @@ interface Passage {
   place: string;
   context: string;
   word: string;
+  isDetokenized: boolean;
 }
+
+/** So many of the likeliest tokens may begin stop words. */
+const alternatives = 50;
+
+/** In tokens. */
+const longestWord = 8;
 
 export const lambada: Task = {
   name: 'lambada',
   data: 'lambada_test.jsonl of OpenAI, {"text": …}, or lambada_test_plain_text.txt',
   detokenizer: 'quoted',
-  method:
-    'The context is all but the last word of a passage, without <|endoftext|>. Perplexity is that of the last words: the log-probabilities of their tokens are summed for each word. A word is right if each of its tokens is the likeliest. With the filter, the prediction is the likeliest word that is not a stop word: the first tokens that begin a word are taken in the order of their probabilities, and each is continued by the likeliest tokens to the end of the word.',
+  method: `The context is all but the last word of a passage, without <|endoftext|>. Perplexity is that of the last words: the log-probabilities of their tokens are summed for each word. A word is right if each of its tokens is the likeliest. With the filter, the prediction is the likeliest word that is not a stop word: of the ${alternatives} likeliest tokens, those that begin a word are taken in order, and each is continued by the likeliest tokens to the end of the word, up to ${longestWord}.`,
   metrics: [
     {
       ...{ name: 'perplexity', title: 'perplexity of the word' },
@@ -32,8 +38,12 @@ export const lambada: Task = {
   publishedCount: { total: 'examples', count: 5153 },
   async open(run) {
     const passages = () => first(readPassages(run), run.limit);
+    let isDetokenized = false;
+    const count = await countOf(passages(), run.paths, (passage) => {
+      isDetokenized ||= passage.isDetokenized;
+    });
     return {
-      ...{ count: await countOf(passages()), totals: {}, parallel: 16 },
+      ...{ count, totals: {}, parallel: 16, isDetokenized },
       async *examples() {
         for await (const passage of passages()) {
           yield { place: passage.place, evaluate: () => evaluate(run, passage) };
@@ -44,49 +54,42 @@ export const lambada: Task = {
 };
 
 async function* readPassages(run: TaskRun): AsyncGenerator<Passage, void, void> {
-  for (const path of run.paths) {
-    if (/\.(jsonl|json)$/i.test(path)) {
-      for await (const { place, value } of dataObjects([path], run.signal)) {
-        if (typeof value.text !== 'string') throw invalidData(place, '{"text": …} with a passage');
-        yield passageOf(value.text, place);
-      }
+  for await (const { place, text } of dataLines(run.paths, run.signal)) {
+    if (text.trim() === '') continue;
+    if (text.startsWith('{')) {
+      const { text: passage } = parseObject(text, place);
+      if (typeof passage !== 'string') throw invalidData(place, '{"text": …} with a passage');
+      yield { ...passageOf(passage, place), isDetokenized: false };
     } else {
-      for await (const { place, text } of dataLines([path], run.signal)) {
-        if (text.trim() === '') continue;
-        yield passageOf(run.detokenizes ? detokenizers.quoted(text) : text, place);
-      }
+      const passage = run.detokenizes ? detokenizers.quoted(text) : text;
+      yield { ...passageOf(passage, place), isDetokenized: run.detokenizes };
     }
   }
 }
 
-function passageOf(text: string, place: string): Passage {
+function passageOf(text: string, place: string): Omit<Passage, 'isDetokenized'> {
   const [, context, word] = /^(.*\S)\s+(\S+)\s*$/su.exec(text) ?? [];
   if (context === undefined || word === undefined) throw invalidData(place, 'at least two words');
   return { place, context, word };
 }
 
 async function evaluate({ model, signal }: TaskRun, { context, word }: Passage): Promise<Totals> {
+  const { contextLength } = model.config;
   const target = model.tokenizer.encode(` ${word}`);
-  const room = model.config.contextLength - target.length - longestWord;
+  const room = contextLength - target.length;
   const before = model.tokenizer.encode(context).slice(-Math.max(room, 1));
   const { logprobs, ranks } = await model.score([...before, ...target], {
     ...{ startFromEndOfText: false, signal },
   });
-  const predicted = await likeliestWord(model, before, signal);
+  const beginning = before.slice(-Math.max(contextLength - longestWord, 1));
+  const predicted = await likeliestWord(model, beginning, signal);
   return {
-    examples: 1,
-    tokens: logprobs.length,
+    ...{ examples: 1, tokens: target.length, contextTokens: before.length },
     logprob: logprobs.slice(-target.length).reduce((sum, logprob) => sum + logprob, 0),
     accuracy: Number(ranks.slice(-target.length).every((rank) => rank === 0)),
     filteredAccuracy: Number(predicted === word),
   };
 }
-
-/** So many of the likeliest tokens may begin stop words. */
-const alternatives = 50;
-
-/** In tokens. */
-const longestWord = 8;
 
 /** The likeliest word that is not a stop word. undefined: there is none among the alternatives. */
 async function likeliestWord(

@@ -1,5 +1,6 @@
 // Perplexity: of one long text by windows, and of sentences by themselves.
 
+import { constants } from 'node:buffer';
 import { open } from 'node:fs/promises';
 import { reading } from '../../files.js';
 import { scoreWindow } from '../../scoring/score-texts.js';
@@ -58,13 +59,14 @@ export function corpusTask(options: CorpusOptions): Task {
     async open(run) {
       const lines: string[] = [];
       const totals = { words: 0, bytes: 0, lines: 0 };
-      for await (const { text } of first(dataLines(run.paths, run.signal), run.limit)) {
+      for await (const { place, text } of first(dataLines(run.paths, run.signal), run.limit)) {
         totals.lines++;
         totals.words += wordsOf(text) + 1;
         totals.bytes += Buffer.byteLength(text) + 1;
+        checkSize(place, totals.bytes);
         lines.push(written(text, detokenizer, run));
       }
-      return await openText(run, lines.join('\n'), totals);
+      return await openText(run, lines.map((line) => `${line}\n`).join(''), totals);
     },
   };
 }
@@ -75,12 +77,12 @@ export function sentencesTask(options: CorpusOptions): Task {
   return {
     ...{ name, data },
     ...(detokenizer && { detokenizer }),
-    method: `Each sentence is scored by itself after <|endoftext|>. ${normalisation}`,
+    method: `Each sentence is scored by itself after <|endoftext|>, by windows that overlap by half if it is longer than the context. ${normalisation}`,
     metrics: [wordPerplexity(published), tokenPerplexity, bitsPerByte('bits per byte')],
     async open(run) {
       const sentences = () => first(filled(dataLines(run.paths, run.signal)), run.limit);
       return {
-        ...{ count: await countOf(sentences()), totals: {}, parallel: 32 },
+        ...{ count: await countOf(sentences(), run.paths), totals: {}, parallel: 32 },
         async *examples() {
           for await (const { place, text } of sentences()) {
             yield { place, evaluate: () => scoreSentence(run, text, detokenizer) };
@@ -148,17 +150,33 @@ async function readTail(path: string, limit: number): Promise<string> {
     await using file = await open(path);
     const { size } = await file.stat();
     const start = size === wholeBytes ? size - testBytes : 0;
-    const bytes = Buffer.alloc(Math.min(size - start, limit));
-    await file.read(bytes, 0, bytes.length, start);
-    return wholeCharacters(bytes);
+    const length = Math.min(size - start, limit);
+    checkSize(path, length);
+    const parts: Buffer[] = [];
+    if (length > 0) {
+      const options = { start, end: start + length - 1, autoClose: false };
+      for await (const part of file.createReadStream(options)) parts.push(part);
+    }
+    return wholeCharacters(Buffer.concat(parts), path);
   });
 }
 
 /** UTF-8 without the characters that are cut off at its ends. */
-function wholeCharacters(bytes: Buffer): string {
+function wholeCharacters(bytes: Buffer, path: string): string {
   let start = 0;
   while (start < 3 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start++;
-  return new TextDecoder().decode(bytes.subarray(start), { stream: true });
+  try {
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    return decoder.decode(bytes.subarray(start), { stream: true });
+  } catch (cause) {
+    throw invalidData(path, 'a text in UTF-8', cause);
+  }
+}
+
+/** @throws INVALID_FILE (the text is too long for a string) */
+function checkSize(place: string, bytes: number): void {
+  if (bytes <= constants.MAX_STRING_LENGTH) return;
+  throw invalidData(place, `a text of at most ${constants.MAX_STRING_LENGTH} bytes`);
 }
 
 async function openText(

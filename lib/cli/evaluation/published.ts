@@ -26,6 +26,6 @@ export const paper = {
 export const harness = {
   lambadaPerplexity: [40.06, undefined, undefined, undefined],
   lambadaAccuracy: [0.3256, undefined, undefined, undefined],
-  hellaSwag: [0.2859, undefined, undefined, undefined],
-  hellaSwagByLength: [0.2955, undefined, undefined, undefined],
+  hellaSwag: [0.2892, undefined, undefined, 0.4004],
+  hellaSwagByLength: [0.3114, undefined, undefined, 0.5089],
 } satisfies Record<string, PublishedValues>;

@@ -18,7 +18,7 @@ export async function openQuestions<One extends Question>(
 ): Promise<OpenTask> {
   const questions = () => first(read(run), run.limit);
   return {
-    ...{ count: await countOf(questions()), totals: {}, parallel: 4 },
+    ...{ count: await countOf(questions(), run.paths), totals: {}, parallel: 4 },
     async *examples() {
       for await (const question of questions()) {
         yield { place: question.place, evaluate: () => evaluate(run, question) };
@@ -36,7 +36,9 @@ export async function continuationLogprobs(
   const { tokenizer, config } = model;
   const candidates = continuations.map((text) => tokenizer.encode(text));
   const longest = Math.max(...candidates.map(({ length }) => length));
-  const prompt = tokenizer.encode(context).slice(-Math.max(config.contextLength - longest, 1));
+  // The last token is scored, but not evaluated.
+  const room = config.contextLength + 1 - longest;
+  const prompt = tokenizer.encode(context).slice(-Math.max(room, 1));
   return (await model.rank(prompt, candidates, { signal })).logprobs;
 }
 

@@ -18,7 +18,7 @@ export interface Report {
   /** Whether the data has as many words or examples as the published. null: unknown. */
   isPublishedCount: boolean | null;
   method: Method;
-  model: { files: HashedFile[]; config: ModelConfig };
+  model: { source: string | null; files: HashedFile[]; config: ModelConfig; device: string };
   data: HashedFile[];
   /** Of gpt2-native. */
   version: string;

@@ -41,6 +41,8 @@ export interface OpenTask {
   examples(): AsyncIterable<Example>;
   /** The number of examples that fill the passes of the engine. */
   parallel: number;
+  /** Whether the detokenizer was used, if that depends on the data. */
+  isDetokenized?: boolean;
 }
 
 /** A part of the data that is evaluated by itself. */

@@ -1,5 +1,6 @@
 // Winograd schemas (Levesque et al. 2012): what a pronoun stands for.
 
+import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { reading } from '../../files.js';
 import { invalidData } from './data-lines.js';
@@ -28,47 +29,51 @@ export const winograd: Task = {
 
 async function* readSchemas({ paths }: TaskRun): AsyncGenerator<Schema, void, void> {
   for (const path of paths) {
-    const xml = await reading(path, async () => await readFile(path, 'utf8'));
-    for (const [index, [, schema = '']] of [
-      ...xml.matchAll(/<schema>(.*?)<\/schema>/gs),
-    ].entries()) {
+    const bytes = await reading(path, async () => await readFile(path));
+    if (!isUtf8(bytes)) throw invalidData(path, 'XML in UTF-8');
+    for (const [index, schema] of elements(bytes.toString(), 'schema').entries()) {
       yield schemaOf(schema, `${path}: schema ${index + 1}`);
     }
   }
 }
 
 function schemaOf(xml: string, place: string): Schema {
-  const [before] = elements(xml, 'txt1');
-  const [pronoun] = elements(xml, 'pron');
-  const [after] = elements(xml, 'txt2');
-  const answers = elements(xml, 'answer');
-  const answer = ['A', 'B'].indexOf(elements(xml, 'correctAnswer')[0]?.replace('.', '') ?? '');
-  const [a, b] = answers;
-  if (before === undefined || !pronoun || !after || !a || !b || answer === -1) {
-    throw invalidData(place, 'txt1, pron, txt2, two answers and correctAnswer, A or B');
+  const textOf = (name: string) => plainText(elements(xml, name)[0] ?? '');
+  const [before, pronoun, after] = [textOf('txt1'), textOf('pron'), textOf('txt2')];
+  const [a, b] = elements(xml, 'answer').map(plainText);
+  const answer = ['A', 'B'].indexOf(textOf('correctAnswer').replace('.', ''));
+  if (!pronoun || !after || !a || !b || answer === -1) {
+    throw invalidData(place, 'pron, txt2, two answers and correctAnswer, A or B');
   }
   const beginning = (candidate: string) => `${before} ${inPlaceOf(pronoun, candidate)}`.trim();
-  return { place, answer, beginnings: [beginning(a), beginning(b)], rest: ` ${after}` };
+  const rest = /^[.,;:!?')]/.test(after) ? after : ` ${after}`;
+  return { place, answer, beginnings: [beginning(a), beginning(b)], rest };
 }
 
+/** The contents of the elements with a name. They do not nest. */
 function elements(xml: string, name: string): string[] {
-  return Array.from(xml.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs')), ([, text = '']) =>
-    text
-      .replace(/\s+/g, ' ')
-      .trim()
-      .replace(/&(lt|gt|quot|apos|amp);/g, (_, entity: string) => entities[entity] ?? ''),
-  );
+  const [, ...parts] = xml.split(`<${name}>`);
+  return parts.map((part) => part.split(`</${name}>`, 1)[0] as string);
 }
 
 const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' };
 
-/** A candidate with the case of the pronoun: "the trophy's" for "its". */
+function plainText(xml: string): string {
+  return xml
+    .replace(/\s+/g, ' ')
+    .trim()
+    .replace(/&(lt|gt|quot|apos|amp);/g, (_, entity: string) => entities[entity] ?? '');
+}
+
+/**
+ * A candidate with the case of the pronoun: "the trophy's" for "its". "her" counts as a possessive, as in
+ * lm-evaluation-harness.
+ */
 function inPlaceOf(pronoun: string, candidate: string): string {
-  const isCapital = /^\p{Lu}/u.test(pronoun);
-  const text = isCapital
-    ? candidate
+  const text = /^\p{Lu}/u.test(pronoun)
+    ? candidate.replace(/^\p{Ll}/u, (letter) => letter.toUpperCase())
     : candidate.replace(/^(?:The|An?|My|His|Her|Its|Their|Our)\b/, (word) => word.toLowerCase());
-  return /^(?:his|its|their|my|our)$/i.test(pronoun) ? `${text}'s` : text;
+  return /^(?:his|her|its|their|my|our)$/i.test(pronoun) ? `${text}'s` : text;
 }
 
 async function evaluateSchema(
