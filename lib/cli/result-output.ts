@@ -27,11 +27,14 @@ export class ResultFile implements ResultOutput, AsyncDisposable {
   readonly path: string;
   readonly #file: FileHandle;
   readonly #unlock: () => Promise<void>;
+  /** Whether the contents are to be dropped. They stay until there is a result, since a run may fail before. */
+  #isOld: boolean;
 
-  private constructor(path: string, file: FileHandle, unlock: () => Promise<void>) {
+  private constructor(path: string, file: FileHandle, unlock: () => Promise<void>, isOld: boolean) {
     this.path = path;
     this.#file = file;
     this.#unlock = unlock;
+    this.#isOld = isOld;
   }
 
   /**
@@ -54,8 +57,7 @@ export class ResultFile implements ResultOutput, AsyncDisposable {
     const file = await writing(path, async () => await open(path, 'a'));
     try {
       const unlock = isSpecial ? async () => {} : await lock(path);
-      if (overwrite && !isSpecial) await writing(path, async () => await truncate(path));
-      return new ResultFile(path, file, unlock);
+      return new ResultFile(path, file, unlock, overwrite === true && !isSpecial);
     } catch (error) {
       await file.close();
       throw error;
@@ -77,6 +79,8 @@ export class ResultFile implements ResultOutput, AsyncDisposable {
   }
 
   async write(line: string): Promise<void> {
+    if (this.#isOld) await writing(this.path, async () => await truncate(this.path));
+    this.#isOld = false;
     await writing(this.path, async () => await this.#file.appendFile(line));
   }
 
