@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Gpt2Error } from '../errors.js';
@@ -7,7 +8,7 @@ import { findModelFile } from '../load-model.js';
 import { version } from '../native/addon.js';
 import { Argument, Command } from './commander.js';
 import { evaluateAll } from './evaluation/evaluate.js';
-import { type HashedFile, hashFile } from './evaluation/file-hash.js';
+import { hashFiles } from './evaluation/file-hash.js';
 import { type Method, reportOf, tableOf } from './evaluation/report.js';
 import type { Task } from './evaluation/task.js';
 import { tasks } from './evaluation/tasks.js';
@@ -87,12 +88,10 @@ async function openAndEvaluate(task: Task, flags: Flags): Promise<NodeJS.Signals
   const { stride = window } = flags;
   if (task.hasWindows) checkWindow(window, stride, contextLength);
   return await untilSignal(async (signal) => {
-    const data: HashedFile[] = [];
-    for (const path of flags.data) data.push(await hashFile(path, signal));
-    const files: HashedFile[] = [];
-    for (const path of await modelFiles(flags)) files.push(await hashFile(path, signal));
+    const data = await hashFiles(flags.data, signal);
     const described = {
-      ...{ source: flags.model === undefined ? null : basename(flags.model), files },
+      source: sourceName(flags),
+      files: await hashFiles(await modelFiles(flags), signal),
       ...{ config: model.config, device: model.device },
     };
     const opened = await task.open({
@@ -167,6 +166,12 @@ function checkWindow(window: number, stride: number, contextLength: number): voi
     'INVALID_ARGUMENT',
     `Expected --stride to be at most the window, ${window}, but received ${stride}`,
   );
+}
+
+/** A model's name on the hub, or the name of its file or folder. null: the bundled model. */
+function sourceName({ model }: ModelFlags): string | null {
+  if (model === undefined) return null;
+  return existsSync(model) ? basename(model) : model;
 }
 
 async function modelFiles(flags: ModelFlags): Promise<string[]> {

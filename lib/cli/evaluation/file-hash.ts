@@ -9,11 +9,20 @@ export interface HashedFile {
 }
 
 /**
- * Reads a file to hash it.
+ * Reads files to hash them.
  *
  * @throws FILE_NOT_FOUND, FILE_UNREADABLE
  */
-export async function hashFile(path: string, signal: AbortSignal): Promise<HashedFile> {
+export async function hashFiles(
+  paths: readonly string[],
+  signal: AbortSignal,
+): Promise<HashedFile[]> {
+  const files: HashedFile[] = [];
+  for (const path of paths) files.push(await hashFile(path, signal));
+  return files;
+}
+
+async function hashFile(path: string, signal: AbortSignal): Promise<HashedFile> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of fileBytes(path, signal)) {
