@@ -44,7 +44,9 @@ export class Browser {
       `--user-data-dir=${folder}`,
       'about:blank',
     ];
-    this.#child = spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+    // A group of processes of its own, which end together.
+    const stdio = ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] as const;
+    this.#child = spawn(program, args, { detached: true, stdio: [...stdio] });
     let rest = '';
     const [, , , , pipe] = this.#child.stdio as unknown as Readable[];
     pipe?.setEncoding('utf8').on('data', (text: string) => {
@@ -85,9 +87,12 @@ export class Browser {
     else answer?.resolve(result ?? {});
   }
 
+  /** Ends all of Chromium's processes. If only the first one ended, the others would go on writing files for a moment. */
   async close(): Promise<void> {
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
     const ended = once(this.#child, 'exit');
-    this.#child.kill();
+    process.kill(-pid, 'SIGKILL');
     await ended;
   }
 }

@@ -6,7 +6,8 @@ import { afterAll } from 'vitest';
 /** Creates a folder that is removed after the tests of the calling file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'gpt2-native-test-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  // Processes that a test has killed may still be ending.
+  afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 
