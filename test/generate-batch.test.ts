@@ -1,14 +1,7 @@
 // gpt2 generate --prompts: its parts, and the command on files, pipes and terminals.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import {
-  appendFileSync,
-  createWriteStream,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, createWriteStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -17,31 +10,21 @@ import { type BatchCounts, progressText } from '../dist/cli/batch-progress.js';
 import { byteLines } from '../dist/cli/byte-lines.js';
 import { mapInOrder } from '../dist/cli/map-in-order.js';
 import { countPrompts, type PromptLine, promptLines } from '../dist/cli/prompt-lines.js';
-import { type Generation, loadModel, type Model } from '../dist/index.js';
-import { writeTextCheckpoint } from './checkpoint-folder.js';
+import type { Generation, Model } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
 import { runProcess } from './node-process.js';
 import { hasPseudoTerminals, PseudoTerminal } from './pseudo-terminal.js';
-import { freshFolder, temporaryFolder } from './temporary-folder.js';
+import { freshFolder } from './temporary-folder.js';
+import { writeTextModel } from './text-model.js';
 
 const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
-const folder = temporaryFolder();
-const environment = { GPT2_NATIVE_CACHE: join(folder, 'cache') };
-let checkpoint: string;
+const { folder, environment, checkpoint, open: openModel, file } = writeTextModel();
 let model: Model;
 
 beforeAll(async () => {
-  checkpoint = writeTextCheckpoint(join(folder, 'text-model'));
-  model = await loadModel(checkpoint, { cacheDir: environment.GPT2_NATIVE_CACHE, threads: 1 });
+  model = await openModel();
 });
 afterAll(() => model.dispose());
-
-/** Writes a file into a folder of its own. */
-function file(name: string, content: string | Buffer): string {
-  const path = join(freshFolder(folder), name);
-  writeFileSync(path, content);
-  return path;
-}
 
 const newFile = () => join(freshFolder(folder), 'results.jsonl');
 const batchArgs = (args: string[]) => [command, 'generate', '-m', checkpoint, '-n', '4', ...args];

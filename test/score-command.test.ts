@@ -11,31 +11,21 @@ import { colouredText } from '../dist/cli/coloured-text.js';
 import { PageContent, pageOf } from '../dist/cli/score-page.js';
 import { tokenTable } from '../dist/cli/score-table.js';
 import { classOf, rankLimits, surprisalLimits } from '../dist/cli/surprisal.js';
-import { loadModel, type Model, type Score } from '../dist/index.js';
-import { writeTextCheckpoint } from './checkpoint-folder.js';
+import type { Model, Score } from '../dist/index.js';
 import { fixtureFolder } from './golden.js';
 import { runProcess } from './node-process.js';
 import { hasPseudoTerminals, PseudoTerminal } from './pseudo-terminal.js';
-import { freshFolder, temporaryFolder } from './temporary-folder.js';
+import { freshFolder } from './temporary-folder.js';
+import { writeTextModel } from './text-model.js';
 
 const command = join(__dirname, '..', 'dist', 'cli', 'gpt2.js');
-const folder = temporaryFolder();
-const environment = { GPT2_NATIVE_CACHE: join(folder, 'cache') };
-let checkpoint: string;
+const { folder, environment, checkpoint, open: openModel, file } = writeTextModel();
 let model: Model;
 
 beforeAll(async () => {
-  checkpoint = writeTextCheckpoint(join(folder, 'text-model'));
-  model = await loadModel(checkpoint, { cacheDir: environment.GPT2_NATIVE_CACHE, threads: 1 });
+  model = await openModel();
 });
 afterAll(() => model.dispose());
-
-/** Writes a file into a folder of its own. */
-function file(name: string, content: string | Buffer): string {
-  const path = join(freshFolder(folder), name);
-  writeFileSync(path, content);
-  return path;
-}
 
 const scoreArgs = (args: string[]) => [command, 'score', '-m', checkpoint, ...args];
 const score = (args: string[], input = '') => runProcess(scoreArgs(args), { environment, input });

@@ -2,8 +2,9 @@
 
 import { type DataLine, dataLines, invalidData } from './data-lines.js';
 import { detokenizers } from './detokenize.js';
+import { openExamples } from './open-examples.js';
 import type { PublishedValues } from './published.js';
-import { continuationLogprobs, largestIndex, openQuestions, type Question } from './questions.js';
+import { continuationLogprobs, largestIndex, type Question } from './questions.js';
 import { accuracy, type Task, type TaskRun, type Totals } from './task.js';
 
 interface BookQuestion extends Question {
@@ -22,7 +23,8 @@ export function childrensBookTask(kind: 'CN' | 'NE', published: PublishedValues)
       'The context is the 20 sentences before. The prediction is the choice with which the question has the largest probability: the sum over the tokens of the choice and of the rest of the sentence.',
     metrics: [accuracy('accuracy', 'accuracy', published)],
     publishedCount: { total: 'examples', count: 2500 },
-    open: (run) => openQuestions(run, readBookQuestions, evaluateBookQuestion),
+    open: (run) =>
+      openExamples(run, { read: readBookQuestions, evaluate: evaluateBookQuestion, parallel: 4 }),
   };
 }
 

@@ -75,22 +75,3 @@ export async function* first<T>(
     if (++number >= count) return;
   }
 }
-
-/**
- * Counts the examples in files, and so finds what is wrong with them before any is evaluated.
- *
- * @throws INVALID_FILE (there are none, or what reading them throws)
- */
-export async function countOf<Example>(
-  examples: AsyncIterable<Example>,
-  paths: readonly string[],
-  onExample?: (example: Example) => void,
-): Promise<number> {
-  let count = 0;
-  for await (const example of examples) {
-    count++;
-    onExample?.(example);
-  }
-  if (count === 0) throw invalidData(paths.join(', '), 'at least one example');
-  return count;
-}

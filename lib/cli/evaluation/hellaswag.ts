@@ -1,8 +1,9 @@
 // HellaSwag (Zellers et al. 2019): how an activity goes on.
 
 import { dataObjects, invalidData } from './data-lines.js';
+import { openExamples } from './open-examples.js';
 import { harness } from './published.js';
-import { continuationLogprobs, largestIndex, openQuestions, type Question } from './questions.js';
+import { continuationLogprobs, largestIndex, type Question } from './questions.js';
 import { accuracy, type Task, type TaskRun, type Totals } from './task.js';
 
 interface Ending extends Question {
@@ -20,7 +21,7 @@ export const hellaSwag: Task = {
     accuracy('accuracyByLength', 'accuracy by length', undefined, harness.hellaSwagByLength),
   ],
   publishedCount: { total: 'examples', count: 10042 },
-  open: (run) => openQuestions(run, readEndings, evaluateEnding),
+  open: (run) => openExamples(run, { read: readEndings, evaluate: evaluateEnding, parallel: 4 }),
 };
 
 async function* readEndings(run: TaskRun): AsyncGenerator<Ending, void, void> {

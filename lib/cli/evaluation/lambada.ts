@@ -1,8 +1,9 @@
 // LAMBADA: the last word of a passage.
 
 import type { Model } from '../../model.js';
-import { countOf, dataLines, first, invalidData, parseObject } from './data-lines.js';
+import { dataLines, invalidData, parseObject } from './data-lines.js';
 import { detokenizers } from './detokenize.js';
+import { openExamples } from './open-examples.js';
 import { harness, paper } from './published.js';
 import { stopWords } from './stop-words.js';
 import { accuracy, ratio, type Task, type TaskRun, type Totals } from './task.js';
@@ -37,19 +38,15 @@ export const lambada: Task = {
   ],
   publishedCount: { total: 'examples', count: 5153 },
   async open(run) {
-    const passages = () => first(readPassages(run), run.limit);
     let isDetokenized = false;
-    const count = await countOf(passages(), run.paths, (passage) => {
-      isDetokenized ||= passage.isDetokenized;
-    });
-    return {
-      ...{ count, totals: {}, parallel: 16, isDetokenized },
-      async *examples() {
-        for await (const passage of passages()) {
-          yield { place: passage.place, evaluate: () => evaluate(run, passage) };
-        }
-      },
-    };
+    async function* read() {
+      for await (const passage of readPassages(run)) {
+        isDetokenized ||= passage.isDetokenized;
+        yield passage;
+      }
+    }
+    const opened = await openExamples(run, { read, evaluate, parallel: 16 });
+    return { ...opened, isDetokenized };
   },
 };
 

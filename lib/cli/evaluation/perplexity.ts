@@ -5,8 +5,9 @@ import { open } from 'node:fs/promises';
 import { reading } from '../../files.js';
 import { scoreWindow } from '../../scoring/score-texts.js';
 import { windowsOf } from '../../scoring/windows.js';
-import { countOf, type DataLine, dataLines, first, invalidData } from './data-lines.js';
+import { type DataLine, dataLines, first, invalidData } from './data-lines.js';
 import { type DetokenizerName, detokenizers } from './detokenize.js';
+import { openExamples } from './open-examples.js';
 import type { PublishedValues } from './published.js';
 import {
   type Example,
@@ -79,17 +80,12 @@ export function sentencesTask(options: CorpusOptions): Task {
     ...(detokenizer && { detokenizer }),
     method: `Each sentence is scored by itself after <|endoftext|>, by windows that overlap by half if it is longer than the context. ${normalisation}`,
     metrics: [wordPerplexity(published), tokenPerplexity, bitsPerByte('bits per byte')],
-    async open(run) {
-      const sentences = () => first(filled(dataLines(run.paths, run.signal)), run.limit);
-      return {
-        ...{ count: await countOf(sentences(), run.paths), totals: {}, parallel: 32 },
-        async *examples() {
-          for await (const { place, text } of sentences()) {
-            yield { place, evaluate: () => scoreSentence(run, text, detokenizer) };
-          }
-        },
-      };
-    },
+    open: (run) =>
+      openExamples(run, {
+        read: ({ paths, signal }) => filled(dataLines(paths, signal)),
+        evaluate: (_, { text }) => scoreSentence(run, text, detokenizer),
+        parallel: 32,
+      }),
   };
 }
 

@@ -1,30 +1,12 @@
 // Tasks of choosing between continuations.
 
-import { countOf, first } from './data-lines.js';
-import type { OpenTask, TaskRun, Totals } from './task.js';
+import type { TaskRun } from './task.js';
 
 /** A question whose answers were read and checked. */
 export interface Question {
   place: string;
   /** The index of the right answer. */
   answer: number;
-}
-
-/** Opens a task of questions, which are read as they are needed. */
-export async function openQuestions<One extends Question>(
-  run: TaskRun,
-  read: (run: TaskRun) => AsyncIterable<One>,
-  evaluate: (run: TaskRun, question: One) => Promise<Totals>,
-): Promise<OpenTask> {
-  const questions = () => first(read(run), run.limit);
-  return {
-    ...{ count: await countOf(questions(), run.paths), totals: {}, parallel: 4 },
-    async *examples() {
-      for await (const question of questions()) {
-        yield { place: question.place, evaluate: () => evaluate(run, question) };
-      }
-    },
-  };
 }
 
 /** The log-likelihoods of continuations of a context. One that is too long loses its beginning. */

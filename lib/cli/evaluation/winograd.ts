@@ -4,8 +4,9 @@ import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { reading } from '../../files.js';
 import { invalidData } from './data-lines.js';
+import { openExamples } from './open-examples.js';
 import { paper } from './published.js';
-import { largestIndex, openQuestions, type Question } from './questions.js';
+import { largestIndex, type Question } from './questions.js';
 import { accuracy, type Task, type TaskRun, type Totals } from './task.js';
 
 interface Schema extends Question {
@@ -24,7 +25,7 @@ export const winograd: Task = {
     accuracy('fullAccuracy', 'accuracy, whole text'),
   ],
   publishedCount: { total: 'examples', count: 273 },
-  open: (run) => openQuestions(run, readSchemas, evaluateSchema),
+  open: (run) => openExamples(run, { read: readSchemas, evaluate: evaluateSchema, parallel: 4 }),
 };
 
 async function* readSchemas({ paths }: TaskRun): AsyncGenerator<Schema, void, void> {
