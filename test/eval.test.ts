@@ -440,7 +440,10 @@ describe('what is wrong is said', () => {
     ['1bw', '\xff', 'a.txt', ':1: expected a line in UTF-8'],
   ])('%s, case %#', async (task, content, name, message) => {
     const path = file(Buffer.from(content, content.startsWith('\xff') ? 'latin1' : 'utf8'), name);
-    await expect(openTask(task, path)).rejects.toThrow(`${path}${message}`);
+    const error = await openTask(task, path).catch((reason) => reason);
+    expect(error).toMatchObject({ code: 'INVALID_FILE' });
+    expect(error.message).toContain(`${path}${message}`);
+    expect(error.message).not.toContain('cannot be read');
   });
 
   test('about the command line', async () => {

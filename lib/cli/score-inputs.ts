@@ -1,7 +1,8 @@
 // The texts of gpt2 score: whole files, or each line of them.
 
-import { constants, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import { Gpt2Error } from '../errors.js';
+import { checkTextSize } from '../files.js';
 import { fileBytes } from './byte-lines.js';
 import { promptLines } from './prompt-lines.js';
 
@@ -30,7 +31,9 @@ export async function* fileTexts(
     try {
       const chunks: Buffer[] = [];
       for await (const chunk of fileBytes(file, signal)) chunks.push(chunk);
-      yield { ...input, text: textOf(Buffer.concat(chunks)) };
+      const bytes = Buffer.concat(chunks);
+      checkTextSize(input.place, bytes.length);
+      yield { ...input, text: textOf(bytes) };
     } catch (error) {
       if (signal?.aborted || !(error instanceof Gpt2Error)) throw error;
       yield { ...input, text: '', failure: error };
@@ -63,12 +66,6 @@ export async function* lineTexts(
 }
 
 function textOf(bytes: Buffer): string {
-  if (bytes.length > constants.MAX_STRING_LENGTH) {
-    throw new Gpt2Error(
-      'INVALID_FILE',
-      `Expected a text of at most ${constants.MAX_STRING_LENGTH} bytes but the file has ${bytes.length}`,
-    );
-  }
   // UTF-8 has zero bytes only for U+0000, which no text has.
   if (!isUtf8(bytes) || bytes.includes(0)) {
     throw new Gpt2Error('INVALID_FILE', 'Expected a text in UTF-8 but the file has other bytes');

@@ -1,8 +1,8 @@
 // Perplexity: of one long text by windows, and of sentences by themselves.
 
-import { constants } from 'node:buffer';
-import { open } from 'node:fs/promises';
-import { reading } from '../../files.js';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { checkTextSize, reading } from '../../files.js';
 import { scoreWindow } from '../../scoring/score-texts.js';
 import { windowsOf } from '../../scoring/windows.js';
 import { type DataLine, dataLines, first, invalidData } from './data-lines.js';
@@ -64,7 +64,7 @@ export function corpusTask(options: CorpusOptions): Task {
         totals.lines++;
         totals.words += wordsOf(text) + 1;
         totals.bytes += Buffer.byteLength(text) + 1;
-        checkSize(place, totals.bytes);
+        checkTextSize(place, totals.bytes);
         lines.push(written(text, detokenizer, run));
       }
       return await openText(run, lines.map((line) => `${line}\n`).join(''), totals);
@@ -142,19 +142,17 @@ export function tailTask({ name, data, published, title }: TailOptions): Task {
 }
 
 async function readTail(path: string, limit: number): Promise<string> {
-  return await reading(path, async () => {
-    await using file = await open(path);
-    const { size } = await file.stat();
-    const start = size === wholeBytes ? size - testBytes : 0;
-    const length = Math.min(size - start, limit);
-    checkSize(path, length);
-    const parts: Buffer[] = [];
-    if (length > 0) {
-      const options = { start, end: start + length - 1, autoClose: false };
-      for await (const part of file.createReadStream(options)) parts.push(part);
-    }
-    return wholeCharacters(Buffer.concat(parts), path);
+  const { size } = await reading(path, async () => await stat(path));
+  const start = size === wholeBytes ? size - testBytes : 0;
+  const length = Math.min(size - start, limit);
+  checkTextSize(path, length);
+  if (length === 0) return '';
+  const parts: Buffer[] = [];
+  await reading(path, async () => {
+    const end = start + length - 1;
+    for await (const part of createReadStream(path, { start, end })) parts.push(part);
   });
+  return wholeCharacters(Buffer.concat(parts), path);
 }
 
 /** UTF-8 without the characters that are cut off at its ends. */
@@ -167,12 +165,6 @@ function wholeCharacters(bytes: Buffer, path: string): string {
   } catch (cause) {
     throw invalidData(path, 'a text in UTF-8', cause);
   }
-}
-
-/** @throws INVALID_FILE (the text is too long for a string) */
-function checkSize(place: string, bytes: number): void {
-  if (bytes <= constants.MAX_STRING_LENGTH) return;
-  throw invalidData(place, `a text of at most ${constants.MAX_STRING_LENGTH} bytes`);
 }
 
 async function openText(
